@@ -1,0 +1,1 @@
+"""The restoration network and the MLLM, in pure PyTorch; nothing in here knows about ComfyUI."""

@@ -1,0 +1,275 @@
+"""The degradation generator changes a picture as physics says, and tells the truth about it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
+from mofe_restore.training.degradations import (
+    COMBINATIONS,
+    Degraded,
+    Severities,
+    degrade,
+    kernel_sigma,
+    point_spread,
+    sample_combination,
+    sample_severities,
+)
+
+HEIGHT, WIDTH = 96, 128
+ALL_AT_ONCE = Severities(2.2, 0.04, 0.4, 0.3, 1.2, 0.8, 0.03, 0.002, 1.5, 0.5, 4.0, 30.0, 60)
+SINGLE = {
+    "low_light": [Severities(light_exponent=value) for value in (1.4, 2.0, 3.0)],
+    "haze": [Severities(haze_beta=value, airlight=0.8) for value in (0.6, 1.2, 2.0)],
+    "rain": [Severities(rain=value) for value in (0.2, 0.45, 0.8)],
+    "snow": [Severities(snow=value) for value in (0.2, 0.45, 0.8)],
+    "noise": [Severities(noise_sigma=value) for value in (0.02, 0.06, 0.2)],
+    "blur": [Severities(gaussian_sigma=value) for value in (0.8, 1.6, 3.0)],
+    "jpeg": [Severities(jpeg_quality=value) for value in (80, 40, 10)],
+}
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    """[96, 128, 3] in steps of 1/255: a gradient, a dark and a bright block, and fine texture."""
+    rng = np.random.default_rng(5)
+    picture = np.linspace(0.25, 0.7, HEIGHT)[:, None, None] * np.array([1.0, 0.9, 0.8]) * np.ones((1, WIDTH, 1))
+    picture[20:60, 30:70] *= 0.4
+    picture[50:80, 80:110] = 0.85
+    picture += 0.04 * rng.standard_normal((HEIGHT, WIDTH, 1))
+    return np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.float32) / np.float32(255.0)
+
+
+def make(clean: np.ndarray, severities: Severities, seed: int = 3, **layers: list[np.ndarray]) -> Degraded:
+    return degrade(clean, severities, np.random.default_rng(seed), **layers)
+
+
+def parameter(degraded: Degraded, name: str) -> float:
+    return float(degraded.truth.parameters[PARAMETERS.index(name)])
+
+
+def strength(degraded: Degraded, name: str) -> float:
+    return float(degraded.truth.strength[DEGRADATIONS.index(name)])
+
+
+def error(degraded: Degraded, clean: np.ndarray) -> float:
+    return float(((degraded.picture - clean) ** 2).mean())
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another(clean: np.ndarray) -> None:
+    first, again, other = (make(clean, ALL_AT_ONCE, seed) for seed in (3, 3, 4))
+    assert np.array_equal(first.picture, again.picture)
+    assert np.array_equal(first.truth.parameters, again.truth.parameters)
+    assert not np.array_equal(first.picture, other.picture)
+
+
+def test_no_severity_leaves_the_picture_exactly_alone(clean: np.ndarray) -> None:
+    untouched = make(clean, Severities())
+    assert np.array_equal(untouched.picture, clean)
+    assert not untouched.truth.presence.any()
+    assert not untouched.truth.strength.any()
+    absent = {"light_exponent": 1.0, "transmission": 1.0, "jpeg_quality": 100.0}
+    assert untouched.truth.parameters.tolist() == [absent.get(name, 0.0) for name in PARAMETERS]
+
+
+def test_the_clean_picture_is_not_written_to(clean: np.ndarray) -> None:
+    before = clean.copy()
+    make(clean, ALL_AT_ONCE)
+    assert np.array_equal(clean, before)
+
+
+@pytest.mark.parametrize("severities", [ALL_AT_ONCE, Severities(haze_beta=1.0, airlight=0.7)])
+def test_pictures_are_quantised_like_a_file(clean: np.ndarray, severities: Severities) -> None:
+    picture = make(clean, severities).picture
+    assert picture.dtype == np.float32 and picture.shape == clean.shape
+    assert picture.min() >= 0.0 and picture.max() <= 1.0
+    assert np.abs(picture * 255 - np.round(picture * 255)).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_each_degradation_alone_is_the_only_one_present(clean: np.ndarray, name: str) -> None:
+    for severities in SINGLE[name]:
+        truth = make(clean, severities).truth
+        assert [other for other, there in zip(DEGRADATIONS, truth.presence, strict=True) if there] == [name]
+        assert np.array_equal(truth.strength > 0, truth.presence)
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_more_severity_means_more_strength_and_more_error(clean: np.ndarray, name: str) -> None:
+    made = [make(clean, severities) for severities in SINGLE[name]]
+    strengths, errors = [strength(one, name) for one in made], [error(one, clean) for one in made]
+    assert strengths == sorted(strengths) and len(set(strengths)) == 3
+    assert errors == sorted(errors) and errors[0] > 0
+    assert all(0 < value <= 1 for value in strengths)
+
+
+def test_low_light_darkens_by_a_power_of_the_light(clean: np.ndarray) -> None:
+    dark = make(clean, Severities(light_exponent=2.5))
+    assert (dark.picture <= clean).all() and dark.picture.mean() < 0.7 * clean.mean()
+    assert parameter(dark, "light_exponent") == 2.5
+
+
+def test_rain_and_snow_brighten(clean: np.ndarray) -> None:
+    for severities, name in ((Severities(rain=0.5), "rain_coverage"), (Severities(snow=0.5), "snow_coverage")):
+        weather = make(clean, severities)
+        assert (weather.picture >= clean - 1e-6).all()
+        assert parameter(weather, name) > 0.01
+
+
+def test_the_coverage_of_rain_is_the_mean_of_what_was_added() -> None:
+    black = np.zeros((HEIGHT, WIDTH, 3), dtype=np.float32)
+    rain = make(black, Severities(rain=0.5))
+    assert parameter(rain, "rain_coverage") == pytest.approx(rain.picture.mean(), abs=0.003)
+    snow = make(black, Severities(snow=0.5))
+    assert parameter(snow, "snow_coverage") == pytest.approx(snow.picture.mean(), abs=0.003)
+
+
+def test_haze_pulls_towards_the_airlight_by_the_transmission(clean: np.ndarray) -> None:
+    hazy = make(clean, Severities(haze_beta=1.5, airlight=0.8))
+    assert (np.abs(hazy.picture - 0.8) <= np.abs(clean - 0.8) + 0.003).all()
+    black = make(np.zeros_like(clean), Severities(haze_beta=1.5, airlight=0.8))
+    assert parameter(black, "transmission") == pytest.approx(1 - black.picture.mean() / 0.8, abs=0.003)
+    assert np.exp(-1.5 * 0.7) - 1e-3 <= parameter(hazy, "transmission") <= 1.0
+
+
+def test_haze_ends_at_the_farthest_published_depth(clean: np.ndarray) -> None:
+    hazy = make(np.zeros_like(clean), Severities(haze_beta=2.0, airlight=0.9))
+    assert hazy.picture.max() <= 0.9 * (1 - np.exp(-2.0 * 0.7)) + 0.003
+
+
+@pytest.mark.parametrize(
+    "severities",
+    [
+        Severities(noise_sigma=0.05),
+        Severities(low_light_noise=0.05),
+        Severities(sensor_gain=0.006),
+        Severities(noise_sigma=0.02, sensor_gain=0.004),
+        Severities(low_light_noise=0.06, haze_beta=1.5, airlight=0.7),
+    ],
+)
+def test_the_noise_is_as_strong_as_the_truth_says(severities: Severities) -> None:
+    flat = np.full((HEIGHT, WIDTH, 3), 0.5, dtype=np.float32)
+    noisy = make(flat, severities)
+    across = noisy.picture[..., 0] - noisy.picture[..., 1]  # what the channels share is no noise
+    assert across.std() / 2**0.5 == pytest.approx(parameter(noisy, "noise_sigma"), rel=0.05)
+
+
+def test_shot_noise_grows_with_the_light() -> None:
+    halves = np.full((HEIGHT, WIDTH, 3), 0.2, dtype=np.float32)
+    halves[:, WIDTH // 2 :] = 0.8
+    noise = make(halves, Severities(sensor_gain=0.004)).picture - halves
+    assert noise[:, WIDTH // 2 :].std() == pytest.approx(2 * noise[:, : WIDTH // 2].std(), rel=0.1)
+
+
+def test_a_lens_does_not_blur_the_noise_of_low_light() -> None:
+    flat = np.full((HEIGHT, WIDTH, 3), 0.5, dtype=np.float32)
+    noisy = make(flat, Severities(low_light_noise=0.05, gaussian_sigma=2.0))
+    assert noisy.picture.std() == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("severities", "sigma"),
+    [
+        (Severities(gaussian_sigma=1.5), 1.5),
+        (Severities(defocus_radius=4.0), 2.0),
+        (Severities(motion_length=12.0, motion_angle=40.0), 12.0 / 24.0**0.5),
+        (Severities(gaussian_sigma=1.0, defocus_radius=3.0, motion_length=6.0), (1.0 + 9.0 / 4 + 36.0 / 24) ** 0.5),
+    ],
+)
+def test_the_blur_is_as_wide_as_the_truth_says(clean: np.ndarray, severities: Severities, sigma: float) -> None:
+    kernel = point_spread(severities)
+    assert kernel is not None and kernel.sum() == pytest.approx(1.0)
+    assert kernel_sigma(kernel) == pytest.approx(sigma, rel=0.08)
+    assert parameter(make(clean, severities), "blur_sigma") == pytest.approx(kernel_sigma(kernel), rel=1e-5)
+
+
+def test_blur_keeps_the_mean_and_the_place_of_a_point() -> None:
+    point = np.zeros((33, 41, 3), dtype=np.float32)
+    point[12:15, 19:22] = 1.0
+    blurred = make(point, Severities(defocus_radius=3.0)).picture[..., 0].astype(np.float64)
+    assert blurred.sum() == pytest.approx(9.0, rel=0.05)
+    assert (blurred.sum(1) @ np.arange(33)) / blurred.sum() == pytest.approx(13.0, abs=0.1)
+    assert (blurred.sum(0) @ np.arange(41)) / blurred.sum() == pytest.approx(20.0, abs=0.1)
+
+
+def test_motion_blur_goes_along_its_angle() -> None:
+    level = point_spread(Severities(motion_length=10.0, motion_angle=0.0))
+    upright = point_spread(Severities(motion_length=10.0, motion_angle=90.0))
+    assert level is not None and upright is not None
+    assert np.count_nonzero(level.sum(0) > 0.02) > 8 > np.count_nonzero(level.sum(1) > 0.02)
+    assert np.allclose(level, upright.T, atol=1e-6)
+
+
+def test_weather_comes_in_the_published_order(clean: np.ndarray) -> None:
+    """Snow covers rain and haze veils snow: flakes in haze are darker than bare ones."""
+    veiled = make(np.zeros_like(clean), Severities(snow=0.6, haze_beta=2.0, airlight=0.6))
+    bare = make(np.zeros_like(clean), Severities(snow=0.6))
+    assert np.array_equal(veiled.truth.parameters[3], bare.truth.parameters[3])
+    flakes = bare.picture[..., 0] > 0.7
+    assert flakes.any() and veiled.picture[flakes].mean() < bare.picture[flakes].mean() - 0.02
+
+
+def test_given_layers_of_any_size_are_used(clean: np.ndarray) -> None:
+    layer = np.zeros((40, 300), dtype=np.float32)
+    layer[:, ::7] = 0.8
+    for severities, layers in ((Severities(rain=0.5), "rain_layers"), (Severities(snow=0.5), "snow_masks")):
+        with_layers = [make(clean, severities, seed, **{layers: [layer]}).picture for seed in range(6)]
+        without = [make(clean, severities, seed).picture for seed in range(6)]
+        assert any(not np.array_equal(one, other) for one, other in zip(with_layers, without, strict=True))
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+@pytest.mark.parametrize("wide", [False, True])
+def test_every_combination_samples_what_its_name_says(name: str, wide: bool) -> None:
+    rng = np.random.default_rng(11)
+    parts = name.split("_")
+    for _ in range(20):
+        drawn = sample_combination(name, rng, wide=wide)
+        assert (drawn.light_exponent > 1) == ("low" in parts)
+        assert (drawn.rain > 0) == ("rain" in parts) and (drawn.snow > 0) == ("snow" in parts)
+        assert (drawn.haze_beta > 0) == (drawn.airlight > 0) == ("haze" in parts)
+        assert drawn.noise_sigma == drawn.gaussian_sigma == drawn.sensor_gain == 0 and drawn.jpeg_quality == 100
+        if not wide:
+            assert "low" not in parts or (2 <= drawn.light_exponent <= 3 and 0.03 <= drawn.low_light_noise <= 0.08)
+            assert "haze" not in parts or (1 <= drawn.haze_beta <= 2 and 0.6 <= drawn.airlight <= 0.9)
+
+
+def test_what_the_training_mix_asks_for_is_present_in_the_picture(clean: np.ndarray) -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(120):
+        asked = sample_severities(rng)
+        degraded = degrade(clean, asked, rng)
+        there = dict(zip(DEGRADATIONS, degraded.truth.presence.tolist(), strict=True))
+        assert there["low_light"] == (asked.light_exponent > 1)
+        assert there["haze"] == (asked.haze_beta > 0)
+        assert there["rain"] == (asked.rain > 0) and there["snow"] == (asked.snow > 0)
+        assert there["noise"] == (asked.noise_sigma + asked.low_light_noise + asked.sensor_gain > 0)
+        assert there["blur"] == (asked.gaussian_sigma + asked.defocus_radius + asked.motion_length > 0)
+        assert there["jpeg"] == (asked.jpeg_quality < 100)
+
+
+def test_the_training_mix_has_its_shares() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [sample_severities(rng) for _ in range(3000)]
+    clean_share = sum(one == Severities() for one in drawn) / 3000
+    weather = sum(one.light_exponent > 1 or one.rain + one.snow + one.haze_beta > 0 for one in drawn) / 3000
+    assert clean_share == pytest.approx(0.08, abs=0.02)
+    assert weather == pytest.approx(0.68, abs=0.04)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (64, 20)])
+def test_small_pictures_of_any_shape_work(size: tuple[int, int]) -> None:
+    picture = np.full((*size, 3), 0.5, dtype=np.float32)
+    degraded = make(picture, ALL_AT_ONCE)
+    assert degraded.picture.shape == (*size, 3) and np.isfinite(degraded.truth.parameters).all()
+
+
+def test_a_picture_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[H, W, 3\], this one is \[8, 8\]"):
+        make(np.zeros((8, 8), dtype=np.float32), Severities())
+
+
+def test_an_unknown_combination_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="fog"):
+        sample_combination("fog", np.random.default_rng(0))

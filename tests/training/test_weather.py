@@ -1,0 +1,46 @@
+"""Layers of rain and snow have the visibility that their severity asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mofe_restore.training.weather import RAIN_RMS, SNOW_RMS, rain_layer, rms, snow_layer
+
+
+@pytest.mark.parametrize(("draw", "scale"), [(rain_layer, RAIN_RMS), (snow_layer, SNOW_RMS)])
+@pytest.mark.parametrize("severity", [0.2, 0.5, 0.8])
+def test_severity_sets_the_root_mean_square(draw, scale: float, severity: float) -> None:
+    for seed in range(6):
+        layer = draw(200, 280, severity, np.random.default_rng(seed))
+        assert layer.shape == (200, 280) and layer.dtype == np.float32
+        assert layer.min() >= 0.0 and layer.max() <= 1.0
+        assert rms(layer) == pytest.approx(severity * scale, rel=0.25)
+
+
+def test_rain_falls_in_streaks_along_its_slope() -> None:
+    """Along the columns neighbours resemble each other more than along the rows."""
+    longer = 0
+    for seed in range(8):
+        layer = rain_layer(160, 160, 0.5, np.random.default_rng(seed))
+        centred = layer - layer.mean()
+        longer += (centred[2:] * centred[:-2]).mean() > (centred[:, 2:] * centred[:, :-2]).mean()
+    assert longer >= 7
+
+
+def test_snow_stays_opaque_and_grows_in_number() -> None:
+    light, heavy = (snow_layer(200, 280, severity, np.random.default_rng(1)) for severity in (0.2, 0.7))
+    assert light.max() > 0.8 and heavy.max() > 0.8
+    assert (heavy > 0.1).mean() > 3 * (light > 0.1).mean()
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (400, 90), (90, 400)])
+def test_given_layers_are_cut_and_scaled_to_the_picture(shape: tuple[int, int]) -> None:
+    given = [np.random.default_rng(0).random(shape, dtype=np.float32)]
+    for seed in range(4):
+        rain = rain_layer(50, 70, 0.5, np.random.default_rng(seed), given)
+        snow = snow_layer(50, 70, 0.5, np.random.default_rng(seed), given)
+        assert rain.shape == snow.shape == (50, 70)
+        assert rms(rain) == pytest.approx(0.5 * RAIN_RMS, rel=0.2)
+        assert np.isfinite(snow).all() and snow.max() <= 1.0
+    assert given[0].max() > 0.99  # a given layer is not written to

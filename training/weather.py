@@ -1,0 +1,197 @@
+"""Layers of rain and snow, drawn from random numbers or cut from given ones. All of it is our design.
+
+A severity of 0..1 sets the layer's root mean square, which is what its visibility goes by: `RAIN_RMS` or `SNOW_RMS`
+at severity 1. Rain grows brighter and denser with it; snow grows more numerous, since its flakes stay opaque.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from .scenes import resize
+
+RAIN_RMS = 0.2
+"""Root mean square of the rain layer's intensity at severity 1."""
+SNOW_RMS = 0.4
+"""Root mean square of the snow layer's alpha at severity 1."""
+
+
+MOST_SAMPLES = 4_000_000
+"""How many samples of flakes are drawn at once: a bound on memory for large pictures."""
+
+
+def rms(plane: np.ndarray) -> float:
+    """The root mean square of an array."""
+    flat = plane.reshape(-1)
+    return float(np.sqrt(np.dot(flat, flat) / flat.size))
+
+
+def _cut(layers: Sequence[np.ndarray], height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A random crop of one of the layers, perhaps mirrored, at [height, width]."""
+    layer = layers[int(rng.integers(len(layers)))]
+    tall, wide = layer.shape
+    scale = min(tall / height, wide / width)  # source px per picture px at which the crop is as large as can be
+    scale = min(scale, rng.uniform(0.6, 1.3))
+    tall_cut, wide_cut = max(1, int(height * scale)), max(1, int(width * scale))
+    top, left = int(rng.integers(tall - tall_cut + 1)), int(rng.integers(wide - wide_cut + 1))
+    crop = layer[top : top + tall_cut, left : left + wide_cut]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    return np.array(resize(crop, height, width), dtype=np.float32)
+
+
+def _streaks(
+    height: int, width: int, rng: np.random.Generator, *, slope: float, length: float, thickness: float, density: float
+) -> np.ndarray:
+    """[height, width] streaks of one depth, of arbitrary brightness.
+
+    Drops are scattered over an upright canvas, drawn out downwards by running sums, and the canvas is sheared by
+    `slope` (px across per px down) and stretched across to the thickness. `density` is in drops per picture px.
+    """
+    shift = slope * height
+    columns = int((width + abs(shift)) / thickness) + 3
+    tail = max(2, round(length))
+    taper = max(1, tail // 3)
+    rows = height + tail + taper
+    drops = max(8, int(density * height * width))
+    place = rng.integers(0, rows * columns, size=drops)
+    bright = rng.random(drops, dtype=np.float32)
+    canvas = np.bincount(place, weights=0.2 + bright * bright, minlength=rows * columns)
+    canvas = np.cumsum(canvas.astype(np.float32).reshape(rows, columns), axis=0)
+    canvas = canvas[tail:] - canvas[:-tail]
+    if taper > 1:  # a second running mean makes the ends fade
+        canvas = np.cumsum(canvas, axis=0)
+        canvas = canvas[taper:] - canvas[:-taper]
+    start = 1.0 + max(shift, 0.0) / thickness
+    shear = (1.0 / thickness, -slope / thickness, start, 0.0, 1.0, 0.0)
+    sheared = Image.fromarray(canvas).transform(
+        (width, height), Image.Transform.AFFINE, shear, resample=Image.Resampling.BILINEAR
+    )
+    return np.array(sheared)
+
+
+def _draw_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """[height, width] rain of arbitrary brightness: either a dense fine curtain or single streaks, at some depths."""
+    slope = float(np.tan(np.radians(np.clip(rng.normal(0.0, 14.0), -45.0, 45.0))))
+    size = (min(height, width) / 400.0) ** 0.5
+    curtain = rng.random() < 0.5
+    total = np.zeros((height, width), dtype=np.float32)
+    for depth in range(int(rng.integers(1, 4))):
+        near = 1.0 + 0.7 * depth
+        if curtain:
+            length, density = rng.uniform(18.0, 60.0) * size, rng.uniform(0.01, 0.05) / near
+            thickness = rng.uniform(0.8, 1.4) * near**0.5
+        else:
+            length, density = rng.uniform(8.0, 26.0) * near * size, rng.uniform(0.0015, 0.006) / near**2
+            thickness = rng.uniform(1.0, 1.9) * near**0.5
+        lean = slope + rng.normal(0.0, 0.02)
+        layer = _streaks(height, width, rng, slope=lean, length=length, thickness=max(thickness, 0.8), density=density)
+        layer *= rng.uniform(0.5, 1.0) / max(rms(layer), 1e-6)
+        total += layer
+    return total
+
+
+def rain_layer(
+    height: int, width: int, severity: float, rng: np.random.Generator, layers: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """Rain to be added to a picture: [height, width] float32 in 0..1.
+
+    Args:
+        height, width: the picture's size in px.
+        severity: 0..1; the layer's root mean square is about `severity * RAIN_RMS`.
+        rng: source of randomness.
+        layers: given rain as [h, w] floats in 0..1; every other layer on average is cut from one of them.
+    """
+    given = len(layers) > 0 and rng.random() < 0.5
+    layer = _cut(layers, height, width, rng) if given else _draw_rain(height, width, rng)
+    target = severity * RAIN_RMS
+    for _ in range(2):  # twice: what the first clipping took is given back
+        layer *= target / max(rms(layer), 1e-6)
+        np.clip(layer, 0.0, 1.0, out=layer)
+    return layer
+
+
+def _flakes(
+    alpha: np.ndarray, rng: np.random.Generator, *, radius: float, energy: float, drift: tuple[float, float]
+) -> None:
+    """Adds soft flakes of about `radius` px to `alpha` [H, W] until their squared alphas sum to `energy` px.
+
+    Each flake is an ellipse drawn out along `drift` (unit vector times elongation), with its own size, softness and
+    opacity, at a place between pixels.
+    """
+    height, width = alpha.shape
+    most = int(np.ceil(4.0 * energy / (radius * radius))) + 1
+    radii = radius * rng.uniform(0.6, 1.4, size=most).astype(np.float32)
+    opacity = rng.uniform(0.45, 1.0, size=most).astype(np.float32)
+    stretch = float(np.hypot(*drift))
+    cost = np.cumsum(2.2 * radii**2 * stretch * opacity**2)
+    count = min(int(np.searchsorted(cost, energy)) + 1, most)
+    radii, opacity = radii[:count], opacity[:count]
+
+    top, left = rng.integers(0, height, size=count), rng.integers(0, width, size=count)
+    part = rng.random((2, count), dtype=np.float32) - 0.5
+    softness = rng.uniform(0.25, 0.9, size=count).astype(np.float32) * radii + 0.4
+
+    reach = int(np.ceil(1.4 * radius * stretch)) + 1
+    offsets = np.arange(-reach, reach + 1)
+    down, right = drift[0] / stretch, drift[1] / stretch
+    step = max(1, MOST_SAMPLES // offsets.size**2)
+    for first in range(0, count, step):
+        some = slice(first, first + step)
+        y = (offsets - part[0, some, None]).astype(np.float32)[:, :, None]
+        x = (offsets - part[1, some, None]).astype(np.float32)[:, None, :]
+        along, aside = (y * down + x * right) / stretch, x * down - y * right
+        distance = np.sqrt(along * along + aside * aside)
+        flake = np.clip((radii[some, None, None] - distance) / softness[some, None, None] + 0.5, 0.0, 1.0)
+        flake *= opacity[some, None, None]
+        rows = (top[some, None] + offsets)[:, :, None]
+        columns = (left[some, None] + offsets)[:, None, :]
+        inside = (flake > 0.0) & (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        place = (rows * width + columns)[inside]
+        alpha += np.bincount(place, weights=flake[inside], minlength=height * width).reshape(height, width)
+
+
+def _draw_snow(height: int, width: int, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """[height, width] alpha of falling snow: many small flakes, fewer middling ones, and now and then large ones."""
+    size = (min(height, width) / 400.0) ** 0.5 * rng.uniform(0.8, 1.4)
+    angle, stretch = rng.normal(0.0, 0.5), rng.uniform(1.0, 2.5)
+    drift = (float(np.cos(angle) * stretch), float(np.sin(angle) * stretch))
+    energy = (severity * SNOW_RMS) ** 2 * height * width
+    share = rng.dirichlet((4.0, 3.0, 1.0))
+    alpha = np.zeros((height, width), dtype=np.float32)
+    for part, radius in zip(share, (1.0, 2.2, 6.0), strict=True):
+        radius = radius * size * rng.uniform(0.8, 1.3)
+        if part * energy < radius * radius:
+            continue
+        _flakes(alpha, rng, radius=max(radius, 0.6), energy=part * energy, drift=drift)
+    return alpha
+
+
+def snow_layer(
+    height: int, width: int, severity: float, rng: np.random.Generator, masks: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """The alpha of opaque flakes: [height, width] float32 in 0..1.
+
+    Args:
+        height, width: the picture's size in px.
+        severity: 0..1; the layer's root mean square is about `severity * SNOW_RMS`.
+        rng: source of randomness.
+        masks: given snow as [h, w] floats in 0..1; every other layer on average is cut from one of them.
+    """
+    target = severity * SNOW_RMS
+    if len(masks) > 0 and rng.random() < 0.5:
+        alpha = _cut(masks, height, width, rng)
+        sample = alpha[::3, ::3]
+        for power in (0.7, 1.0, 1.4, 2.0):  # a higher power drops the faint flakes and keeps the opaque ones
+            if rms(sample**power) <= 1.15 * target:
+                break
+        alpha **= power
+        alpha *= min(target / max(rms(alpha), 1e-6), 3.0)
+    else:
+        alpha = _draw_snow(height, width, severity, rng)
+        np.minimum(alpha, 1.0, out=alpha)
+        alpha *= min(max(target / max(rms(alpha), 1e-6), 0.7), 1.6)
+    return np.clip(alpha, 0.0, 1.0, out=alpha)
