@@ -1,0 +1,323 @@
+"""A multimodal language model that looks at a picture, says what is wrong with it and embeds it.
+
+Any model folder that `transformers` opens with `AutoModelForImageTextToText` and `AutoProcessor` works. The shipped one
+comes with a `DegradationHead`; other models are asked a yes-or-no question per degradation instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
+from .head import DegradationHead
+from .views import views
+from .weights import read_weights
+from .wording import DESCRIBE, strength_word, yes_no_question
+
+PROTOCOL = 1
+"""Version of how pictures are shown and embeddings are read; part of every MLLM's identity."""
+
+HEAD_FILE = "degradation_head.safetensors"
+MAX_TOKENS = 64
+"""Guidance tokens per picture at most: more are averaged down, so that cross-attention stays cheap."""
+
+_HASHED_WHOLE = 64 * 2**20
+_SAMPLE = 2**20
+
+
+class MllmError(ValueError):
+    """A model folder that cannot be used; the message is one sentence for the user."""
+
+
+class Mllm:
+    """An MLLM ready to run.
+
+    Attributes:
+        network: module that holds the language model (`language_model`) and the head (`head`, or None).
+        identity: name and digest of the weights; guidance carries it.
+        width: D, the length of an embedding.
+    """
+
+    def __init__(self, language_model: nn.Module, processor: Any, head: DegradationHead | None, identity: str) -> None:
+        # A holder, since hosts set attributes (such as `device`) that a transformers model only offers to read.
+        self.network = nn.Module()
+        self.network.language_model = language_model
+        self.network.head = head
+        self.network.eval().requires_grad_(False)
+        self.processor = processor
+        self.identity = identity
+        self.name = identity.partition(":")[0]
+        self.width = int(language_model.get_input_embeddings().embedding_dim)
+        self._image_token = _image_token(language_model, processor)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @torch.inference_mode()
+    def describe(
+        self,
+        pictures: Tensor,
+        *,
+        instruction: str = "",
+        max_new_tokens: int = 96,
+        on_token: Callable[[], None] | None = None,
+        with_text: bool = True,
+    ) -> Guidance:
+        """Look at each picture of a batch.
+
+        Args:
+            pictures: [B, 3, H, W] in 0..1, any size from 2 px up.
+            instruction: asked instead of the standard question; it changes the description, not the embedding.
+            max_new_tokens: length limit of each description.
+            on_token: called after every generated token; what it raises ends the run.
+            with_text: False leaves the descriptions empty and saves their time.
+        """
+        return Guidance.join(
+            [self._describe_one(views(each), instruction, max_new_tokens, on_token, with_text) for each in pictures]
+        )
+
+    @torch.inference_mode()
+    def embed(self, looks: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, T, D] and pooled vectors [B, D] of the views [B, V, 3, S, S] of B pictures (uint8).
+
+        The tokens are the last hidden states at the image tokens, the pooled vector is the one at the end of the
+        standard question: in a causal model it has seen everything before it.
+        """
+        inputs = self._inputs(looks, DESCRIBE)
+        states = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False).hidden_states[-1]
+        states = states.float()
+        at_image = inputs["input_ids"][0] == self._image_token
+        tokens = states[:, at_image]
+        if tokens.shape[1] > MAX_TOKENS:
+            tokens = F.adaptive_avg_pool1d(tokens.transpose(1, 2), MAX_TOKENS).transpose(1, 2)
+        return tokens, states[:, -1]
+
+    def _describe_one(
+        self,
+        looks: Tensor,
+        instruction: str,
+        max_new_tokens: int,
+        on_token: Callable[[], None] | None,
+        with_text: bool,
+    ) -> Guidance:
+        tokens, pooled = self.embed(looks[None])
+        if self.network.head is None:
+            scores, parameters = self._ask_for_each(looks), torch.zeros(1, len(PARAMETERS), device=pooled.device)
+        else:
+            reading = self.network.head(pooled)
+            scores, parameters = reading.scores(), reading.physical()
+        text = self._generate(looks, instruction or DESCRIBE, max_new_tokens, on_token) if with_text else ""
+        return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
+
+    def _ask_for_each(self, looks: Tensor) -> Tensor:
+        """[1, 7] scores as the probability of "yes" against "no", for models without a head."""
+        tokenizer = self.processor.tokenizer
+        yes, no = ({tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words} for words in _ANSWERS)
+        yes, no = sorted(yes - no), sorted(no - yes)  # a first token that starts both says nothing
+        if not yes or not no:
+            raise MllmError(f"The tokenizer of {self.name} cannot tell yes from no: choose another model.")
+        scores = []
+        for degradation in DEGRADATIONS:
+            inputs = self._inputs(looks[None], yes_no_question(degradation))
+            logits = self.network.language_model(**inputs, use_cache=False).logits[0, -1].float()
+            odds = torch.logsumexp(logits[yes], 0) - torch.logsumexp(logits[no], 0)
+            scores.append(odds.sigmoid())
+        return torch.stack(scores)[None]
+
+    def _generate(self, looks: Tensor, question: str, max_new_tokens: int, on_token: Callable[[], None] | None) -> str:
+        inputs = self._inputs(looks[None], question)
+
+        def after_token(ids: Tensor, _scores: Any, **_: Any) -> Tensor:
+            if on_token is not None:
+                on_token()
+            return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
+
+        output = self.network.language_model.generate(
+            **inputs, max_new_tokens=max_new_tokens, do_sample=False, stopping_criteria=[after_token]
+        )
+        answer = output[0, inputs["input_ids"].shape[1] :]
+        return self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+    def _inputs(self, looks: Tensor, question: str) -> dict[str, Tensor]:
+        """What the model takes for the views [B, V, 3, S, S] of B pictures; all views have one size, nothing is padded."""
+        content = [{"type": "image"} for _ in looks[0]] + [{"type": "text", "text": question}]
+        prompt = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        pictures = [
+            [Image.fromarray(np.ascontiguousarray(view)) for view in look]
+            for look in looks.permute(0, 1, 3, 4, 2).cpu().numpy()
+        ]
+        inputs = self.processor(text=[prompt] * len(pictures), images=pictures, return_tensors="pt")
+        dtype = next(self.network.language_model.parameters()).dtype
+        return {
+            name: value.to(self.device, dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+            if isinstance(value, Tensor)
+        }
+
+
+_ANSWERS = (("yes", " yes", "Yes", " Yes"), ("no", " no", "No", " No"))
+
+
+def report(guidance: Guidance) -> list[dict[str, Any]]:
+    """What the guidance says, one JSON-ready dictionary per picture."""
+    return [
+        {
+            "description": guidance.descriptions[index],
+            "scores": dict(zip(DEGRADATIONS, (round(value, 4) for value in scores), strict=True)),
+            "present": {
+                name: strength_word((value - PRESENT) / (1 - PRESENT))
+                for name, value in zip(DEGRADATIONS, scores, strict=True)
+                if value >= PRESENT
+            },
+            "parameters": dict(
+                zip(PARAMETERS, (round(value, 4) for value in guidance.parameters[index].tolist()), strict=True)
+            ),
+            "mllm": guidance.mllm_identity,
+        }
+        for index, scores in enumerate(guidance.scores.tolist())
+    ]
+
+
+def load_mllm(folder: str | Path, device: torch.device | str = "cpu", precision: str = "auto") -> Mllm:
+    """Open a model folder, from local files only and without running any code of the folder.
+
+    Args:
+        folder: holds config.json, the weights as safetensors, the tokenizer and the processor's settings.
+        device: where the network goes.
+        precision: "fp32", "bf16", "fp16", or "auto": fp32 for small models and bf16 for big ones.
+
+    Raises:
+        MllmError: the folder cannot be used as an MLLM.
+    """
+    folder = Path(folder)
+    files = _check_folder(folder)
+    # transformers takes seconds to import: not before somebody asks for a model.
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    dtype = _dtype(precision, sum(path.stat().st_size for path in files))
+    try:
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with _quiet():
+            language_model = AutoModelForImageTextToText.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **_dtype_argument(dtype)
+            )
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise MllmError(
+            f"{folder} cannot be opened as a multimodal language model ({reason}): put a complete model folder of an "
+            "image-text-to-text architecture there."
+        ) from error
+    head = _read_head(folder)
+    mllm = Mllm(language_model, processor, head, identity_of(folder))
+    if head is not None and head.width != mllm.width:
+        raise MllmError(
+            f"{folder / HEAD_FILE} reads embeddings of {head.width} numbers but the model makes {mllm.width}: "
+            "put the files of one model together."
+        )
+    mllm.network.to(device)
+    return mllm
+
+
+def identity_of(folder: Path) -> str:
+    """Name and digest of a model folder: its configuration, weights and head, and how pictures are shown to it.
+
+    Weight files above 64 MiB are sampled (their first, middle and last MiB and their size), smaller ones read whole.
+    """
+    digest = hashlib.sha256(f"protocol {PROTOCOL}".encode())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("transformers_version", None)
+    digest.update(json.dumps(config, sort_keys=True).encode())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}".encode())
+        with path.open("rb") as file:
+            if size <= _HASHED_WHOLE:
+                digest.update(file.read())
+                continue
+            for offset in (0, size // 2, size - _SAMPLE):
+                file.seek(offset)
+                digest.update(file.read(_SAMPLE))
+    return f"{config.get('mofe_name') or folder.name}:{digest.hexdigest()[:16]}"
+
+
+def _check_folder(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise MllmError(f"There is no MLLM folder {folder}: choose a folder with config.json and safetensors weights.")
+    if not (folder / "config.json").is_file():
+        raise MllmError(f"{folder} has no config.json: choose the folder of a whole model, not of a single file.")
+    try:
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MllmError(f"{folder / 'config.json'} is damaged ({error}): put the original file back.") from error
+    files = [path for path in sorted(folder.glob("*.safetensors")) if path.name != HEAD_FILE]
+    if not files:
+        raise MllmError(f"{folder} has no .safetensors weights: other formats are not opened, convert the model first.")
+    return files
+
+
+def _read_head(folder: Path) -> DegradationHead | None:
+    path = folder / HEAD_FILE
+    if not path.exists():
+        return None
+    state, card = read_weights(path, "mllm_head")
+    head = DegradationHead(int(card.architecture["width"]))
+    try:
+        head.load_state_dict({name: value.float() for name, value in state.items()})
+    except RuntimeError as error:
+        raise MllmError(f"{path} does not hold a degradation head: put the original file back.") from error
+    return head
+
+
+def _dtype(precision: str, weight_bytes: int) -> torch.dtype:
+    if precision == "auto":
+        return torch.float32 if weight_bytes < 2**28 else torch.bfloat16
+    try:
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    except KeyError:
+        raise MllmError(f"Precision {precision!r} is not known: choose auto, fp32, bf16 or fp16.") from None
+
+
+def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """transformers 4.56 renamed the argument; both names still meet users."""
+    import transformers
+
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    return {"dtype" if (major, minor) >= (4, 56) else "torch_dtype": dtype}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar of transformers while a model of a few megabytes is read."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _image_token(language_model: nn.Module, processor: Any) -> int:
+    """The id of the token that stands for a piece of a picture; its name differs between architectures."""
+    config = language_model.config
+    for owner, names in ((config, ("image_token_id", "image_token_index")), (processor, ("image_token_id",))):
+        for name in names:
+            if isinstance(getattr(owner, name, None), int):
+                return getattr(owner, name)
+    raise MllmError(
+        f"The architecture {config.model_type!r} does not say which tokens are image tokens: choose another."
+    )

@@ -1,0 +1,65 @@
+"""The two looks at a picture: an overview of the whole, and crops at native resolution.
+
+A resize erases noise, rain and blur, so an overview alone cannot tell how strong they are (our design; UniRestorer,
+arXiv 2412.20157, reports the same of 224-pixel resizes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+VIEW_SIDE = 96
+"""Side of every view in pixels."""
+
+CROPS = 4
+"""Native-resolution crops per picture, one in each quarter."""
+
+BLOCK = 8
+"""Crops start at multiples of this, so that they show JPEG blocks where the coder put them."""
+
+
+def pad_to_side(picture: Tensor, side: int) -> Tensor:
+    """Reflect a picture [C, H, W] at its bottom and right until both sides have at least `side` pixels."""
+    while picture.shape[1] < side or picture.shape[2] < side:
+        bottom = min(max(side - picture.shape[1], 0), picture.shape[1] - 1)
+        right = min(max(side - picture.shape[2], 0), picture.shape[2] - 1)
+        if (bottom == 0 and picture.shape[1] < side) or (right == 0 and picture.shape[2] < side):
+            raise ValueError(
+                f"A picture of {picture.shape[2]} x {picture.shape[1]} pixels is too small to be looked at."
+            )
+        picture = F.pad(picture, (0, right, 0, bottom), mode="reflect")
+    return picture
+
+
+def crop_origins(height: int, width: int) -> list[tuple[int, int]]:
+    """(top, left) of the crops of a picture of at least `VIEW_SIDE` pixels a side: around the quarters' centres."""
+    return [
+        tuple(
+            min(max(int(length * share) - VIEW_SIDE // 2, 0), length - VIEW_SIDE) // BLOCK * BLOCK
+            for length, share in ((height, down), (width, across))
+        )
+        for down, across in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
+    ]
+
+
+def views(picture: Tensor, origins: Sequence[tuple[int, int]] | None = None) -> Tensor:
+    """The overview and the crops of one picture, as 8-bit pictures that any image processor takes.
+
+    Args:
+        picture: [3, H, W] in 0..1, at least 2 px a side.
+        origins: (top, left) of each crop; the quarters' centres by default (training moves them about).
+
+    Returns:
+        uint8 [1 + CROPS, 3, VIEW_SIDE, VIEW_SIDE], the overview first. The overview is squeezed to a square.
+    """
+    picture = pad_to_side(picture.float(), VIEW_SIDE)
+    origins = crop_origins(*picture.shape[1:]) if origins is None else origins
+    overview = F.interpolate(
+        picture[None], (VIEW_SIDE, VIEW_SIDE), mode="bilinear", antialias=True, align_corners=False
+    )
+    crops = [picture[None, :, top : top + VIEW_SIDE, left : left + VIEW_SIDE] for top, left in origins]
+    return (torch.cat([overview, *crops]).clamp(0, 1) * 255).round().to(torch.uint8)

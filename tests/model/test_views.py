@@ -1,0 +1,43 @@
+"""The overview and the native-resolution crops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mofe_restore.model.views import BLOCK, CROPS, VIEW_SIDE, crop_origins, pad_to_side, views
+
+
+@pytest.mark.parametrize("size", [(8, 8), (96, 96), (97, 300), (517, 389)])
+def test_any_size_gives_the_same_number_of_square_views(size: tuple[int, int]) -> None:
+    looks = views(torch.rand(3, *size))
+    assert looks.shape == (1 + CROPS, 3, VIEW_SIDE, VIEW_SIDE)
+    assert looks.dtype == torch.uint8
+
+
+def test_crops_show_the_picture_at_native_resolution() -> None:
+    picture = torch.randint(0, 256, (3, 400, 500)) / 255
+    looks = views(picture)
+    for look, (top, left) in zip(looks[1:], crop_origins(400, 500), strict=True):
+        expected = (picture[:, top : top + VIEW_SIDE, left : left + VIEW_SIDE] * 255).round().to(torch.uint8)
+        assert torch.equal(look, expected)
+
+
+def test_crops_lie_inside_on_the_jpeg_grid_one_in_each_quarter() -> None:
+    origins = crop_origins(517, 389)
+    assert all(top % BLOCK == 0 and left % BLOCK == 0 for top, left in origins)
+    assert all(0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in origins)
+    assert len(set(origins)) == CROPS
+
+
+def test_the_overview_keeps_the_mean_colour() -> None:
+    picture = torch.rand(3, 300, 200) * torch.tensor([0.2, 0.5, 0.9])[:, None, None]
+    overview = views(picture)[0].float() / 255
+    assert torch.allclose(overview.mean((1, 2)), picture.mean((1, 2)), atol=0.01)
+
+
+def test_small_pictures_are_mirrored_and_a_line_is_refused() -> None:
+    padded = pad_to_side(torch.arange(3.0).repeat(3, 2, 1), 5)
+    assert padded[0, 0].tolist() == [0, 1, 2, 1, 0]
+    with pytest.raises(ValueError, match="too small to be looked at"):
+        pad_to_side(torch.rand(3, 1, 50), 96)

@@ -1,0 +1,47 @@
+"""Degraded training scenes from a folder of clean photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mofe_restore.training.degradations import Severities
+from mofe_restore.training.photos import PhotoError
+from mofe_restore.training.samples import PhotoStore, sample_generator, to_tensor
+
+
+def test_scenes_stay_within_the_wanted_sides(photos: Path) -> None:
+    store = PhotoStore.read(photos)
+    for index in range(60):
+        scene = store.scene(sample_generator(0, index), (64, 112))
+        assert scene.dtype == np.float32
+        assert all(64 <= side <= 112 and side % 8 == 0 for side in scene.shape[:2]), scene.shape
+        assert scene.min() >= 0
+        assert scene.max() <= 1
+
+
+def test_a_sample_depends_on_seed_and_index_alone(photos: Path) -> None:
+    store = PhotoStore.read(photos)
+    first, second = (store.degraded_scene(sample_generator(3, 7, 1), (64, 112)) for _ in range(2))
+    assert np.array_equal(first[0], second[0])
+    assert np.array_equal(first[1].picture, second[1].picture)
+    other, _ = store.degraded_scene(sample_generator(3, 8, 1), (64, 112))
+    assert other.shape != first[0].shape or not np.array_equal(other, first[0])
+
+
+def test_no_severities_leave_the_scene_clean(photos: Path) -> None:
+    clean, degraded = PhotoStore.read(photos, limit=2).degraded_scene(sample_generator(0), (64, 64), Severities())
+    assert np.abs(clean - degraded.picture).max() <= 0.5 / 255 + 1e-6
+    assert not degraded.truth.presence.any()
+
+
+def test_arrays_become_channel_first_tensors() -> None:
+    array = np.random.default_rng(0).random((4, 5, 3), dtype=np.float32)
+    assert np.array_equal(to_tensor(array).permute(1, 2, 0).numpy(), array)
+
+
+def test_an_empty_folder_is_an_error_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match="holds no photos"):
+        PhotoStore.read(tmp_path)

@@ -1,0 +1,129 @@
+"""The MLLM's training program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mofe_restore.model.mllm import load_mllm
+from mofe_restore.model.views import views
+from mofe_restore.model.wording import DESCRIBE
+from mofe_restore.training import train_mllm
+from mofe_restore.training.config import LoopConfig, TrainingError, load_toml
+from mofe_restore.training.mllm_model import MllmConfig
+from mofe_restore.training.text import Turn
+from mofe_restore.training.train_mllm import MllmData, MllmTask, encode
+
+CONFIG = """
+[loop]
+output = "{folder}/run"
+steps = 3
+precision = "fp32"
+workers = 0
+log_every = 1
+validate_every = 0
+warmup_steps = 1
+[model]
+vision_width = 64
+vision_layers = 1
+text_width = 64
+text_layers = 1
+vocabulary = 300
+[data]
+photos = "{photos}"
+validation = "{photos}"
+batch = 4
+sides = [96, 112]
+validation_pictures = 6
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mllm-run")
+    (folder / "run.toml").write_text(CONFIG.format(folder=folder.as_posix(), photos=photos.as_posix()))
+    train_mllm.run(folder / "run.toml")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def task(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> MllmTask:
+    folder = tmp_path_factory.mktemp("mllm-task")
+    data = MllmData(str(photos), str(photos), batch=4, sides=(96, 112), validation_pictures=6)
+    model = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
+    return MllmTask(model, data, LoopConfig(str(folder), 1), {})
+
+
+def test_a_trained_folder_is_opened_by_the_code_that_opens_any_model(trained: Path) -> None:
+    mllm = load_mllm(trained / "export" / "mllm")
+    guidance = mllm.describe(torch.rand(1, 3, 120, 140), max_new_tokens=4)
+    assert mllm.name == "mofe-mllm-small"
+    assert guidance.pooled.isfinite().all()
+    assert (trained / "curve.png").stat().st_size > 0
+    assert len((trained / "log.csv").read_text().splitlines()) == 4
+
+
+def test_training_shows_what_use_shows(trained: Path) -> None:
+    """Prompt and pixels of a training batch are those that the processor makes at run time."""
+    mllm = load_mllm(trained / "export" / "mllm")
+    looks = views(torch.rand(3, 150, 120))
+    inputs = mllm._inputs(looks[None], DESCRIBE)
+    row = encode(mllm.processor, [[Turn(DESCRIBE, "Light haze.")]])
+    length = inputs["input_ids"].shape[1]
+    assert torch.equal(row["input_ids"][:, :length], inputs["input_ids"])
+    assert row["embedding_at"].tolist() == [length - 1]
+    assert torch.allclose(looks.float() / 127.5 - 1, inputs["pixel_values"][0], atol=1e-6)
+
+
+def test_only_answers_are_learned(task: MllmTask) -> None:
+    row = encode(task.processor, [[Turn("Is there haze?", "yes"), Turn("Is there rain?", "no")]])
+    learned = row["input_ids"][row["labels"] >= 0]
+    assert task.processor.tokenizer.decode(learned) == " yes<end_of_utterance> no<end_of_utterance>"
+    assert torch.equal(row["labels"][row["labels"] >= 0], learned)
+
+
+def test_batches_are_reproducible_and_differ(task: MllmTask) -> None:
+    first, again, other = task.batch(5), task.batch(5), task.batch(6)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["looks"], other["looks"])
+
+
+def test_the_loss_teaches_every_part(task: MllmTask) -> None:
+    parts = task.loss(task.network, task.batch(0), 0)
+    parts["loss"].backward()
+    silent = [name for name, value in task.network.named_parameters() if value.requires_grad and value.grad is None]
+    assert silent == []
+    assert {"answers", "presence", "strength", "parameters"} < set(parts)
+
+
+def test_the_loss_falls_on_one_batch(task: MllmTask) -> None:
+    batch = task.batch(1)
+    optimizer = torch.optim.Adam(task.network.parameters(), 3e-3)
+    losses = []
+    for _ in range(12):
+        loss = task.loss(task.network, batch, 0)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_validation_counts_presences(task: MllmTask) -> None:
+    metrics = task.validate(task.network.eval())
+    assert 0 <= metrics["f1_worst"] <= metrics["f1"] <= 1
+    assert metrics["parameter_error"] >= 0
+
+
+def test_an_unknown_setting_is_named(photos: Path, tmp_path: Path) -> None:
+    text = CONFIG.format(folder=tmp_path.as_posix(), photos=photos.as_posix())
+    (tmp_path / "run.toml").write_text(text.replace("text_width", "text_widht"))
+    with pytest.raises(TrainingError, match="text_widht"):
+        train_mllm.run(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize("name", ["mllm.toml", "restorer.toml"])
+def test_the_shipped_configurations_can_be_read(root: Path, name: str) -> None:
+    assert LoopConfig.from_table(load_toml(root / "training" / name)["loop"]).steps > 0

@@ -1,0 +1,172 @@
+"""The shipped MLLM, built from nothing: a small model of a stock transformers architecture (Idefics3).
+
+Vision encoder with 16-pixel patches, a projector that turns each view into 4 tokens, a Llama language model, a
+byte-level tokenizer learned from the sentences of `training/text.py`, and the stock processor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import (
+    AutoImageProcessor,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3Processor,
+    PreTrainedTokenizerFast,
+)
+
+from ..model.views import VIEW_SIDE
+
+NAME = "mofe-mllm-small"
+PAD, BEGIN, END, IMAGE = "<pad>", "<s>", "<end_of_utterance>", "<image>"
+SPECIAL = (PAD, BEGIN, END, IMAGE, "<fake_token_around_image>", "<global-img>")
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}:"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %} {{ part['text'] }}{% endif %}{% endfor %}"
+    "<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class MllmConfig:
+    """The [model] table of the run's TOML. Widths in channels, the rest in counts."""
+
+    vision_width: int = 192
+    vision_layers: int = 5
+    text_width: int = 256
+    text_layers: int = 4
+    vocabulary: int = 1024
+    patch: int = 16
+
+    @property
+    def scale_factor(self) -> int:
+        """Patches a side that are joined into one token: each view becomes 2 x 2 tokens."""
+        return VIEW_SIDE // self.patch // 2
+
+
+def build_tokenizer(sentences: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that spells numbers digit by digit and can write any text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        sentences,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=list(SPECIAL),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BEGIN,
+        eos_token=END,
+        additional_special_tokens=[IMAGE, "<fake_token_around_image>", "<global-img>"],
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_processor(tokenizer: PreTrainedTokenizerFast, config: MllmConfig, scratch: Path) -> Idefics3Processor:
+    """The stock processor for views of `VIEW_SIDE` pixels. `scratch` is a folder for its settings on the way."""
+    settings = {
+        "image_processor_type": "Idefics3ImageProcessor",
+        "do_image_splitting": False,
+        "do_resize": True,
+        "size": {"longest_edge": VIEW_SIDE},
+        "max_image_size": {"longest_edge": VIEW_SIDE},
+        "do_pad": True,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    scratch.mkdir(parents=True, exist_ok=True)
+    (scratch / "preprocessor_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    image_processor = AutoImageProcessor.from_pretrained(scratch, local_files_only=True)
+    tokens_per_view = (VIEW_SIDE // config.patch // config.scale_factor) ** 2
+    return Idefics3Processor(image_processor, tokenizer, image_seq_len=tokens_per_view, chat_template=CHAT_TEMPLATE)
+
+
+def build_model(config: MllmConfig, tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
+    """The network with random weights (seed torch before)."""
+    ids: dict[str, Any] = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    model = Idefics3ForConditionalGeneration(
+        Idefics3Config(
+            image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+            tie_word_embeddings=True,
+            scale_factor=config.scale_factor,
+            vision_config={
+                "hidden_size": config.vision_width,
+                "intermediate_size": 4 * config.vision_width,
+                "num_hidden_layers": config.vision_layers,
+                "num_attention_heads": config.vision_width // 64,
+                "image_size": VIEW_SIDE,
+                "patch_size": config.patch,
+            },
+            text_config={
+                "model_type": "llama",
+                "vocab_size": len(tokenizer),
+                "hidden_size": config.text_width,
+                "intermediate_size": 11 * config.text_width // 4,
+                "num_hidden_layers": config.text_layers,
+                "num_attention_heads": config.text_width // 64,
+                "num_key_value_heads": config.text_width // 64,
+                "max_position_embeddings": 1024,
+                "tie_word_embeddings": True,
+                **ids,
+            },
+            mofe_name=NAME,
+            **ids,
+        )
+    )
+    model.generation_config.update(**ids)
+    patches = model.model.vision_model.embeddings.patch_embedding
+    patches.weight.data.copy_(whitened_cosines(patches.out_channels, config.patch))
+    patches.bias.data.zero_()
+    return model
+
+
+def whitened_cosines(filters: int, side: int) -> Tensor:
+    """First weights of the patch embedding: cosines of brightness and colour, scaled against photographs' spectrum.
+
+    Photographs hold far less of high frequencies than of low ones, so under random weights noise, blur and JPEG blocks
+    drown in the patch's mean. Scaled to about equal size, all of it is visible from the first step (our design).
+
+    Returns:
+        [filters, 3, side, side]; two thirds of the filters see brightness, the others two opponent colours.
+    """
+    place = (torch.arange(side) + 0.5) / side
+    cosines = torch.cos(torch.pi * torch.arange(side)[:, None] * place) * (2 / side) ** 0.5
+    cosines[0] /= 2**0.5
+    radius = torch.hypot(*torch.meshgrid(torch.arange(side * 1.0), torch.arange(side * 1.0), indexing="ij"))
+    shares = (filters - 2 * (filters // 6), filters // 6, filters // 6)
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]])
+    generator = torch.Generator().manual_seed(0)
+    weights = []
+    for colour, share, size in zip(colours, shares, (4.0, 1.5, 1.5), strict=True):
+        order = radius.flatten().argsort(stable=True)
+        low, high = order[: share // 3], order[share // 3 :]
+        chosen = torch.cat([low, high[torch.randperm(len(high), generator=generator)[: share - len(low)]]])
+        for row, column in zip((chosen // side).tolist(), (chosen % side).tolist(), strict=True):
+            gain = 1 / (size / max(float(radius[row, column]), 0.5) ** 1.3 + 0.1)
+            plane = gain * cosines[row][:, None] * cosines[column][None, :]
+            weights.append(F.normalize(colour, dim=0)[:, None, None] * plane)
+    return torch.stack(weights)

@@ -1,0 +1,88 @@
+"""From a folder of clean photos to degraded training scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .degradations import Degraded, Severities, degrade, sample_severities
+from .photos import list_photos, read_photo
+
+
+@dataclass(frozen=True)
+class PhotoStore:
+    """Clean photos kept in memory as 8-bit arrays [H, W, 3]; loader processes share them by forking."""
+
+    photos: tuple[np.ndarray, ...]
+    rain_layers: tuple[np.ndarray, ...] = ()
+
+    @staticmethod
+    def read(folder: Path, rain_layers: Path | None = None, limit: int = 0) -> PhotoStore:
+        """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures)."""
+        paths = list_photos(folder)
+        photos = tuple(_to_bytes(read_photo(path)) for path in (paths[:limit] if limit else paths))
+        layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
+        return PhotoStore(photos, layers)
+
+    def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
+        """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
+
+        Its sides are drawn from `sides` (smallest, largest, in px) and are multiples of `multiple`.
+        """
+        photo = self.photos[rng.integers(len(self.photos))]
+        share = min(1.0, max(rng.uniform(0.6, 1.3), sides[0] / min(photo.shape[:2])))
+        height, width = (
+            min(
+                _round_down(int(side * share), multiple),
+                _round_down(int(rng.integers(sides[0], sides[1] + 1)), multiple),
+            )
+            for side in photo.shape[:2]
+        )
+        # The piece is cut out before it is shrunk: shrinking is the dearer of the two.
+        rows, columns = (
+            min(int(np.ceil(length / share)), whole)
+            for length, whole in zip((height, width), photo.shape[:2], strict=True)
+        )
+        top = int(rng.integers(photo.shape[0] - rows + 1))
+        left = int(rng.integers(photo.shape[1] - columns + 1))
+        piece = photo[top : top + rows, left : left + columns]
+        if rng.random() < 0.5:
+            piece = piece[:, ::-1]
+        scene = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1)[None].float() / 255
+        if scene.shape[2:] != (height, width):
+            scene = F.interpolate(scene, (height, width), mode="bilinear", antialias=True, align_corners=False)
+        return scene[0].permute(1, 2, 0).contiguous().numpy()
+
+    def degraded_scene(
+        self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
+    ) -> tuple[np.ndarray, Degraded]:
+        """A clean scene and what became of it, with severities of the training mix unless others are given."""
+        clean = self.scene(rng, sides)
+        severities = sample_severities(rng) if severities is None else severities
+        return clean, degrade(clean, severities, rng, rain_layers=self.rain_layers)
+
+
+def sample_generator(seed: int, *indices: int) -> np.random.Generator:
+    """The random numbers of one training sample: a function of the run's seed and the sample's place alone."""
+    return np.random.default_rng(np.random.SeedSequence((seed, *indices)))
+
+
+def to_tensor(picture: np.ndarray) -> torch.Tensor:
+    """[H, W, 3] array to [3, H, W] tensor."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _to_bytes(picture: np.ndarray) -> np.ndarray:
+    return (picture * 255).round().astype(np.uint8)
+
+
+def _round_down(length: int, multiple: int) -> int:
+    return max(length // multiple * multiple, multiple)
+
+
+__all__: Sequence[str] = ("PhotoStore", "sample_generator", "to_tensor")

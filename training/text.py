@@ -1,0 +1,76 @@
+"""What the MLLM learns to say: sentences made from what was really done to a picture.
+
+The sentence names each degradation with its strength and its physical parameters, and says which ones are absent:
+knowing how much, not only what, is worth most to the restorer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..model.guidance import DEGRADATIONS, PARAMETERS
+from ..model.wording import DESCRIBE, NAMES, strength_word, yes_no_question
+from .degradations import Truth
+
+_DETAILS = {
+    "low_light": "exponent {light_exponent:.1f}",
+    "haze": "beta {haze_beta:.1f}, airlight {airlight:.2f}, transmission {transmission:.2f}",
+    "rain": "coverage {rain_coverage:.2f}",
+    "snow": "coverage {snow_coverage:.2f}",
+    "noise": "sigma {noise_sigma:.3f}",
+    "blur": "sigma {blur_sigma:.1f} px",
+    "jpeg": "quality {jpeg_quality:.0f}",
+}
+
+
+class Turn(NamedTuple):
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+
+def phrase(truth: Truth, degradation: str) -> str:
+    """For example "strong noise (sigma 0.061)", or "no noise"."""
+    index = DEGRADATIONS.index(degradation)
+    if not truth.presence[index]:
+        return f"no {NAMES[degradation]}"
+    details = _DETAILS[degradation].format(**dict(zip(PARAMETERS, truth.parameters, strict=True)))
+    return f"{strength_word(float(truth.strength[index]))} {NAMES[degradation]} ({details})"
+
+
+def description(truth: Truth) -> str:
+    """The whole answer to "what is wrong with this picture": what is there, then what is not."""
+    present = [phrase(truth, name) for name, there in zip(DEGRADATIONS, truth.presence, strict=True) if there]
+    absent = [phrase(truth, name) for name, there in zip(DEGRADATIONS, truth.presence, strict=True) if not there]
+    sentences = [_sentence(part) for part in (present, absent) if part]
+    return " ".join(sentences if present else ["The picture is clean.", *sentences])
+
+
+def conversation(truth: Truth, rng: np.random.Generator) -> list[Turn]:
+    """A few questions about one picture with their answers: mostly the description, else questions about parts."""
+    if rng.random() < 0.7:
+        return [Turn(DESCRIBE, description(truth))]
+    return [_question(truth, rng) for _ in range(3)]
+
+
+def _question(truth: Truth, rng: np.random.Generator) -> Turn:
+    degradation = DEGRADATIONS[rng.integers(len(DEGRADATIONS))]
+    name, there = NAMES[degradation], bool(truth.presence[DEGRADATIONS.index(degradation)])
+    present = [NAMES[each] for each, is_there in zip(DEGRADATIONS, truth.presence, strict=True) if is_there]
+    turns = (
+        Turn(yes_no_question(degradation), "yes" if there else "no"),
+        Turn(f"Is there {name}?", f"{'Yes' if there else 'No'}, {phrase(truth, degradation)}."),
+        Turn(f"How strong is the {name}?", _sentence([phrase(truth, degradation)])),
+        Turn("Name the degradations.", _sentence(present or ["none"])),
+        Turn("What should be removed?", _sentence(present or ["nothing"])),
+        Turn("Is the picture clean?", "no" if present else "yes"),
+    )
+    return turns[rng.integers(len(turns))]
+
+
+def _sentence(parts: list[str]) -> str:
+    text = ", ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,290 @@
+"""Trains the shipped MLLM on generated degradations: to say what is wrong, and to embed how much of it.
+
+Two losses: the cross-entropy of the answers, and the errors of the `DegradationHead` that reads presence, strength and
+physical parameters off the embedding (our design; what the embedding must carry is measured in the restorer's gain).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..model.guidance import DEGRADATIONS, PARAMETERS
+from ..model.head import OWNER, DegradationHead, Reading, scaled
+from ..model.mllm import HEAD_FILE
+from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
+from ..model.weights import Card, write_weights
+from ..model.wording import DESCRIBE
+from .degradations import Truth, degrade, sample_severities
+from .loop import LoopConfig, load_toml, table_to_config, train
+from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer
+from .photos import list_photos, read_photo
+from .samples import PhotoStore, sample_generator, to_tensor
+from .text import Turn, conversation, description
+
+VALIDATION_SEED = 20_000_000
+
+
+@dataclass(frozen=True)
+class MllmData:
+    """The [data] table of the run's TOML."""
+
+    photos: str
+    validation: str
+    rain_layers: str = ""
+    batch: int = 32
+    looks: int = 2
+    """Views taken of each degraded scene: degrading costs more than looking."""
+    sides: tuple[int, int] = (192, 416)
+    validation_pictures: int = 136
+
+
+def prompt_text(processor: Any, question: str) -> str:
+    """The prompt as the processor expands it, with one run of image tokens per view."""
+    edge, tokens = "<fake_token_around_image>", processor.image_token * processor.image_seq_len
+    return f"User:{f'{edge}<global-img>{tokens}{edge}' * (1 + CROPS)} {question}{END}\nAssistant:"
+
+
+def encode(processor: Any, conversations: list[list[Turn]]) -> dict[str, Tensor]:
+    """Token ids, labels and the place of the embedding for a batch of conversations, padded at the right.
+
+    Returns:
+        input_ids, attention_mask and labels [B, L] (labels are -100 outside answers), and `embedding_at` [B], the place
+        of the last token of the first prompt.
+    """
+    tokenizer = processor.tokenizer
+    rows = []
+    for turns in conversations:
+        ids: list[int] = []
+        labels: list[int] = []
+        embedding_at = 0
+        for number, (question, answer) in enumerate(turns):
+            prompt = prompt_text(processor, question) if number == 0 else f"\nUser: {question}{END}\nAssistant:"
+            asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            answered = tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"]
+            embedding_at = len(asked) - 1 if number == 0 else embedding_at
+            ids += asked + answered
+            labels += [-100] * len(asked) + answered
+        rows.append((ids, labels, embedding_at))
+    length = max(len(ids) for ids, _, _ in rows)
+    return {
+        "input_ids": torch.tensor([ids + [tokenizer.pad_token_id] * (length - len(ids)) for ids, _, _ in rows]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _, _ in rows]),
+        "labels": torch.tensor([labels + [-100] * (length - len(labels)) for _, labels, _ in rows]),
+        "embedding_at": torch.tensor([embedding_at for _, _, embedding_at in rows]),
+    }
+
+
+def truth_tensors(truths: list[Truth]) -> dict[str, Tensor]:
+    """Presence and strength [B, 7] and parameters [B, 9] as float tensors."""
+    return {
+        name: torch.from_numpy(np.stack([getattr(truth, name) for truth in truths])).float()
+        for name in ("presence", "strength", "parameters")
+    }
+
+
+class MllmNetwork(nn.Module):
+    """The language model and its head, as one module for the training loop.
+
+    A second head, for training only, reads the mean of the projected image tokens, so that the eye learns without
+    waiting for the language model above it.
+    """
+
+    def __init__(self, language_model: nn.Module, head: DegradationHead) -> None:
+        super().__init__()
+        self.language_model, self.head = language_model, head
+        self.early_head = DegradationHead(head.width)
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Reading, Reading]:
+        """The answers' mean cross-entropy, what the head reads, and what the early head reads."""
+        output = self.language_model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            pixel_values=batch["looks"].float() / 127.5 - 1,
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        pooled = output.hidden_states[-1][torch.arange(len(batch["embedding_at"])), batch["embedding_at"]]
+        logits, labels = output.logits[:, :-1].float(), batch["labels"][:, 1:]
+        answers = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+        seen = output.image_hidden_states.reshape(len(batch["looks"]), -1, self.head.width).mean(1)
+        return answers, self.head(pooled), self.early_head(seen)
+
+
+def reading_losses(reading: Reading, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Errors of presence (cross-entropy), of strength where present, and of the scaled parameters (smooth L1)."""
+    strength = F.smooth_l1_loss(reading.strength, batch["strength"], reduction="none", beta=0.1)
+    return (
+        F.binary_cross_entropy_with_logits(reading.presence, batch["presence"]),
+        _mean_where(strength, batch["presence"]),
+        F.smooth_l1_loss(reading.parameters, scaled(batch["parameters"]), beta=0.05),
+    )
+
+
+class MllmTask:
+    """What the training loop needs to train the MLLM."""
+
+    def __init__(self, model: MllmConfig, data: MllmData, loop: LoopConfig, recipe: dict[str, Any]) -> None:
+        self.data, self.recipe, self.seed = data, recipe, loop.seed
+        self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
+        tokenizer = build_tokenizer(_sentences(self.store, 4000), model.vocabulary)
+        self.processor = build_processor(tokenizer, model, Path(loop.output) / "processor")
+        torch.manual_seed(loop.seed)
+        self.network = MllmNetwork(build_model(model, tokenizer), DegradationHead(model.text_width))
+        self._validation: list[dict[str, Tensor]] = []
+
+    def batch(self, index: int) -> dict[str, Tensor]:
+        looks, truths, turns = [], [], []
+        for scene in range(self.data.batch // self.data.looks):
+            rng = sample_generator(self.seed, index, scene)
+            _, degraded = self.store.degraded_scene(rng, self.data.sides)
+            picture = to_tensor(degraded.picture)
+            for look in range(self.data.looks):
+                looks.append(views(picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng)))
+                truths.append(degraded.truth)
+                turns.append(conversation(degraded.truth, rng))
+        return {**encode(self.processor, turns), "looks": torch.stack(looks), **truth_tensors(truths)}
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        answers, reading, early = network(batch)
+        presence, strength, parameters = reading_losses(reading, batch)
+        early_loss = sum(weight * part for weight, part in zip((2, 2, 10), reading_losses(early, batch), strict=True))
+        return {
+            "loss": 0.5 * answers + 2 * presence + 2 * strength + 10 * parameters + 0.5 * early_loss,
+            "answers": answers,
+            "presence": presence,
+            "strength": strength,
+            "parameters": parameters,
+            "early": early_loss,
+        }
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """F1 of each presence, their mean and smallest, and the mean error of the scaled parameters where present."""
+        if not self._validation:
+            self._validation = list(self._validation_batches())
+        hits, parameter_errors = [], []
+        for batch in self._validation:
+            _, reading, _ = network(batch)
+            hits.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
+            errors = (reading.parameters - scaled(batch["parameters"])).abs()
+            parameter_errors.append(_mean_where(errors, batch["presence"][:, OWNER]))
+        said, true = torch.cat(hits, dim=1)
+        f1 = 2 * (said & true).sum(0) / (said.sum(0) + true.sum(0)).clamp(min=1)
+        scores = {f"f1_{name}": float(value) for name, value in zip(DEGRADATIONS, f1, strict=True)}
+        return {
+            "f1": float(f1.mean()),
+            "f1_worst": float(f1.min()),
+            "parameter_error": float(torch.stack(parameter_errors).mean()),
+            **scores,
+        }
+
+    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """Write the whole model folder, complete, as `folder`/mllm."""
+        target = folder / "mllm"
+        temporary = target.with_name(target.name + ".partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        self.processor.save_pretrained(temporary)
+        _keep_portable(temporary)
+        language_model = network.language_model
+        language_model.config.save_pretrained(temporary)
+        language_model.generation_config.save_pretrained(temporary)
+        state = {
+            name: value.detach().to(torch.bfloat16).contiguous()
+            for name, value in language_model.state_dict().items()
+            if name != "lm_head.weight"  # tied to the embedding
+        }
+        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        write_weights(
+            temporary / HEAD_FILE, network.head.state_dict(), self._card(network, step, metrics), torch.float32
+        )
+        previous = target.with_name(target.name + ".previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        if target.exists():
+            target.rename(previous)
+        temporary.rename(target)
+        shutil.rmtree(previous, ignore_errors=True)
+
+    def _card(self, network: nn.Module, step: int, metrics: dict[str, float]) -> Card:
+        return Card(
+            kind="mllm_head",
+            name=NAME,
+            version="0.1.0",
+            architecture={"width": network.head.width, "parameters": list(PARAMETERS)},
+            training={**self.recipe, "step": step},
+            metrics=metrics,
+            data=str(self.recipe.get("card", {}).get("data", "")),
+            limits=str(self.recipe.get("card", {}).get("limits", "")),
+            licence="Apache-2.0",
+            mllm_identity="",
+        )
+
+    def _validation_batches(self):  # type: ignore[no-untyped-def]
+        paths = list_photos(Path(self.data.validation))
+        looks, truths = [], []
+        for number in range(self.data.validation_pictures):
+            rng = sample_generator(VALIDATION_SEED, number)
+            degraded = degrade(read_photo(paths[number % len(paths)]), sample_severities(rng), rng)
+            looks.append(views(to_tensor(degraded.picture)))
+            truths.append(degraded.truth)
+        for start in range(0, len(looks), 34):
+            part = slice(start, start + 34)
+            yield {
+                **encode(self.processor, [[Turn(DESCRIBE, description(truth))] for truth in truths[part]]),
+                "looks": torch.stack(looks[part]),
+                **truth_tensors(truths[part]),
+            }
+
+
+def run(config_path: Path) -> None:
+    """Train as the TOML file says; goes on where an earlier run of the same file stopped."""
+    tables = load_toml(config_path)
+    loop = LoopConfig.from_table(tables.get("loop", {}))
+    data = table_to_config(MllmData, tables.get("data", {}), "data")
+    task = MllmTask(
+        table_to_config(MllmConfig, tables.get("model", {}), "model"),
+        data,
+        loop,
+        {name: tables.get(name, {}) for name in ("model", "data", "card")},
+    )
+    train(task, loop)
+
+
+def _keep_portable(folder: Path) -> None:
+    """Name the image processor as every transformers release since 4.46 knows it."""
+    for path in folder.glob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("Idefics3ImageProcessorPil", "Idefics3ImageProcessor"), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def _sentences(store: PhotoStore, count: int) -> list[str]:
+    """Text for the tokenizer to learn from: conversations about tiny degraded scenes."""
+    sentences = []
+    for number in range(count // 4):
+        rng = sample_generator(VALIDATION_SEED + 1, number)
+        truth = store.degraded_scene(rng, (32, 32))[1].truth
+        for _ in range(4):
+            sentences += [f" {question}\nUser:\nAssistant: {answer}" for question, answer in conversation(truth, rng)]
+    return sentences
+
+
+def _random_origins(picture: Tensor, rng: np.random.Generator) -> list[tuple[int, int]]:
+    height, width = pad_to_side(picture, VIEW_SIDE).shape[1:]
+    return [
+        tuple(int(rng.integers((side - VIEW_SIDE) // BLOCK + 1)) * BLOCK for side in (height, width))
+        for _ in range(CROPS)
+    ]
+
+
+def _mean_where(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1)
