@@ -1,0 +1,93 @@
+"""MoFE, the mixture of frequency experts: the local spectrum in soft bands, one expert per band, weighted by a router.
+
+The paper (arXiv 2605.11444, abstract) names the mixture; windows, bands and experts as they are here are our design.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .bands import (
+    HIGHEST,
+    band_memberships,
+    band_projections,
+    edges_from_steps,
+    from_windows,
+    split_bands,
+    steps_from_edges,
+    to_windows,
+    window_basis,
+)
+from .fusion import ScaleShift
+from .router import Router
+
+
+def first_edges(experts: int) -> Tensor:
+    """Where band edges start, [experts - 1] in cycles per feature pixel: steps that widen towards high frequencies."""
+    fraction = torch.arange(1, experts, dtype=torch.float32) / experts
+    return 0.8 * HIGHEST * fraction**1.3
+
+
+class FrequencyExperts(nn.Module):
+    """One MoFE block: features [B, H, W, C] in, features of the same shape and the routing weights out.
+
+    Windows lie on the grid of the features, and crops start at multiples of the window, so a tile sees the windows of
+    the whole picture. All experts work in every window and every picture of a batch on its own: weights are soft.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        vector_width: int,
+        experts: int,
+        window: int,
+        softness: float,
+        temperature: float,
+        residual_init: float,
+    ) -> None:
+        super().__init__()
+        hidden = max(1, width // 2)
+        self.window = window
+        self.softness = softness
+        basis, radii = window_basis(window)
+        self.basis: Tensor
+        self.radii: Tensor
+        self.register_buffer("basis", basis, persistent=False)
+        self.register_buffer("radii", radii, persistent=False)
+        self.edge_steps = nn.Parameter(steps_from_edges(first_edges(experts)))
+        self.fusion = ScaleShift(vector_width, width)
+        self.router = Router(vector_width, width, experts, temperature)
+        self.expand = nn.Parameter(torch.empty(experts, width, 2 * hidden).uniform_(-1, 1) / math.sqrt(width))
+        self.expand_bias = nn.Parameter(torch.zeros(experts, 1, 2 * hidden))
+        self.merge = nn.Parameter(torch.empty(experts, hidden, width).uniform_(-1, 1) / math.sqrt(hidden))
+        self.merge_bias = nn.Parameter(torch.zeros(width))
+        self.residual = nn.Parameter(torch.full((width,), residual_init))
+
+    @property
+    def edges(self) -> Tensor:
+        """Inner band edges [K-1] in cycles per feature pixel, rising."""
+        return edges_from_steps(self.edge_steps.float())
+
+    def projections(self) -> Tensor:
+        """Band matrices [K, P, P] fp32 for windows of P pixels."""
+        with torch.autocast(self.basis.device.type, enabled=False):
+            memberships = band_memberships(self.radii.float(), self.edges, self.softness)
+            return band_projections(self.basis.float(), memberships)
+
+    def forward(self, features: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """features [B, H, W, C], guidance vector [B, V] -> features of the same shape, weights [B, K, H/w, W/w]."""
+        windows = to_windows(self.fusion(features, vector), self.window)
+        bands = split_bands(windows, self.projections())
+        weights = self.router(vector, windows, bands)
+        experts, pixels, batch, rows, columns, channels = bands.shape
+        slabs = bands.reshape(experts, -1, channels)
+        one, two = (torch.bmm(slabs, self.expand) + self.expand_bias.to(slabs.dtype)).chunk(2, dim=-1)
+        share = weights.transpose(0, 1).reshape(experts, 1, batch * rows * columns, 1)
+        worked = (one * two).reshape(experts, pixels, batch * rows * columns, -1) * share.to(one.dtype)
+        merged = torch.bmm(worked.reshape(experts, slabs.shape[1], -1), self.merge).sum(0)
+        merged = (merged + self.merge_bias.to(merged.dtype)) * self.residual.to(merged.dtype)
+        merged = from_windows(merged.reshape(pixels, batch, rows, columns, channels), self.window)
+        return features + merged.to(features.dtype), weights

@@ -1,0 +1,108 @@
+"""MGFB, the MLLM-guided fusion block: how guidance enters the features.
+
+The paper (arXiv 2605.11444, abstract) names the block. Our design: scale and shift from one vector per picture at every
+block, and cross-attention to the MLLM's tokens at coarse scales. Both start as the identity. Features are [B, H, W, C].
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GuidanceTrunk(nn.Module):
+    """Brings the MLLM's embeddings to the network's width, or puts learned neutral ones in their place.
+
+    The neutral vector stands in after the projection, so nothing is assumed about the MLLM's space. There is one
+    neutral token, repeated as often as needed: attention to copies of one token does not depend on their number.
+    """
+
+    def __init__(self, guidance_width: int, vector_width: int) -> None:
+        super().__init__()
+        self.pooled_norm = nn.LayerNorm(guidance_width)
+        self.project = nn.Linear(guidance_width, vector_width)
+        self.token_norm = nn.LayerNorm(guidance_width)
+        self.neutral_vector = nn.Parameter(torch.zeros(vector_width))
+        self.neutral_token = nn.Parameter(0.02 * torch.randn(guidance_width))
+
+    def forward(
+        self, batch: int, tokens: Tensor | None, pooled: Tensor | None, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Guidance as the network uses it.
+
+        Args:
+            batch: number of pictures B.
+            tokens: [B, N, D], or None for neutral guidance.
+            pooled: [B, D], or None for neutral guidance.
+            keep: [B] bool, where the given guidance is kept; None keeps all of it.
+
+        Returns:
+            vector [B, V] and tokens [B, N, D], both fp32.
+
+        Raises:
+            ValueError: only one of `tokens` and `pooled` is given.
+        """
+        if (tokens is None) != (pooled is None):
+            raise ValueError("tokens and pooled belong together: give both, or neither for neutral guidance")
+        neutral_vector = self.neutral_vector.float().expand(batch, -1)
+        neutral_token = self.neutral_token.float()
+        if tokens is None or pooled is None:
+            return neutral_vector, neutral_token.expand(batch, 1, -1)
+        with torch.autocast(pooled.device.type, enabled=False):
+            vector = F.silu(self.project(self.pooled_norm(pooled.float())))
+            tokens = self.token_norm(tokens.float())
+        if keep is None:
+            keep = torch.ones(batch, dtype=torch.bool, device=pooled.device)
+        # where() rather than indexing: both sides always take part, so every parameter gets a gradient in every step
+        vector = torch.where(keep[:, None], vector, neutral_vector)
+        tokens = torch.where(keep[:, None, None], tokens, neutral_token)
+        return vector, tokens
+
+
+class ScaleShift(nn.Module):
+    """Layer normalisation over the channels of each pixel, then a scale and a shift from the guidance vector.
+
+    Zero-initialised: at the start it is the plain normalisation. Statistics of one pixel only, nothing pooled over the
+    picture, so tiles and whole pictures agree.
+    """
+
+    def __init__(self, vector_width: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.modulation = nn.Linear(vector_width, 2 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, features: Tensor, vector: Tensor) -> Tensor:
+        """features [B, H, W, C], vector [B, V] -> [B, H, W, C]."""
+        scale, shift = self.modulation(vector)[:, None, None].to(features.dtype).chunk(2, dim=-1)
+        normalised = F.layer_norm(features, (self.width,)).to(features.dtype)
+        return torch.addcmul(shift, normalised, 1 + scale)
+
+
+class TokenAttention(nn.Module):
+    """Every feature pixel asks the MLLM's tokens; zero-initialised output, so it starts as the identity."""
+
+    def __init__(self, width: int, guidance_width: int, head_width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.heads = max(1, width // head_width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(guidance_width, 2 * width)
+        self.output = nn.Linear(width, width)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """features [B, H, W, C], tokens [B, N, D] -> [B, H, W, C]."""
+        batch, height, width, channels = features.shape
+        query = self.query(F.layer_norm(features, (self.width,)).to(features.dtype))
+        key, value = self.key_value(tokens).chunk(2, dim=-1)
+        query, key, value = (
+            part.reshape(batch, -1, self.heads, channels // self.heads).transpose(1, 2)
+            for part in (query, key.to(query.dtype), value.to(query.dtype))
+        )
+        answer = F.scaled_dot_product_attention(query, key, value)
+        answer = answer.transpose(1, 2).reshape(batch, height, width, channels)
+        return features + self.output(answer).to(features.dtype)

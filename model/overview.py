@@ -1,0 +1,169 @@
+"""The global branch: a thumbnail of the whole picture, seen once, read by every crop at its own position.
+
+It may look as far as it likes (illumination, airlight, depth). All of it is our design.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .architecture import RestorerConfig
+from .blocks import GatedBlock, convolve, unfold_pixels
+
+GAIN_LIMIT = 3.0
+"""Largest absolute log-gain of the affine correction: a factor of about 20 either way."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where crops lie in their pictures, one entry per sample: integer tensors [B], in picture pixels.
+
+    Attributes:
+        top: first row of the crop.
+        left: first column of the crop.
+        height: height of the whole picture, without padding.
+        width: width of the whole picture, without padding.
+    """
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+    @staticmethod
+    def of(top: int, left: int, height: int, width: int, batch: int = 1) -> Position:
+        """The same position for a whole batch."""
+        return Position(*(torch.full((batch,), value) for value in (top, left, height, width)))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the global branch found in B pictures.
+
+    Attributes:
+        vector: [B, V], guidance and overview in one vector.
+        tokens: [B, N, D], the MLLM's tokens, normalised.
+        maps: one [B, G, G, C] per level of the U-Net, None for the finest.
+        affine: [B, A, A, 6] fp32, three log-gains and three offsets over the picture; zeros are the identity.
+    """
+
+    vector: Tensor
+    tokens: Tensor
+    maps: tuple[Tensor | None, ...]
+    affine: Tensor
+
+
+def thumbnail_of(picture: Tensor, side: int) -> Tensor:
+    """The whole picture as a fixed square, [B, 3, H, W] in 0..1 to [B, 3, side, side] fp32, antialiased.
+
+    A fixed square whatever the aspect ratio, so that pictures of different sizes make one batch.
+    """
+    return F.interpolate(picture.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def sampling_weights(start: Tensor, length: Tensor, count: int, scale: int, grid: int) -> Tensor:
+    """Bilinear weights that read `count` points of a grid which spans the whole picture.
+
+    Centres of pixels count (half-pixel convention), coordinates are clamped to the grid. Computed in float64 on the CPU
+    from whole numbers, so a tile gets exactly the values of the whole picture, on every device.
+
+    Args:
+        start: [B], the crop's first row (or column) in picture pixels.
+        length: [B], the picture's height (or width).
+        count: rows (or columns) to read.
+        scale: picture pixels per row read.
+        grid: rows (or columns) of the grid.
+
+    Returns:
+        [B, count, grid] fp32 on the CPU; each row sums to 1.
+    """
+    start, length = (value.detach().to("cpu", torch.float64)[:, None] for value in (start, length))
+    centre = start + (torch.arange(count, dtype=torch.float64) + 0.5) * scale
+    coordinate = (centre / length * grid - 0.5).clamp(0, grid - 1)
+    distance = (coordinate[:, :, None] - torch.arange(grid, dtype=torch.float64)).abs()
+    return (1 - distance).clamp_min(0).float()
+
+
+def sample(grid: Tensor, position: Position, height: int, width: int, scale: int) -> Tensor:
+    """Reads a grid over the picture at a crop's own position, as two small matrix products in fp32.
+
+    Args:
+        grid: [B, G, G, C].
+        position: where the crops lie.
+        height, width: size of the result, in units of `scale` picture pixels.
+
+    Returns:
+        [B, height, width, C] fp32.
+    """
+    batch, rows, columns, channels = grid.shape
+    with torch.autocast(grid.device.type, enabled=False):
+        down = sampling_weights(position.top, position.height, height, scale, rows).to(grid.device)
+        along = sampling_weights(position.left, position.width, width, scale, columns).to(grid.device)
+        lines = (down @ grid.float().reshape(batch, rows, columns * channels)).reshape(batch, height, columns, channels)
+        return along[:, None] @ lines
+
+
+def correct(crop: Tensor, affine: Tensor) -> Tensor:
+    """gain * crop + offset, in fp32: crop [B, h, w, 3], affine [B, h, w, 6] (log-gains, offsets)."""
+    log_gain, offset = affine.chunk(2, dim=-1)
+    return torch.addcmul(offset, log_gain.clamp(-GAIN_LIMIT, GAIN_LIMIT).exp(), crop.float())
+
+
+class ChannelAttention(nn.Module):
+    """Scales channels by what the whole thumbnail holds; starts as the identity. Only the global branch may do this."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, H, W, C] -> the same."""
+        return features * (1 + torch.tanh(self.project(features.mean((1, 2), keepdim=True)))).to(features.dtype)
+
+
+class GlobalBranch(nn.Module):
+    """Thumbnail and guidance vector to maps, an affine grid, and an addition to the guidance vector."""
+
+    def __init__(self, config: RestorerConfig) -> None:
+        super().__init__()
+        first, second, third, width = config.global_widths
+        self.stem = nn.Conv2d(3, first, 3, stride=2, padding=1)
+        self.shrink = nn.Conv2d(first, second, 3, stride=2, padding=1)
+        self.shrink_again = nn.Conv2d(second, third, 3, stride=2, padding=1)
+        self.widen = nn.Linear(third, width)
+        self.blocks = nn.ModuleList(
+            GatedBlock(width, config.vector_width, config.expansion, config.residual_init)
+            for _ in range(config.global_blocks)
+        )
+        self.attention = nn.ModuleList(ChannelAttention(width) for _ in range(config.global_blocks))
+        self.to_vector = nn.Linear(width, config.vector_width)
+        self.to_maps = nn.ModuleList(nn.Linear(width, channels) for channels in config.widths[1:])
+        # the affine grid is twice as fine as the maps, since haze follows depth
+        self.to_fine = nn.Linear(width, 4 * second)
+        self.fine_block = GatedBlock(second, config.vector_width, config.expansion, config.residual_init)
+        self.to_affine = nn.Linear(second, 6)
+        self.to_overall = nn.Linear(config.vector_width, 6)
+        for layer in (self.to_affine, self.to_overall):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor]:
+        """thumbnail [B, 3, T, T] in 0..1, vector [B, V] -> vector, maps and affine as in `Context`."""
+        thumbnail = thumbnail.permute(0, 2, 3, 1)
+        features = F.silu(convolve(self.stem, thumbnail - 0.5))
+        fine = F.silu(convolve(self.shrink, features))
+        features = self.widen(F.silu(convolve(self.shrink_again, fine)))
+        for block, attention in zip(self.blocks, self.attention, strict=True):
+            features = attention(block(features, vector))
+        vector = vector + self.to_vector(features.mean((1, 2))).float()
+        maps = (None, *(project(features) for project in self.to_maps))
+        fine = self.fine_block(fine + unfold_pixels(self.to_fine(features)).to(fine.dtype), vector)
+        with torch.autocast(fine.device.type, enabled=False):
+            affine = self.to_affine(fine.float()) + self.to_overall(vector)[:, None, None]
+        return vector, maps, affine

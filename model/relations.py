@@ -1,0 +1,72 @@
+"""Losses on the routing: follow the relations between the MLLM's embeddings, and keep every expert in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def routing_vectors(routings: Sequence[Tensor]) -> Tensor:
+    """One routing vector per picture, [B, blocks * K]: the mean weight of each expert in each MoFE block.
+
+    Args:
+        routings: one [B, K, nH, nW] per MoFE block, as `Restorer.restore` gives them.
+    """
+    return torch.cat([weights.float().mean((2, 3)) for weights in routings], dim=1)
+
+
+def relational_alignment_loss(routing: Tensor, embeddings: Tensor, temperature: float = 0.5) -> Tensor:
+    """Pictures that the MLLM finds alike should be routed alike (arXiv 2605.11444, abstract; the formula is ours).
+
+    Both sides become the B x B matrix of cosines between the batch-centred vectors: without centring all routing
+    vectors (weights that sum to 1) and all embeddings of one MLLM look nearly the same, and there is nothing to align.
+    The target is detached and contrast-stretched, tanh(cosine / temperature) / tanh(1 / temperature), which keeps -1, 0
+    and 1 in place.
+
+    Args:
+        routing: [B, R].
+        embeddings: [B, D].
+        temperature: above 0; smaller means more contrast.
+
+    Returns:
+        Mean squared difference over the pairs of different pictures; 0 for fewer than three pictures, where centred
+        vectors have no relations but the trivial one.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, not {temperature}")
+    batch = routing.shape[0]
+    if embeddings.shape[0] != batch:
+        raise ValueError(f"{batch} routing vectors but {embeddings.shape[0]} embeddings")
+    if batch < 3:
+        return routing.float().sum() * 0.0
+    with torch.autocast(routing.device.type, enabled=False):
+        target = _centred_cosines(embeddings.detach().float())
+        target = torch.tanh(target / temperature) / torch.tanh(target.new_tensor(1.0 / temperature))
+        difference = (_centred_cosines(routing.float()) - target).square()
+        pairs = ~torch.eye(batch, dtype=torch.bool, device=routing.device)
+        return difference[pairs].mean()
+
+
+def _centred_cosines(vectors: Tensor) -> Tensor:
+    """[B, B] cosines between vectors [B, N] after the batch mean is taken away."""
+    # eps bounds the gradient while the routing vectors of an untrained network are still nearly equal
+    unit = F.normalize(vectors - vectors.mean(0), dim=1, eps=1e-3)
+    return unit @ unit.T
+
+
+def balance_loss(routing: Tensor) -> Tensor:
+    """Guards against experts that nobody uses: divergence of the batch's mean usage from uniform, in nats.
+
+    Only the mean over the whole batch is held near uniform, so single pictures and windows stay free to specialise.
+
+    Args:
+        routing: [B, K] or [B, K, nH, nW], weights that sum to 1 over K.
+
+    Returns:
+        KL(usage || uniform), 0 when all experts are used alike, log K when only one is.
+    """
+    usage = routing.float().transpose(0, 1).flatten(1).mean(1).clamp_min(1e-8)
+    return (usage * (usage * usage.numel()).log()).sum()
