@@ -40,20 +40,31 @@ class MllmError(ValueError):
     """A model folder that cannot be used; the message is one sentence for the user."""
 
 
+class MllmNetwork(nn.Module):
+    """Holds a language model and its head.
+
+    Hosts set attributes such as `device` on the module they manage, which a transformers model only offers to read.
+    """
+
+    language_model: Any
+    head: DegradationHead | None
+
+    def __init__(self, language_model: nn.Module, head: DegradationHead | None) -> None:
+        super().__init__()
+        self.language_model, self.head = language_model, head
+
+
 class Mllm:
     """An MLLM ready to run.
 
     Attributes:
-        network: module that holds the language model (`language_model`) and the head (`head`, or None).
+        network: the language model and the head, for hosts that manage memory.
         identity: name and digest of the weights; guidance carries it.
         width: D, the length of an embedding.
     """
 
-    def __init__(self, language_model: nn.Module, processor: Any, head: DegradationHead | None, identity: str) -> None:
-        # A holder, since hosts set attributes (such as `device`) that a transformers model only offers to read.
-        self.network = nn.Module()
-        self.network.language_model = language_model
-        self.network.head = head
+    def __init__(self, language_model: Any, processor: Any, head: DegradationHead | None, identity: str) -> None:
+        self.network = MllmNetwork(language_model, head)
         self.network.eval().requires_grad_(False)
         self.processor = processor
         self.identity = identity
@@ -81,7 +92,7 @@ class Mllm:
             pictures: [B, 3, H, W] in 0..1, any size from 2 px up.
             instruction: asked instead of the standard question; it changes the description, not the embedding.
             max_new_tokens: length limit of each description.
-            on_token: called after every generated token; what it raises ends the run.
+            on_token: called before every look at a picture and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
         """
         return Guidance.join(
@@ -112,24 +123,31 @@ class Mllm:
         on_token: Callable[[], None] | None,
         with_text: bool,
     ) -> Guidance:
+        if on_token is not None:
+            on_token()
         tokens, pooled = self.embed(looks[None])
         if self.network.head is None:
-            scores, parameters = self._ask_for_each(looks), torch.zeros(1, len(PARAMETERS), device=pooled.device)
+            scores, parameters = (
+                self._ask_for_each(looks, on_token),
+                torch.zeros(1, len(PARAMETERS), device=pooled.device),
+            )
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
         text = self._generate(looks, instruction or DESCRIBE, max_new_tokens, on_token) if with_text else ""
         return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
 
-    def _ask_for_each(self, looks: Tensor) -> Tensor:
+    def _ask_for_each(self, looks: Tensor, on_token: Callable[[], None] | None) -> Tensor:
         """[1, 7] scores as the probability of "yes" against "no", for models without a head."""
         tokenizer = self.processor.tokenizer
-        yes, no = ({tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words} for words in _ANSWERS)
-        yes, no = sorted(yes - no), sorted(no - yes)  # a first token that starts both says nothing
+        starts = [{tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words} for words in _ANSWERS]
+        yes, no = sorted(starts[0] - starts[1]), sorted(starts[1] - starts[0])  # a token that starts both says nothing
         if not yes or not no:
             raise MllmError(f"The tokenizer of {self.name} cannot tell yes from no: choose another model.")
         scores = []
         for degradation in DEGRADATIONS:
+            if on_token is not None:
+                on_token()
             inputs = self._inputs(looks[None], yes_no_question(degradation))
             logits = self.network.language_model(**inputs, use_cache=False).logits[0, -1].float()
             odds = torch.logsumexp(logits[yes], 0) - torch.logsumexp(logits[no], 0)
@@ -151,7 +169,7 @@ class Mllm:
         return self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
 
     def _inputs(self, looks: Tensor, question: str) -> dict[str, Tensor]:
-        """What the model takes for the views [B, V, 3, S, S] of B pictures; all views have one size, nothing is padded."""
+        """What the model takes for the views [B, V, 3, S, S] of B pictures. All are of one size: nothing is padded."""
         content = [{"type": "image"} for _ in looks[0]] + [{"type": "text", "text": question}]
         prompt = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         pictures = [
@@ -311,7 +329,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _image_token(language_model: nn.Module, processor: Any) -> int:
+def _image_token(language_model: Any, processor: Any) -> int:
     """The id of the token that stands for a piece of a picture; its name differs between architectures."""
     config = language_model.config
     for owner, names in ((config, ("image_token_id", "image_token_index")), (processor, ("image_token_id",))):

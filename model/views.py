@@ -38,12 +38,13 @@ def pad_to_side(picture: Tensor, side: int) -> Tensor:
 def crop_origins(height: int, width: int) -> list[tuple[int, int]]:
     """(top, left) of the crops of a picture of at least `VIEW_SIDE` pixels a side: around the quarters' centres."""
     return [
-        tuple(
-            min(max(int(length * share) - VIEW_SIDE // 2, 0), length - VIEW_SIDE) // BLOCK * BLOCK
-            for length, share in ((height, down), (width, across))
-        )
+        (_crop_start(height, down), _crop_start(width, across))
         for down, across in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
     ]
+
+
+def _crop_start(length: int, share: float) -> int:
+    return min(max(int(length * share) - VIEW_SIDE // 2, 0), length - VIEW_SIDE) // BLOCK * BLOCK
 
 
 def views(picture: Tensor, origins: Sequence[tuple[int, int]] | None = None) -> Tensor:
