@@ -1,0 +1,1 @@
+"""Training of the restorer and of the small MLLM: generated degradations, the loop, evaluation."""

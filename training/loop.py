@@ -1,0 +1,377 @@
+"""The loop of both training programs: steps, checkpoints, log, validation, on any number of processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, send_to_device
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from .checkpoint import (
+    Progress,
+    load_checkpoint,
+    load_network,
+    load_optimizer,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from .config import FREE_KEYS, LoopConfig, TrainingError, load_toml, table_to_config
+from .curve import VALIDATION, TrainingLog, draw_curve
+from .ema import Ema, named_tensors
+from .optimizer import build_optimizer
+
+__all__ = ["LoopConfig", "Task", "TrainingError", "load_toml", "rate_at", "table_to_config", "train"]
+
+log = logging.getLogger(__name__)
+
+
+FINAL_RATE = 0.01
+"""Where the cosine decay ends, as a share of the learning rate."""
+
+PATIENCE = 50
+"""After so many steps in a row without a finite gradient the run stops."""
+
+_DATA_STREAM, _STEP_STREAM = 0, 1
+
+
+class Task(Protocol):
+    """What one training program supplies.
+
+    An attribute `recipe` (a JSON-able dict) is optional: where it differs from the checkpoint's, resuming is refused;
+    its key `card`, the words about the weights, may change.
+    """
+
+    network: nn.Module
+    """Trained in place. The loss runs through it, one call a step."""
+
+    def batch(self, index: int) -> Any:
+        """Batch number `index` as (nested) tensors on the CPU, made in a worker; depends on index and seed alone."""
+
+    def loss(self, network: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
+        """`loss`, to be lowered, and other scalars for the log, the same names at every step.
+
+        `network` is prepared (autocast, distributed), the batch is on its device, `step` counts updates from 0.
+        """
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Metrics of the averaged network: in evaluation mode, fp32, without gradients, main process only."""
+
+    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """Write the files to ship, from the averaged network, so that a kill leaves the previous ones."""
+
+
+def rate_at(step: int, config: LoopConfig) -> float:
+    """The learning rate of update `step` (from 0): warm-up, constant, cosine decay to `FINAL_RATE` of it."""
+    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+    done = step + 1 - (config.steps - config.decay_steps)
+    if config.decay_steps and done > 0:
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done / config.decay_steps)))
+        rate *= FINAL_RATE + (1.0 - FINAL_RATE) * cosine
+    return rate
+
+
+def train(
+    task: Task, config: LoopConfig, device: str | None = None, *, progress: bool | None = None
+) -> dict[str, float]:
+    """Train `task.network` until the end, a signal or `max_minutes`, from the checkpoint on if there is one.
+
+    Everything random in a step is seeded from (seed, step, process), and batch i depends on (seed, i) alone, so a
+    resumed run is the run that was not interrupted, bit by bit on a CPU in fp32.
+
+    Under `accelerate launch` every process takes part; without GPUs, several processes on one machine are started
+    by `ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 ...` (its `--cpu` alone needs MPI).
+
+    Args:
+        device: "cpu" keeps off the accelerators; None lets Accelerate choose.
+        progress: show the bar; None shows it on terminals only.
+
+    Returns:
+        The latest validation metrics (main process), and `step`, the updates done.
+
+    Raises:
+        TrainingError: the checkpoint does not fit, or the loss stays non-finite.
+    """
+    AcceleratorState._reset_state()  # a second run in this process may have another precision
+    accelerator = Accelerator(
+        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        cpu=device is not None and torch.device(device).type == "cpu",
+        kwargs_handlers=[
+            # Guidance dropout leaves parameters without a gradient in some steps.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            # The others wait while the main process validates.
+            InitProcessGroupKwargs(timeout=timedelta(hours=4)),
+        ],
+    )
+    try:
+        return _Run(task, config, accelerator, progress).go()
+    finally:
+        accelerator.unwrap_model(task.network, keep_fp32_wrapper=False)  # gives `forward` back its own precision
+        accelerator.free_memory()
+
+
+class _Run:
+    def __init__(self, task: Task, config: LoopConfig, accelerator: Accelerator, bar: bool | None) -> None:
+        self.task, self.config, self.accelerator = task, config, accelerator
+        self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
+        self.folder = Path(config.output)
+        own = {key: value for key, value in dataclasses.asdict(config).items() if key not in FREE_KEYS}
+        self.recipe: dict[str, Any] = {**own, **{f"recipe.{k}": v for k, v in getattr(task, "recipe", {}).items()}}
+        network = task.network.to(accelerator.device).train()
+        self.ema = Ema(network, config.ema)
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        optimizer = build_optimizer(network, config.optimizer, config.learning_rate, config.weight_decay)
+        self.progress = self._resume(network, optimizer)
+        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        self.sums = {name: torch.tensor(value, device=accelerator.device) for name, value in self.progress.sums.items()}
+        self.skipped = 0
+        self.stop = False
+        self.begun = self.saved = time.monotonic()
+        self.seconds_before = self.progress.seconds
+        if self.main:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.log = TrainingLog(self.folder / "log.csv", self.progress.step)
+        hidden = not self.main or (None if bar is None else not bar)
+        self.bar = tqdm(total=config.steps, initial=self.progress.step, disable=hidden, unit="step", dynamic_ncols=True)
+
+    def go(self) -> dict[str, float]:
+        config, progress = self.config, self.progress
+        left = max(0, config.steps - progress.step)
+        with _signals(self._ask_to_stop), self.bar:
+            for batch in self._batches(left):
+                self._step(batch)
+                if progress.step % config.log_every == 0 or self._validation_due() or progress.step == config.steps:
+                    self._report()
+                if self.main and progress.step in config.snapshots:
+                    self._export(self.folder / "snapshots" / f"step-{progress.step}")
+                save, stop = self._decide()
+                if save or stop or progress.step == config.steps:
+                    self._save()
+                if stop:
+                    break
+            if self.main:
+                self._export(self.folder / "export")
+                draw_curve(self.folder / "log.csv", self.folder / "curve.png")
+        self.accelerator.wait_for_everyone()
+        return {**progress.metrics, "step": progress.step}
+
+    def _step(self, batch: Any) -> None:
+        step = self.progress.step
+        _seed(self.config.seed, _STEP_STREAM, step, self.accelerator.process_index)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(step, self.config)
+        parts = self.task.loss(self.network, send_to_device(batch, self.accelerator.device, non_blocking=True), step)
+        self.accelerator.backward(parts["loss"])
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        if bool(torch.isfinite(norm)):  # the same on every process: gradients are averaged before they are clipped
+            self.optimizer.step()
+            self.ema.update(step)
+            self.skipped = 0
+        else:
+            self.skipped += 1
+            if self.skipped == 1:
+                log.warning("step %d is left out: its gradient is not finite", step)
+            if self.skipped >= PATIENCE:
+                raise TrainingError(
+                    f"The loss was not finite for {PATIENCE} steps up to step {step}: lower learning_rate, or use fp32."
+                )
+        self.optimizer.zero_grad()
+        if self.sums and self.sums.keys() != parts.keys():
+            raise TrainingError(
+                f"The loss has parts {sorted(parts)} at step {step} but had {sorted(self.sums)} before."
+            )
+        for name, value in parts.items():
+            value = value.detach().float()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.progress.count += 1
+        self.progress.step += 1
+        self.progress.batches += self.processes
+        self.bar.update()
+
+    def _report(self) -> None:
+        """A row of the log, with a validation where one is due. Every process takes part in the means."""
+        progress, config = self.progress, self.config
+        row: dict[str, float] = {
+            "step": progress.step,
+            "seconds": self._seconds(),
+            "lr": rate_at(progress.step - 1, config),
+        }
+        row |= {name: value / max(1, progress.count) for name, value in self._mean_sums().items()}
+        self.sums, progress.count = {}, 0
+        if not self.main:
+            return
+        if self._validation_due() or progress.step == config.steps:
+            with torch.no_grad():
+                metrics = self.task.validate(self.ema.network.eval())
+            progress.metrics = {name: float(value) for name, value in metrics.items()}
+            row |= {VALIDATION + name: value for name, value in progress.metrics.items()}
+            row["seconds"] = self._seconds()
+            log.info("step %d: %s", progress.step, ", ".join(f"{k} {v:.4g}" for k, v in progress.metrics.items()))
+        self.log.write(row)
+        self.bar.set_postfix(loss=f"{row['loss']:.4g}", lr=f"{row['lr']:.2e}", **self._shown())
+        if self._validation_due():
+            self._export(self.folder / "export")
+            draw_curve(self.folder / "log.csv", self.folder / "curve.png")
+
+    def _shown(self) -> dict[str, str]:
+        return {name: f"{value:.4g}" for name, value in list(self.progress.metrics.items())[:2]}
+
+    def _decide(self) -> tuple[bool, bool]:
+        """Whether to write a checkpoint, and whether to stop; the same answer on every process."""
+        config, now = self.config, time.monotonic()
+        late = config.max_minutes > 0 and now - self.begun >= 60 * config.max_minutes
+        wishes = [now - self.saved >= 60 * config.checkpoint_minutes and self.main, self.stop or late]
+        if self.processes > 1:
+            if self.progress.step % 10:  # agreeing costs a message, so not at every step
+                return False, False
+            wish = torch.tensor(wishes, dtype=torch.float32, device=self.accelerator.device)
+            wishes = [bool(value > 0) for value in self.accelerator.reduce(wish, "sum").tolist()]
+        return bool(wishes[0]), bool(wishes[1])
+
+    def _save(self) -> None:
+        progress = self.progress
+        progress.sums, progress.seconds, progress.recipe = self._mean_sums(), self._seconds(), self.recipe
+        if self.main:
+            self.log.sync()
+            tensors = {
+                "network": named_tensors(self.accelerator.unwrap_model(self.network)),
+                "ema": named_tensors(self.ema.network),
+                "optimizer": optimizer_tensors(self.optimizer),
+            }
+            save_checkpoint(self.folder, progress, tensors)
+        self.saved = time.monotonic()
+
+    def _export(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            self.task.export(self.ema.network.eval(), folder, self.progress.step, dict(self.progress.metrics))
+
+    def _resume(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+        """Load the checkpoint, read by the main process alone: other machines need not see its disk."""
+        found: list[Any] = [None]
+        if self.main:
+            try:
+                found = [load_checkpoint(self.folder)]
+            except TrainingError as error:
+                found = [error]
+        if self.processes > 1:
+            broadcast_object_list(found)
+        if isinstance(found[0], TrainingError):
+            raise found[0]
+        if found[0] is None:
+            return Progress()
+        progress, tensors = found[0]
+        before, now = progress.recipe, _as_json(self.recipe)
+        checked = sorted({*before, *now} - FREE_KEYS)
+        changed = [key for key in checked if before.get(key) != now.get(key)]
+        if changed:
+            key = changed[0]
+            raise TrainingError(
+                f"The checkpoint in {self.folder} was trained with {key} = {before.get(key)!r}, "
+                f"now it is {now.get(key)!r}: change it back, or choose another output folder."
+            )
+        what = f"checkpoint in {self.folder}"
+        load_network(network, tensors["network"], what)
+        load_network(self.ema.network, tensors["ema"], what)
+        load_optimizer(optimizer, tensors["optimizer"])
+        log.info("going on after step %d", progress.step)
+        return progress
+
+    def _batches(self, steps: int) -> Iterator[Any]:
+        """This process's batches of the remaining steps: n * processes + its number, from where the run stood."""
+        first = self.progress.batches + self.accelerator.process_index
+        indices = range(first, first + steps * self.processes, self.processes)
+        workers = min(self.config.workers, steps)
+        return iter(
+            DataLoader(
+                _Batches(self.task, self.config.seed),
+                batch_size=None,
+                sampler=indices,
+                num_workers=workers,
+                pin_memory=self.accelerator.device.type == "cuda",
+                prefetch_factor=4 if workers else None,
+                worker_init_fn=_start_worker,
+            )
+        )
+
+    def _mean_sums(self) -> dict[str, float]:
+        if not self.sums:
+            return {}
+        stacked = self.accelerator.reduce(torch.stack(list(self.sums.values())), "mean")
+        return dict(zip(self.sums, stacked.tolist(), strict=True))
+
+    def _validation_due(self) -> bool:
+        return self.config.validate_every > 0 and self.progress.step % self.config.validate_every == 0
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.begun
+
+    def _ask_to_stop(self) -> None:
+        self.stop = True
+
+
+class _Batches(Dataset):
+    def __init__(self, task: Task, seed: int) -> None:
+        self.task, self.seed = task, seed
+
+    def __getitem__(self, index: int) -> Any:
+        # Batches should not use the global generators; where a library does, they still depend on the index alone.
+        _seed(self.seed, _DATA_STREAM, index)
+        return self.task.batch(index)
+
+
+def _start_worker(_: int) -> None:
+    # Terminals and supervisors signal the whole process group: the training process decides, its workers live on
+    # until it closes them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _seed(*numbers: int) -> None:
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _as_json(recipe: dict[str, Any]) -> dict[str, Any]:
+    """As it reads back from the checkpoint: tuples are lists there."""
+    return json.loads(json.dumps(recipe))
+
+
+@contextmanager
+def _signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT end the run after the present step; a second SIGINT interrupts at once."""
+    previous: dict[int, Any] = {}
+
+    def handle(number: int, frame: Any) -> None:
+        ask_to_stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
+            previous[number] = signal.signal(number, handle)
+    except ValueError:  # not in the main thread: nobody sends signals here
+        log.debug("signals are not handled outside the main thread")
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
