@@ -1,0 +1,432 @@
+"""Evaluation: restoration of generated composites and of pairs of files, descriptions, what guidance is worth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..model.guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
+from .degradations import COMBINATIONS, degrade, sample_combination, sample_severities
+from .metrics import detection, mean, psnr, quantise, rank_correlation, ssim
+from .photos import SUFFIXES, list_photos, read_photo
+
+Restore = Callable[[Tensor], Tensor]
+"""[1, 3, H, W] float32 in 0..1 to a picture of the same size, unclamped or not, on any device."""
+GuidedRestore = Callable[[Tensor, Guidance | None], Tensor]
+Describe = Callable[[Tensor], Guidance]
+Progress = Callable[[int, int], None]
+"""Called with the pictures done and the pictures in all."""
+
+CLEAN = "clean"
+MEAN = "mean"
+
+PARAMETER_OF = {
+    "light_exponent": "low_light",
+    "noise_sigma": "noise",
+    "rain_coverage": "rain",
+    "snow_coverage": "snow",
+    "haze_beta": "haze",
+    "airlight": "haze",
+    "transmission": "haze",
+    "blur_sigma": "blur",
+    "jpeg_quality": "jpeg",
+}
+"""Which degradation has to be present for a physical parameter to mean something."""
+
+QUALITY_COLUMNS = {"pictures": 0, "PSNR in": 2, "PSNR out": 2, "gain": 2, "SSIM in": 4, "SSIM out": 4}
+
+
+class EvaluationError(ValueError):
+    """Data or a restoration that cannot be evaluated; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named rows of numbers.
+
+    Attributes:
+        name: what the rows are, the heading of the first column.
+        columns: heading of each column of numbers, with the decimals it is printed with.
+        rows: numbers by row and column; NaN where there is nothing to measure.
+    """
+
+    name: str
+    columns: dict[str, int]
+    rows: dict[str, dict[str, float]]
+
+    def lines(self) -> list[str]:
+        """The table in Markdown, padded so that it also reads well in a terminal."""
+        cells = [[self.name, *self.columns]]
+        for row, values in self.rows.items():
+            cells.append([row, *(_number(values[column], digits) for column, digits in self.columns.items())])
+        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+
+        def line(texts: list[str]) -> str:
+            first, *numbers = (
+                text.ljust(w) if i == 0 else text.rjust(w)
+                for i, (text, w) in enumerate(zip(texts, widths, strict=True))
+            )
+            return "| " + " | ".join([first, *numbers]) + " |"
+
+        rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+        return [line(cells[0]), rule, *(line(texts) for texts in cells[1:])]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of one evaluation.
+
+    Attributes:
+        title: what was evaluated, on what.
+        tables: the first one holds the main numbers.
+    """
+
+    title: str
+    tables: tuple[Table, ...]
+
+    def value(self, row: str, column: str) -> float:
+        """A number of the first table that has this row and column.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for table in self.tables:
+            if row in table.rows and column in table.columns:
+                return table.rows[row][column]
+        raise KeyError(f"no row {row!r} with a column {column!r} in {self.title!r}")
+
+    def to_markdown(self) -> str:
+        return "\n\n".join([self.title, *("\n".join(table.lines()) for table in self.tables)]) + "\n"
+
+    def to_json(self) -> str:
+        """`{"title", "tables": [{"name", "rows": {row: {column: number or null}}}]}`."""
+        tables = [
+            {
+                "name": table.name,
+                "rows": {
+                    row: {column: None if math.isnan(value) else round(value, 6) for column, value in values.items()}
+                    for row, values in table.rows.items()
+                },
+            }
+            for table in self.tables
+        ]
+        return json.dumps({"title": self.title, "tables": tables}, indent=2)
+
+
+def evaluate_composites(
+    restore: Restore,
+    clean_folder: str | Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """PSNR and SSIM per combination of CDD-11 in the published ranges, their mean, and clean in, clean out.
+
+    Args:
+        restore: what to evaluate; its output is rounded to 8 bit before it is measured.
+        clean_folder: folder with clean photos.
+        seed: of the degradations; with the combination and the file's name it fixes each picture.
+        limit: use only the first so many photos.
+
+    Raises:
+        PhotoError: the folder holds no photos, or one cannot be read.
+        EvaluationError: the output has another size or is not finite.
+    """
+    photos = list_photos(clean_folder)[:limit]
+    kinds = (*COMBINATIONS, CLEAN)
+    scores: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
+    done = 0
+    for photo in photos:
+        clean = read_photo(photo)
+        truth = to_tensor(clean)
+        for kind in kinds:
+            picture = truth if kind == CLEAN else composite(clean, kind, photo.name, seed)
+            scores[kind].append(_quality(restore, picture, truth, f"{kind} {photo.name}"))
+            done += 1
+            if on_progress:
+                on_progress(done, len(photos) * len(kinds))
+    rows = {kind: _mean_row(scores[kind]) for kind in COMBINATIONS}
+    rows[MEAN] = _mean_of(rows)
+    rows[CLEAN] = _mean_row(scores[CLEAN])
+    title = f"Generated composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
+    return Evaluation(title, (Table("combination", QUALITY_COLUMNS, rows),))
+
+
+def composite(clean: np.ndarray, combination: str, name: str, seed: int) -> Tensor:
+    """[1, 3, H, W]: a clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say."""
+    rng = stable_generator(seed, combination, name)
+    return to_tensor(degrade(clean, sample_combination(combination, rng), rng).picture)
+
+
+def stable_generator(*keys: object) -> np.random.Generator:
+    """A generator that depends on the keys alone, the same on every machine and in every process."""
+    digest = hashlib.sha256("\0".join(str(key) for key in keys).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def to_tensor(picture: np.ndarray) -> Tensor:
+    """[H, W, 3] to [1, 3, H, W] float32."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None]
+
+
+def evaluate_pairs(
+    restore: Restore, folder: str | Path, *, limit: int | None = None, on_progress: Progress | None = None
+) -> Evaluation:
+    """PSNR and SSIM on pairs of degraded and clean files of the same stem, or, where none agree, of the same stem but
+    for its leading word (`input12`, `norain12`).
+
+    Three layouts are known: `input/` and `target/`; several folders that each hold these two; and CDD-11's, `clear/`
+    beside `low/`, `haze_rain/` and so on.
+
+    Args:
+        limit: use only the first so many pairs of each folder.
+
+    Raises:
+        PhotoError: a folder holds no photos, or one cannot be read.
+        EvaluationError: another layout; a picture without its target, or of another size; a bad output.
+    """
+    folder = Path(folder)
+    sets = {name: list(_match(*folders))[:limit] for name, folders in _pair_folders(folder).items()}
+    total, done = sum(len(pairs) for pairs in sets.values()), 0
+    rows: dict[str, dict[str, float]] = {}
+    for name, pairs in sets.items():
+        scores = []
+        for degraded, clean in pairs:
+            picture, truth = to_tensor(read_photo(degraded)), to_tensor(read_photo(clean))
+            if picture.shape != truth.shape:
+                raise EvaluationError(
+                    f"{degraded} is {_size(picture)} but its target {clean} is {_size(truth)}: pairs need equal sizes."
+                )
+            scores.append(_quality(restore, picture, truth, str(degraded)))
+            done += 1
+            if on_progress:
+                on_progress(done, total)
+        rows[name] = _mean_row(scores)
+    if len(rows) > 1:
+        rows[MEAN] = _mean_of(rows)
+    return Evaluation(f"Pairs in {folder.name}", (Table("folder", QUALITY_COLUMNS, rows),))
+
+
+def _pair_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Name, folder of degraded and folder of clean pictures of each set."""
+    if (folder / "clear").is_dir():
+        known = [folder / name for name in COMBINATIONS if (folder / name).is_dir()]
+        others = sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "clear" and p not in known)
+        found = [path for path in (*known, *others) if any(file.suffix.lower() in SUFFIXES for file in path.iterdir())]
+        if found:
+            return {path.name: (path, folder / "clear") for path in found}
+    if (folder / "input").is_dir() and (folder / "target").is_dir():
+        return {folder.resolve().name: (folder / "input", folder / "target")}
+    if folder.is_dir():
+        subs = sorted(p for p in folder.iterdir() if (p / "input").is_dir() and (p / "target").is_dir())
+        if subs:
+            return {path.name: (path / "input", path / "target") for path in subs}
+    raise EvaluationError(
+        f"{folder} holds no pairs: it needs input/ and target/, or folders with these two, or clear/ beside low/, "
+        "haze_rain/ and so on."
+    )
+
+
+def _match(degraded: Path, clean: Path) -> Iterator[tuple[Path, Path]]:
+    photos, targets = list_photos(degraded), list_photos(clean)
+    by_name = {path.stem: path for path in targets}
+    key = _stem
+    if not any(photo.stem in by_name for photo in photos):
+        by_rest = {_rest(path): path for path in targets}
+        if len(by_rest) == len(targets):
+            by_name, key = by_rest, _rest
+    for photo in photos:
+        if key(photo) not in by_name:
+            raise EvaluationError(f"{photo} has no target: a file named {photo.stem} is missing in {clean}.")
+        yield photo, by_name[key(photo)]
+
+
+def _stem(path: Path) -> str:
+    return path.stem
+
+
+def _rest(path: Path) -> str:
+    """A stem without its leading word: `input12` and `norain12` belong together."""
+    return re.sub(r"^[^\W\d_]+", "", path.stem)
+
+
+def evaluate_descriptions(
+    describe: Describe,
+    clean_folder: str | Path,
+    *,
+    seed: int = 0,
+    repeats: int = 4,
+    limit: int | None = None,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """What an MLLM says about generated degradations, against the truth.
+
+    First table, per degradation: the pictures that have it; precision, recall and F1 of a score of `PRESENT` and above;
+    Spearman's rank correlation of the score with the true strength, and their mean absolute difference, among the
+    pictures that have it. Second table, per physical parameter, among the pictures with its degradation: the mean
+    absolute error, and that of always guessing the median ("spread").
+
+    Args:
+        describe: [1, 3, H, W] in 0..1 to the guidance of that picture.
+        repeats: how often each photo is degraded, with the mix the MLLM is trained on.
+
+    Raises:
+        PhotoError: the folder holds no photos, or one cannot be read.
+    """
+    photos = list_photos(clean_folder)[:limit]
+    scores, parameters, truths = [], [], []
+    for photo in photos:
+        clean = read_photo(photo)
+        for repeat in range(repeats):
+            rng = stable_generator(seed, "describe", repeat, photo.name)
+            degraded = degrade(clean, sample_severities(rng), rng)
+            with torch.no_grad():
+                guidance = describe(to_tensor(degraded.picture)).to("cpu")
+            scores.append(guidance.scores[0].float())
+            parameters.append(guidance.parameters[0].float())
+            truths.append(degraded.truth)
+            if on_progress:
+                on_progress(len(truths), len(photos) * repeats)
+    said, estimates = torch.stack(scores), torch.stack(parameters)
+    presence = torch.from_numpy(np.stack([truth.presence for truth in truths]))
+    strength = torch.from_numpy(np.stack([truth.strength for truth in truths]))
+    physical = torch.from_numpy(np.stack([truth.parameters for truth in truths]))
+
+    rows: dict[str, dict[str, float]] = {}
+    for i, name in enumerate(DEGRADATIONS):
+        counts, there = detection(said[:, i] >= PRESENT, presence[:, i]), presence[:, i]
+        rows[name] = {
+            "present": int(there.sum()),
+            "precision": counts.precision,
+            "recall": counts.recall,
+            "F1": counts.f1,
+            "rank": rank_correlation(said[there, i], strength[there, i]),
+            "strength error": float((said[there, i] - strength[there, i]).abs().mean()),
+        }
+    columns = {"present": 0, "precision": 3, "recall": 3, "F1": 3, "rank": 3, "strength error": 3}
+    rows[MEAN] = _mean_of(rows, total="present")
+
+    errors: dict[str, dict[str, float]] = {}
+    for i, name in enumerate(PARAMETERS):
+        there = presence[:, DEGRADATIONS.index(PARAMETER_OF[name])]
+        true = physical[there, i]
+        errors[name] = {
+            "error": float((estimates[there, i] - true).abs().mean()),
+            "spread": float((true - true.median()).abs().mean()) if len(true) else math.nan,
+        }
+    title = f"Descriptions of {len(truths)} generated pictures from {len(photos)} photos, seed {seed}"
+    return Evaluation(
+        title, (Table("degradation", columns, rows), Table("parameter", {"error": 4, "spread": 4}, errors))
+    )
+
+
+def evaluate_guidance(
+    restore: GuidedRestore,
+    describe: Describe,
+    clean_folder: str | Path,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """What guidance is worth: PSNR with the picture's own, with that of another random picture, and with none.
+
+    The other picture is any of the degraded pictures but this one, drawn so that each one's guidance is used once. The
+    pictures are those of `evaluate_composites` with the same seed.
+
+    Raises:
+        PhotoError: the folder holds no photos, or one cannot be read.
+        EvaluationError: a bad output.
+    """
+    photos = list_photos(clean_folder)[:limit]
+    items = [(photo, kind) for photo in photos for kind in COMBINATIONS]
+    # First all guidance, since a picture may need that of a later one; pictures are cheaper made twice than kept.
+    guidance: list[Guidance] = []
+    for _, _, picture, _ in _composites(photos, seed):
+        with torch.no_grad():
+            guidance.append(describe(picture))
+        if on_progress:
+            on_progress(len(guidance), 2 * len(items))
+    ring = stable_generator(seed, "other guidance").permutation(len(items))
+    other = {int(a): int(b) for a, b in zip(ring, np.roll(ring, 1), strict=True)}
+    columns = ("input", "own", "other", "none")
+    scores: dict[str, list[dict[str, float]]] = {kind: [] for kind in COMBINATIONS}
+    for index, (photo, kind, picture, truth) in enumerate(_composites(photos, seed)):
+        row = {"input": psnr(picture, truth)}
+        for column, hint in (("own", guidance[index]), ("other", guidance[other[index]]), ("none", None)):
+            output = _restored(partial(_guided, restore, hint), picture, f"{kind} {photo.name}")
+            row[column] = psnr(output, truth)
+        scores[kind].append(row)
+        if on_progress:
+            on_progress(len(items) + index + 1, 2 * len(items))
+    rows = {kind: {column: mean([row[column] for row in scores[kind]]) for column in columns} for kind in COMBINATIONS}
+    rows[MEAN] = _mean_of(rows)
+    title = f"PSNR by guidance on composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
+    return Evaluation(title, (Table("combination", dict.fromkeys(columns, 2), rows),))
+
+
+def _composites(photos: list[Path], seed: int) -> Iterator[tuple[Path, str, Tensor, Tensor]]:
+    """Photo, combination, degraded picture and truth, photo by photo."""
+    for photo in photos:
+        clean = read_photo(photo)
+        for kind in COMBINATIONS:
+            yield photo, kind, composite(clean, kind, photo.name, seed), to_tensor(clean)
+
+
+def _guided(restore: GuidedRestore, guidance: Guidance | None, picture: Tensor) -> Tensor:
+    return restore(picture, guidance)
+
+
+def _restored(restore: Restore, picture: Tensor, what: str) -> Tensor:
+    """The 8-bit output of a restoration, checked."""
+    with torch.no_grad():
+        output = restore(picture)
+    if output.shape != picture.shape:
+        raise EvaluationError(f"The restoration of {what} has shape {list(output.shape)}, not {list(picture.shape)}.")
+    if not bool(torch.isfinite(output).all()):
+        raise EvaluationError(f"The restoration of {what} has values that are not finite.")
+    return quantise(output)
+
+
+def _quality(restore: Restore, picture: Tensor, truth: Tensor, what: str) -> dict[str, float]:
+    output = _restored(restore, picture, what)
+    return {
+        "PSNR in": psnr(picture, truth),
+        "PSNR out": psnr(output, truth),
+        "SSIM in": ssim(picture, truth),
+        "SSIM out": ssim(output, truth),
+    }
+
+
+def _mean_row(scores: list[dict[str, float]]) -> dict[str, float]:
+    """The means over the pictures of one set."""
+    row = {name: mean([score[name] for score in scores]) for name in scores[0]}
+    return {**row, "pictures": len(scores), "gain": row["PSNR out"] - row["PSNR in"]}
+
+
+def _mean_of(rows: dict[str, dict[str, float]], total: str = "pictures") -> dict[str, float]:
+    """The mean row: every set counts the same, however many pictures it has; the column `total` is summed."""
+    names = next(iter(rows.values()))
+    return {
+        name: sum(row[name] for row in rows.values()) if name == total else mean([row[name] for row in rows.values()])
+        for name in names
+    }
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[-1]} x {picture.shape[-2]}"
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
