@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoImageProcessor,
     Idefics3Config,
@@ -43,7 +43,7 @@ class MllmConfig:
     """The [model] table of the run's TOML. Widths in channels, the rest in counts."""
 
     vision_width: int = 192
-    vision_layers: int = 5
+    vision_layers: int = 4
     text_width: int = 256
     text_layers: int = 4
     vocabulary: int = 1024
@@ -138,10 +138,35 @@ def build_model(config: MllmConfig, tokenizer: PreTrainedTokenizerFast) -> Idefi
         )
     )
     model.generation_config.update(**ids)
-    patches = model.model.vision_model.embeddings.patch_embedding
-    patches.weight.data.copy_(whitened_cosines(patches.out_channels, config.patch))
-    patches.bias.data.zero_()
+    _start_well(model, config)
     return model
+
+
+def _start_well(model: nn.Module, config: MllmConfig) -> None:
+    """First weights for a network this narrow, found by short runs.
+
+    The stock deviation of 0.02 suits widths of thousands: here it makes every layer shrink its input threefold, and
+    neither words nor pictures are learned for hundreds of steps. So linear layers keep the size of what passes.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module is not model.lm_head:
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+    embeddings = model.model.vision_model.embeddings
+    nn.init.normal_(embeddings.position_embedding.weight, std=0.02)
+    embeddings.patch_embedding.weight.data.copy_(whitened_cosines(config.vision_width, config.patch))
+    embeddings.patch_embedding.bias.data.zero_()
+
+
+@torch.inference_mode()
+def centre_eye(model: nn.Module, looks: Tensor) -> None:
+    """Sets the vision encoder's last norm so that each channel has mean 0 and deviation 1 over the views [N, 3, S, S].
+
+    What all pictures share would otherwise outweigh the differences that matter, and slow their learning.
+    """
+    eye = model.model.vision_model
+    states = eye(pixel_values=looks.float() / 127.5 - 1).last_hidden_state.flatten(0, 1)
+    eye.post_layernorm.weight.data.copy_(1 / states.std(0))
+    eye.post_layernorm.bias.data.copy_(-states.mean(0) / states.std(0))
 
 
 def whitened_cosines(filters: int, side: int) -> Tensor:

@@ -6,6 +6,7 @@ physical parameters off the embedding (our design; what the embedding must carry
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
 from .degradations import Truth, degrade, sample_severities
 from .loop import LoopConfig, load_toml, table_to_config, train
-from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer
+from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer, centre_eye
 from .photos import list_photos, read_photo
 from .samples import PhotoStore, sample_generator, to_tensor
 from .text import Turn, conversation, description
@@ -41,6 +42,8 @@ class MllmData:
     validation: str
     rain_layers: str = ""
     batch: int = 32
+    answers_every: int = 4
+    """Every so many batches the answers are learned too; the others stop at the prompt, where the embedding is read."""
     looks: int = 2
     """Views taken of each degraded scene: degrading costs more than looking."""
     sides: tuple[int, int] = (192, 416)
@@ -56,6 +59,8 @@ def prompt_text(processor: Any, question: str) -> str:
 def encode(processor: Any, conversations: list[list[Turn]]) -> dict[str, Tensor]:
     """Token ids, labels and the place of the embedding for a batch of conversations, padded at the right.
 
+    A turn with an empty answer ends at its prompt.
+
     Returns:
         input_ids, attention_mask and labels [B, L] (labels are -100 outside answers), and `embedding_at` [B], the place
         of the last token of the first prompt.
@@ -69,7 +74,7 @@ def encode(processor: Any, conversations: list[list[Turn]]) -> dict[str, Tensor]
         for number, (question, answer) in enumerate(turns):
             prompt = prompt_text(processor, question) if number == 0 else f"\nUser: {question}{END}\nAssistant:"
             asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-            answered = tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"]
+            answered = tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"] if answer else []
             embedding_at = len(asked) - 1 if number == 0 else embedding_at
             ids += asked + answered
             labels += [-100] * len(asked) + answered
@@ -114,7 +119,8 @@ class MllmNetwork(nn.Module):
         )
         pooled = output.hidden_states[-1][torch.arange(len(batch["embedding_at"])), batch["embedding_at"]]
         logits, labels = output.logits[:, :-1].float(), batch["labels"][:, 1:]
-        answers = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+        learned = labels >= 0
+        answers = F.cross_entropy(logits[learned], labels[learned]) if learned.any() else logits.sum() * 0
         seen = output.image_hidden_states.reshape(len(batch["looks"]), -1, self.head.width).mean(1)
         return answers, self.head(pooled), self.early_head(seen)
 
@@ -139,6 +145,7 @@ class MllmTask:
         self.processor = build_processor(tokenizer, model, Path(loop.output) / "processor")
         torch.manual_seed(loop.seed)
         self.network = MllmNetwork(build_model(model, tokenizer), DegradationHead(model.text_width))
+        centre_eye(self.network.language_model, self.batch(0)["looks"].flatten(0, 1))
         self._validation: list[dict[str, Tensor]] = []
 
     def batch(self, index: int) -> dict[str, Tensor]:
@@ -151,6 +158,8 @@ class MllmTask:
                 looks.append(views(picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng)))
                 truths.append(degraded.truth)
                 turns.append(conversation(degraded.truth, rng))
+        if index % self.data.answers_every:
+            turns = [[Turn(DESCRIBE, "")] for _ in turns]
         return {**encode(self.processor, turns), "looks": torch.stack(looks), **truth_tensors(truths)}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
@@ -260,11 +269,28 @@ def run(config_path: Path) -> None:
 
 
 def _keep_portable(folder: Path) -> None:
-    """Name the image processor as every transformers release since 4.46 knows it."""
-    for path in folder.glob("*.json"):
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace("Idefics3ImageProcessorPil", "Idefics3ImageProcessor"), encoding="utf-8")
+    """Rewrites the settings of processor and tokenizer in the form that all transformers since 4.50 read."""
+    processor = _read_json(folder / "processor_config.json")
+    images = processor.pop("image_processor", None)
+    if images is not None:
+        images["image_processor_type"] = "Idefics3ImageProcessor"
+        _write_json(folder / "preprocessor_config.json", images)
+    _write_json(folder / "processor_config.json", processor)
+    tokenizer = _read_json(folder / "tokenizer_config.json")
+    tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
+    tokenizer["model_input_names"] = ["input_ids", "attention_mask"]
+    if "extra_special_tokens" in tokenizer:
+        tokenizer["additional_special_tokens"] = tokenizer.pop("extra_special_tokens")
+    _write_json(folder / "tokenizer_config.json", tokenizer)
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _sentences(store: PhotoStore, count: int) -> list[str]:

@@ -1,0 +1,232 @@
+"""Trains the restorer on generated composite degradations, under the guidance of a frozen MLLM.
+
+Each batch holds a few degraded scenes with several crops of each: the thumbnail and the guidance come from the whole
+scene, as in use. Losses: L1 and the logarithm of the squared error (the mean PSNR, as in NAFNet, arXiv 2204.04676), the
+relational alignment of the routing with the MLLM's embeddings (arXiv 2605.11444, abstract; formula ours), and a guard
+against unused experts.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..model.mllm import load_mllm
+from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
+from ..model.restorer import Position, Restorer, RestorerConfig, thumbnail_of
+from ..model.views import views
+from ..model.weights import Card, write_weights
+from .config import LoopConfig, load_toml, table_to_config
+from .degradations import COMBINATIONS, degrade, sample_combination
+from .loop import train
+from .photos import list_photos, read_photo
+from .samples import PhotoStore, sample_generator, to_tensor
+
+VALIDATION_SEED = 30_000_000
+GRID = 16
+"""Crops start at multiples of this many pixels, as tiles do: JPEG blocks stay where they are in use."""
+
+
+@dataclass(frozen=True)
+class RestorerData:
+    """The [data] table of the run's TOML."""
+
+    photos: str
+    validation: str
+    mllm: str
+    """Folder of the MLLM whose guidance the restorer learns to use."""
+    rain_layers: str = ""
+    scenes: int = 4
+    crops: int = 2
+    """Crops of each scene in a batch; a batch holds scenes x crops of them."""
+    crop: int = 128
+    sides: tuple[int, int] = (224, 384)
+    validation_pictures: int = 44
+
+
+@dataclass(frozen=True)
+class RestorerLosses:
+    """The [losses] table: weights of the parts, and how often the guidance is withheld."""
+
+    log_error: float = 0.02
+    relational: float = 0.02
+    relational_temperature: float = 0.5
+    balance: float = 0.01
+    guidance_dropout: float = 0.1
+
+
+class RestorerTask:
+    """What the training loop needs to train the restorer."""
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        data: RestorerData,
+        losses: RestorerLosses,
+        loop: LoopConfig,
+        recipe: dict[str, Any],
+    ) -> None:
+        self.data, self.losses, self.recipe, self.seed = data, losses, recipe, loop.seed
+        self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
+        self.mllm = load_mllm(data.mllm)
+        torch.manual_seed(loop.seed)
+        self.network = Restorer(RestorerConfig.from_dict({**model, "guidance_width": self.mllm.width}))
+        self._validation: list[tuple[Tensor, Tensor]] = []
+
+    def batch(self, index: int) -> dict[str, Any]:
+        crops, targets, thumbnails, looks, places = [], [], [], [], []
+        side = self.network.config.thumbnail
+        for scene in range(self.data.scenes):
+            rng = sample_generator(self.seed, index, scene)
+            clean, degraded = self.store.degraded_scene(rng, self.data.sides)
+            target, picture = to_tensor(clean), to_tensor(degraded.picture)
+            height, width = picture.shape[1:]
+            looks.append(views(picture))
+            thumbnails.append(thumbnail_of(picture[None], side)[0])
+            for _ in range(self.data.crops):
+                top, left = (
+                    int(rng.integers((length - self.data.crop) // GRID + 1)) * GRID for length in (height, width)
+                )
+                window = (slice(None), slice(top, top + self.data.crop), slice(left, left + self.data.crop))
+                crops.append(picture[window])
+                targets.append(target[window])
+                places.append((top, left, height, width))
+        rng = sample_generator(self.seed, index, self.data.scenes)
+        keep = rng.random(self.data.scenes) >= self.losses.guidance_dropout
+        return {
+            "crop": torch.stack(crops),
+            "target": torch.stack(targets),
+            "thumbnail": torch.stack(thumbnails),
+            "looks": torch.stack(looks),
+            "place": torch.tensor(places),
+            "keep": torch.from_numpy(keep),
+        }
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        tokens, pooled = self._guidance(batch["looks"])
+        repeat = lambda values: values.repeat_interleave(self.data.crops, 0)  # noqa: E731
+        restored, routing = network(
+            batch["crop"],
+            repeat(batch["thumbnail"]),
+            repeat(tokens),
+            repeat(pooled),
+            repeat(batch["keep"]),
+            Position(*batch["place"].unbind(1)),
+        )
+        error = restored.float() - batch["target"]
+        absolute = error.abs().mean()
+        squared = error.square().mean((1, 2, 3))
+        decibel = -10 * torch.log10(squared + 1e-5).mean()
+        kept = repeat(batch["keep"])
+        vectors = routing_vectors(routing)
+        relational = relational_alignment_loss(vectors[kept], repeat(pooled)[kept], self.losses.relational_temperature)
+        balance = torch.stack([balance_loss(weights) for weights in routing]).mean()
+        weights = self.losses
+        return {
+            "loss": absolute
+            - weights.log_error * decibel
+            + weights.relational * relational
+            + weights.balance * balance,
+            "l1": absolute,
+            "psnr": decibel,
+            "relational": relational,
+            "balance": balance,
+        }
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Mean PSNR in dB over the eleven combinations on a few validation photos, and of clean photos left clean."""
+        if not self._validation:
+            self._validation = list(self._validation_pictures())
+        composite, clean = [], []
+        for number, (picture, target) in enumerate(self._validation):
+            value = _psnr(self._restore(network, picture), target)
+            (composite if number < self.data.validation_pictures else clean).append(value)
+        return {"psnr": float(np.mean(composite)), "psnr_clean": float(np.mean(clean))}
+
+    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        write_weights(folder / "restorer.safetensors", network.state_dict(), self._card(network, step, metrics))
+
+    def _guidance(self, looks: Tensor) -> tuple[Tensor, Tensor]:
+        """The frozen MLLM's embeddings of the scenes."""
+        if self.mllm.device != looks.device:
+            self.mllm.network.to(looks.device)
+        tokens, pooled = self.mllm.embed(looks)
+        return tokens.clone(), pooled.clone()  # out of inference mode
+
+    def _restore(self, network: nn.Module, picture: Tensor) -> Tensor:
+        """A whole picture [3, H, W] whose sides are multiples of the network's, in bf16 as the training."""
+        device = next(network.parameters()).device
+        tokens, pooled = self._guidance(views(picture)[None].to(device))
+        with torch.autocast(device.type, torch.bfloat16):
+            restored, _ = network(
+                picture[None].to(device),
+                thumbnail_of(picture[None], network.config.thumbnail).to(device),
+                tokens,
+                pooled,
+                None,
+                Position.of(0, 0, *picture.shape[1:]),
+            )
+        return restored[0].cpu()
+
+    def _card(self, network: nn.Module, step: int, metrics: dict[str, float]) -> Card:
+        about = self.recipe.get("card", {})
+        return Card(
+            kind="restorer",
+            name=str(about.get("name", "restorer")),
+            version="0.1.0",
+            architecture=network.config.to_dict(),
+            training={**self.recipe, "step": step, "commit": _commit()},
+            metrics=metrics,
+            data=str(about.get("data", "")),
+            limits=str(about.get("limits", "")),
+            licence="Apache-2.0",
+            mllm_identity=self.mllm.identity,
+        )
+
+    def _validation_pictures(self):  # type: ignore[no-untyped-def]
+        paths, multiple = list_photos(Path(self.data.validation)), self.network.multiple
+        for number in range(self.data.validation_pictures + self.data.validation_pictures // 4):
+            rng = sample_generator(VALIDATION_SEED, number)
+            photo = read_photo(paths[number % len(paths)])
+            height, width = (length // multiple * multiple for length in photo.shape[:2])
+            photo = photo[:height, :width]
+            if number < self.data.validation_pictures:
+                picture = degrade(photo, sample_combination(COMBINATIONS[number % 11], rng), rng).picture
+            else:
+                picture = photo
+            yield to_tensor(picture), to_tensor(photo)
+
+
+def run(config_path: Path) -> None:
+    """Train as the TOML file says; goes on where an earlier run of the same file stopped."""
+    tables = load_toml(config_path)
+    loop = LoopConfig.from_table(tables.get("loop", {}))
+    data = table_to_config(RestorerData, tables.get("data", {}), "data")
+    losses = table_to_config(RestorerLosses, tables.get("losses", {}), "losses")
+    recipe = {name: tables.get(name, {}) for name in ("model", "data", "losses", "card")}
+    train(RestorerTask(tables.get("model", {}), data, losses, loop, recipe), loop)
+
+
+def _psnr(restored: Tensor, target: Tensor) -> float:
+    return float(-10 * torch.log10((restored.clamp(0, 1) - target).square().mean() + 1e-10))
+
+
+def _commit() -> str:
+    """The commit that trained the weights, for their card; empty outside a git checkout."""
+    try:
+        result = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return result.stdout.strip()
