@@ -1,0 +1,110 @@
+"""`mofe demo`: bundled photographs are degraded, described and restored, and the results drawn side by side."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .model.chart import draw_routing
+from .pictures import read_picture
+from .session import Session
+from .training.degradations import Severities, degrade
+
+PHOTOS = Path(__file__).resolve().parent / "demo_photos"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A bundled photograph and what is done to it; None where it is degraded already."""
+
+    file: str
+    what: str
+    severities: Severities | None
+
+
+EXAMPLES = (
+    Example("rocket.jpg", "haze and rain", Severities(haze_beta=1.4, airlight=0.8, rain=0.45)),
+    Example("chelsea.jpg", "low light with noise", Severities(light_exponent=2.5, low_light_noise=0.05)),
+    Example("coffee.jpg", "snow and haze", Severities(snow=0.35, haze_beta=1.2, airlight=0.75)),
+    Example("astronaut.jpg", "noise and JPEG", Severities(noise_sigma=25 / 255, jpeg_quality=40)),
+    Example("clock_motion.png", "really blurred by a moving camera", None),
+)
+
+
+def psnr(picture: Tensor, reference: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of two pictures in 0..1."""
+    error = torch.mean((picture.double().clamp(0, 1) - reference.double()) ** 2).item()
+    return float("inf") if error == 0.0 else -10.0 * float(np.log10(error))
+
+
+def demo(session: Session, folder: Path) -> int:
+    """Restores every example, prints what was seen and gained, and writes a sheet and a routing chart of each.
+
+    Args:
+        session: the models.
+        folder: gets `<photo>.png` (before and after) and `<photo>_routing.png`; made if it does not exist.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    for number, example in enumerate(EXAMPLES):
+        clean = read_picture(PHOTOS / example.file).rgb
+        degraded = clean
+        if example.severities is not None:
+            source = clean[0].permute(1, 2, 0).numpy()
+            made = degrade(source, example.severities, np.random.default_rng(number))
+            degraded = torch.from_numpy(made.picture).permute(2, 0, 1)[None].contiguous()
+        guidance = session.guide(degraded)
+        restoration = session.restore(degraded, guidance)
+        restored = restoration.picture.cpu()
+        print(f"{example.file} ({example.what})")
+        if guidance is not None:
+            print(f"  seen: {guidance.descriptions[0]}")
+        panels = [("before", degraded), ("after", restored)]
+        if example.severities is None:
+            print("  there is no sharp original to compare with")
+        else:
+            before, after = psnr(degraded, clean), psnr(restored, clean)
+            print(f"  PSNR: {before:.2f} dB before, {after:.2f} dB after ({after - before:+.2f} dB)")
+            panels = [(f"before, {before:.2f} dB", degraded), (f"after, {after:.2f} dB", restored), ("original", clean)]
+        stem = Path(example.file).stem
+        title = guidance.descriptions[0] if guidance is not None else example.what
+        _sheet(panels, f"{example.what}. Seen: {title}").save(folder / f"{stem}.png")
+        draw_routing(restoration.routing, 0, degraded).save(folder / f"{stem}_routing.png")
+    seconds = time.perf_counter() - start
+    print(f"{len(EXAMPLES)} photographs in {seconds:.1f} s; sheets and routing charts are in {folder.resolve()}")
+    return 0
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    values = (pixels[0].clamp(0, 1).permute(1, 2, 0) * 255.0).round().byte().cpu().numpy()
+    return Image.fromarray(values)
+
+
+def _sheet(panels: list[tuple[str, Tensor]], title: str) -> Image.Image:
+    """Pictures of one size side by side, each with its label, under a title."""
+    font, gap, bar = ImageFont.load_default(18), 8, 30
+    height, width = panels[0][1].shape[2:]
+    sheet = Image.new("RGB", (len(panels) * (width + gap) + gap, height + 2 * bar + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((gap, 6), _shortened(title, sheet.width - 2 * gap, font), fill="black", font=font)
+    for index, (label, pixels) in enumerate(panels):
+        left = gap + index * (width + gap)
+        draw.text((left, bar + 4), label, fill="black", font=font)
+        sheet.paste(_image(pixels), (left, 2 * bar))
+    return sheet
+
+
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, cut at a word so that it fits into `width` px."""
+    if font.getlength(text) <= width:
+        return text
+    words = text.split()
+    while words and font.getlength(" ".join(words) + " ...") > width:
+        words.pop()
+    return " ".join(words) + " ..."

@@ -1,0 +1,127 @@
+"""The models that one command works with, and the way of one picture through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from .model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .model.guidance import Guidance
+    from .model.pipeline import Restoration
+
+
+def is_oom(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text)
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def restorer_precision(name: str, device: torch.device) -> torch.dtype:
+    """The precision of a run: "auto" is bf16 on hardware that computes in it, and fp32 elsewhere."""
+    if name != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Without these instructions a CPU emulates bf16 and takes longer than in fp32. Torch has no public question for it.
+    native = (getattr(torch.cpu, probe, None) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.bfloat16 if any(probe is not None and probe() for probe in native) else torch.float32
+
+
+class Session:
+    """The restorer and the MLLM, each loaded when it is first needed.
+
+    Attributes:
+        guided: False restores without guidance, and no MLLM is loaded.
+    """
+
+    def __init__(
+        self,
+        *,
+        restorer: Path | None = None,
+        mllm: Path | None = None,
+        precision: str = "auto",
+        guided: bool = True,
+        device: torch.device | None = None,
+    ) -> None:
+        self.guided = guided
+        self.device = device or best_device()
+        self.precision = restorer_precision(precision, self.device)
+        self._mllm_precision = precision
+        self._restorer_path = restorer or SHIPPED_RESTORER
+        self._mllm_path = mllm or SHIPPED_MLLM
+        self._restorer = None
+        self._mllm = None
+
+    @property
+    def restorer(self):  # type: ignore[no-untyped-def]
+        """The network and its card, as `load_restorer` gives them."""
+        if self._restorer is None:
+            from .model.restorer import load_restorer
+
+            network, card = load_restorer(self._restorer_path)
+            self._restorer = (network.to(self.device), card)
+        return self._restorer
+
+    @property
+    def mllm(self):  # type: ignore[no-untyped-def]
+        if self._mllm is None:
+            from .model.mllm import load_mllm
+
+            self._mllm = load_mllm(self._mllm_path, self.device, self._mllm_precision)
+        return self._mllm
+
+    def describe(self, rgb: Tensor, *, with_text: bool = True) -> Guidance:
+        """The guidance for [B, 3, H, W] pictures in 0..1."""
+        return self.mllm.describe(rgb.to(self.device), with_text=with_text)
+
+    def guide(self, rgb: Tensor, *, with_text: bool = True) -> Guidance | None:
+        """The guidance that `restore` is to get; None in an unguided session.
+
+        Raises:
+            GuidanceError: this MLLM is not the one that the restorer was trained with.
+        """
+        if not self.guided:
+            return None
+        from .model.restorer import check_guidance
+
+        guidance = self.describe(rgb, with_text=with_text)
+        check_guidance(self.restorer[1], guidance)
+        return guidance
+
+    def restore(
+        self,
+        pixels: Tensor,
+        guidance: Guidance | None,
+        *,
+        strength: float = 1.0,
+        mask: Tensor | None = None,
+        tile: int = 0,
+        on_tile: Callable[[int, int], None] | None = None,
+    ) -> Restoration:
+        """Restores [1, C, H, W] in 0..1; see `restore_picture`."""
+        from .model.pipeline import restore_picture
+
+        return restore_picture(
+            self.restorer[0],
+            pixels.to(self.device),
+            guidance,
+            strength=strength,
+            mask=None if mask is None else mask.to(self.device),
+            tile=tile,
+            precision=self.precision,
+            on_tile=on_tile,
+            is_oom=is_oom,
+        )
