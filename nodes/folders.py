@@ -1,0 +1,114 @@
+"""Where models lie: the pack's own weights first, then every root that ComfyUI knows (`extra_model_paths.yaml` too).
+
+What a prompt names is never trusted as a path: it is looked up again among the choices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import folder_paths
+
+SHIPPED = "shipped default"
+RESTORER_FOLDER = "mofe"
+MLLM_FOLDERS = ("LLM", "mllm")
+SUFFIX = ".safetensors"
+DEPTH = 3
+"""MLLM folders may lie this deep, as in models/LLM/owner/name."""
+
+
+def register_folders() -> None:
+    """Adds the pack's model folders to ComfyUI's, keeping whatever is registered under these names already."""
+    for name in (RESTORER_FOLDER, *MLLM_FOLDERS):
+        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
+    extensions = folder_paths.folder_names_and_paths[RESTORER_FOLDER][1]
+    if isinstance(extensions, set) and not extensions:
+        extensions.add(SUFFIX)  # an empty set would list every file there
+
+
+def restorer_choices() -> list[str]:
+    """What the restorer loader offers."""
+    files = folder_paths.get_filename_list(RESTORER_FOLDER)
+    return [SHIPPED, *(name for name in files if name.lower().endswith(SUFFIX))]
+
+
+def restorer_path(name: str) -> Path:
+    """The weight file behind a choice.
+
+    Raises:
+        FileNotFoundError: it is not among the choices (any more).
+    """
+    if name == SHIPPED:
+        from ..model.weights import SHIPPED_RESTORER
+
+        return SHIPPED_RESTORER
+    path = folder_paths.get_full_path(RESTORER_FOLDER, name) if name in restorer_choices() else None
+    if path is None:
+        raise FileNotFoundError(_missing("restorer file", name, folder_paths.get_folder_paths(RESTORER_FOLDER)))
+    return Path(path)
+
+
+def mllm_choices() -> list[str]:
+    """What the MLLM loader offers."""
+    return [SHIPPED, *sorted(_mllm_folders())]
+
+
+def mllm_path(name: str) -> Path:
+    """The model folder behind a choice.
+
+    Raises:
+        FileNotFoundError: it is not among the choices (any more).
+    """
+    if name == SHIPPED:
+        from ..model.weights import SHIPPED_MLLM
+
+        return SHIPPED_MLLM
+    folders = _mllm_folders()
+    if name not in folders:
+        raise FileNotFoundError(_missing("MLLM folder", name, _mllm_roots()))
+    return folders[name]
+
+
+def fingerprint(path: Path, *settings: str) -> str:
+    """Changes when the file, or a file in the folder, is replaced. A digest, since it is stored with saved pictures."""
+    digest = hashlib.sha256(repr((str(path), *settings)).encode())
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            state = file.stat()
+            digest.update(repr((file.name, state.st_mtime_ns, state.st_size)).encode())
+    return digest.hexdigest()
+
+
+def _mllm_roots() -> list[str]:
+    return [root for name in MLLM_FOLDERS for root in folder_paths.get_folder_paths(name)]
+
+
+def _mllm_folders() -> dict[str, Path]:
+    """Model folders by name relative to their root; the first root wins where two hold the same name."""
+    found: dict[str, Path] = {}
+    for root in map(Path, _mllm_roots()):
+        for folder in _model_folders(root, DEPTH):
+            found.setdefault(folder.relative_to(root).as_posix(), folder)
+    return found
+
+
+def _model_folders(parent: Path, depth: int) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(parent), key=lambda entry: entry.name)
+    except OSError:
+        return  # a root that does not exist, or may not be read, offers nothing
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        folder = parent / entry.name
+        if (folder / "config.json").is_file():
+            yield folder
+        elif depth > 1:
+            yield from _model_folders(folder, depth - 1)
+
+
+def _missing(what: str, name: str, roots: Iterable[str]) -> str:
+    return f"There is no {what} {name!r} in {' or '.join(roots)}: put it there and press R, or choose another."

@@ -1,0 +1,125 @@
+"""The bridge to ComfyUI's memory management, progress and Cancel.
+
+`comfy` is imported when something is asked of it, and its names are looked up at that moment: ComfyUI rebinds
+`CoreModelPatcher` while it starts, and the nodes can be tested with stand-ins.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def patcher_for(network: torch.nn.Module, load_device: torch.device, offload_device: torch.device) -> Any:
+    """Puts a network under ComfyUI's memory management; it waits on the offload device until it is used."""
+    import comfy.model_patcher
+
+    kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    return kind(network, load_device=load_device, offload_device=offload_device)
+
+
+def restorer_devices() -> tuple[torch.device, torch.device]:
+    """Where the restorer computes, and where it waits."""
+    from comfy import model_management
+
+    return model_management.get_torch_device(), model_management.unet_offload_device()
+
+
+def mllm_devices() -> tuple[torch.device, torch.device]:
+    """Where the MLLM computes, and where it waits: as ComfyUI places its text encoders."""
+    from comfy import model_management
+
+    return model_management.text_encoder_device(), model_management.text_encoder_offload_device()
+
+
+def restorer_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type in which the restorer computes; "auto" is bf16 where the device is good at it and fp32 elsewhere."""
+    import torch
+    from comfy import model_management
+
+    if name == "auto":
+        name = "bf16" if model_management.should_use_bf16(device) else "fp32"
+    try:
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    except KeyError:
+        raise ValueError(f"Precision {name!r} is not known: choose one of {', '.join(PRECISIONS)}.") from None
+
+
+def load(patcher: Any, activation_bytes: int) -> None:
+    """Brings a network to its device, with room for `activation_bytes` beside it."""
+    from comfy import model_management
+
+    model_management.load_models_gpu([patcher], memory_required=activation_bytes)
+
+
+def to_intermediate(result: torch.Tensor) -> torch.Tensor:
+    """A result on the device and in the type in which ComfyUI keeps what travels between nodes."""
+    import torch
+    from comfy import model_management
+
+    dtype = getattr(model_management, "intermediate_dtype", lambda: torch.float32)()
+    return result.to(model_management.intermediate_device(), dtype)
+
+
+def intermediate_device() -> torch.device:
+    from comfy import model_management
+
+    return model_management.intermediate_device()
+
+
+def stop_if_cancelled() -> None:
+    """Raises ComfyUI's interruption when the user pressed Cancel."""
+    from comfy import model_management
+
+    model_management.throw_exception_if_processing_interrupted()
+
+
+class Progress:
+    """The bar on the running node. Every step is also where Cancel takes effect."""
+
+    def __init__(self, total: int) -> None:
+        import comfy.utils
+
+        self._bar = comfy.utils.ProgressBar(total)
+        stop_if_cancelled()
+
+    def at(self, done: int, total: int) -> None:
+        stop_if_cancelled()
+        self._bar.update_absolute(done, total)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on an accelerator or on the CPU; if so, what the failed attempt held is freed."""
+    from comfy import model_management
+
+    if not _says_out_of_memory(error):
+        return False
+    traceback.clear_frames(error.__traceback__)  # its frames would keep the activations alive during the next attempt
+    model_management.soft_empty_cache()
+    return True
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    from comfy import model_management
+
+    if isinstance(error, model_management.InterruptProcessingException):
+        return False
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    if isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text):
+        return True  # the CPU's allocator has no exception of its own
+    if hasattr(model_management, "raise_non_oom"):
+        try:
+            model_management.raise_non_oom(error)
+        except BaseException as raised:
+            if raised is not error:
+                raise
+            return False
+        return True
+    return isinstance(error, model_management.OOM_EXCEPTION)

@@ -1,0 +1,100 @@
+"""From ComfyUI's IMAGE and MASK to the shapes of `model/`, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EMPTY_MASK_SIDE = 64
+"""Load Image gives a black mask of this side when the file has no alpha channel."""
+
+THUMBNAIL_SIDE = 480
+
+
+def channels_first(image: Tensor) -> Tensor:
+    """IMAGE [B, H, W, C] as [B, C, H, W].
+
+    Raises:
+        ValueError: no picture in the batch, or not the shape of an IMAGE.
+    """
+    if image.ndim != 4:
+        raise ValueError(f"The image has shape {tuple(image.shape)}: give pictures [batch, height, width, channels].")
+    if not len(image):
+        raise ValueError("The image batch is empty: give at least one picture.")
+    return image.movedim(-1, 1)
+
+
+def rgb(picture: Tensor) -> Tensor:
+    """Three colours [B, 3, H, W] fp32 of pictures with 1, 3 or 4 channels; the alpha channel is dropped.
+
+    Raises:
+        ValueError: another number of channels, or values that are not finite.
+    """
+    if picture.shape[1] not in (1, 3, 4):
+        raise ValueError(f"The image has {picture.shape[1]} channels: give pictures with 1, 3 or 4.")
+    colours = picture[:, :3].float()
+    if not bool(colours.isfinite().all()):
+        raise ValueError("The image holds values that are not finite (NaN or infinity): check the node that made it.")
+    colours = colours.clamp(0, 1)
+    return colours.expand(-1, 3, -1, -1) if colours.shape[1] == 1 else colours
+
+
+def fitted_mask(mask: Tensor | None, height: int, width: int, feather: int) -> Tensor | None:
+    """A mask in the size of the picture, or None where there is no mask in truth.
+
+    Args:
+        mask: [H, W], [B, H, W] or [B, 1, H, W] of any size, 1 where the picture is to be restored.
+        height, width: the picture's size in px.
+        feather: px over which the effect fades in from the mask's edge inwards; pixels outside stay outside.
+
+    Returns:
+        [B, height, width] fp32 in 0..1.
+    """
+    import torch.nn.functional as F
+
+    if mask is None:
+        return None
+    mask = mask.float()
+    if mask.ndim == 2:
+        mask = mask[None]
+    if mask.ndim == 4 and mask.shape[1] == 1:
+        mask = mask[:, 0]
+    if mask.ndim != 3:
+        raise ValueError(f"The mask has shape {tuple(mask.shape)}: give masks [batch, height, width].")
+    size, default = tuple(mask.shape[1:]), (EMPTY_MASK_SIDE, EMPTY_MASK_SIDE)
+    if size != (height, width):
+        if size == default and not bool(mask.any()):
+            return None
+        mask = F.interpolate(mask[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
+    return feathered(mask.clamp(0, 1), feather)
+
+
+def feathered(mask: Tensor, feather: int) -> Tensor:
+    """Lets a mask [B, H, W] fade in over about `feather` px inside its edge; the picture's border is no edge."""
+    import torch.nn.functional as F
+
+    if feather <= 0:
+        return mask
+    soft = mask[:, None]
+    for _ in range(3):  # three box filters are close to a Gaussian
+        reach = max(1, round(feather / 3))
+        for across, down in ((reach, 0), (0, reach)):
+            padded = F.pad(soft, (across, across, down, down), mode="replicate")
+            soft = F.avg_pool2d(padded, (2 * down + 1, 2 * across + 1), stride=1)
+    # half of the blur lies outside the edge: only the half inside is used, stretched to the full range
+    return mask.minimum((2 * soft[:, 0] - 1).clamp(0, 1))
+
+
+def thumbnails(picture: Tensor) -> tuple[Tensor, ...]:
+    """Per picture of [B, C, H, W] its colours [3, h, w], at most `THUMBNAIL_SIDE` px a side, on the CPU."""
+    import torch.nn.functional as F
+
+    height, width = picture.shape[-2:]
+    fit = min(1.0, THUMBNAIL_SIDE / max(height, width))
+    size = (max(1, round(height * fit)), max(1, round(width * fit)))
+    return tuple(
+        F.interpolate(rgb(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0].cpu()
+        for frame in picture
+    )

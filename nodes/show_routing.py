@@ -1,0 +1,67 @@
+"""Show Routing: a chart of which frequency expert worked where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io, ui
+
+from . import compat, host
+from .types import RoutedPictures, RoutingType
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+
+class ShowRouting(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return compat.node_schema(
+            node_id="MoFE_ShowRouting",
+            display_name="Show Routing",
+            category="MoFE",
+            description=(
+                "Draws what the restorer did: what was found in the picture, how much each frequency expert worked, "
+                "and where in the picture."
+            ),
+            search_aliases=["explain", "chart", "experts", "mixture of experts", "restore", "frequency", "router"],
+            is_output_node=True,
+            inputs=[
+                RoutingType.Input("routing", tooltip="From Restore."),
+                io.Int.Input(
+                    "frame",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    tooltip="Which picture of the batch, counted from 0.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("chart", tooltip="The chart, also shown on the node."),
+                io.String.Output(
+                    "json",
+                    tooltip=(
+                        "The same in numbers: per block and expert its band in cycles per pixel and its mean, least "
+                        "and most share of the work."
+                    ),
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, routing: RoutedPictures, frame: int) -> io.NodeOutput:
+        from ..model.chart import draw_routing
+        from ..model.routing import check_frame
+
+        check_frame(routing.routing, frame)
+        chart = host.to_intermediate(as_image(draw_routing(routing.routing, frame, routing.thumbnails[frame])))
+        return io.NodeOutput(chart, routing.routing.to_json(frame), ui=ui.PreviewImage(chart, cls=cls))
+
+
+def as_image(drawing: Image.Image) -> torch.Tensor:
+    """An RGB drawing as IMAGE [1, H, W, 3]."""
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.array(drawing, dtype=np.float32) / 255)[None]

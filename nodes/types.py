@@ -1,0 +1,47 @@
+"""The types that travel between the nodes. The names are part of saved workflows and never change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comfy_api.latest import io
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..model.mllm import Mllm
+    from ..model.restorer import Restorer
+    from ..model.routing import Routing
+    from ..model.weights import Card
+
+MllmType = io.Custom("MOFE_MLLM")
+GuidanceType = io.Custom("MOFE_GUIDANCE")
+RestorerType = io.Custom("MOFE_RESTORER")
+RoutingType = io.Custom("MOFE_ROUTING")
+
+
+@dataclass(frozen=True)
+class LoadedMllm:
+    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; its cache looks for `patcher` by name."""
+
+    mllm: Mllm
+    patcher: Any
+
+
+@dataclass(frozen=True)
+class LoadedRestorer:
+    """MOFE_RESTORER: the network under its patcher, its card, and the precision in which it is to compute."""
+
+    network: Restorer
+    card: Card
+    patcher: Any
+    precision: torch.dtype
+
+
+@dataclass(frozen=True)
+class RoutedPictures:
+    """MOFE_ROUTING: the routing of a batch, and a thumbnail [3, h, w] per picture to draw it on."""
+
+    routing: Routing
+    thumbnails: tuple[torch.Tensor, ...]

@@ -1,0 +1,147 @@
+"""A real ComfyUI on the CPU, loopback only, driven as a browser would drive it: over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+START_SECONDS = 120
+RUN_SECONDS = 300
+
+
+class Rejected(Exception):
+    """ComfyUI did not take the prompt; holds what it answered."""
+
+
+class Server:
+    """ComfyUI in a process of its own.
+
+    Args:
+        comfyui: its source.
+        venv: an environment in which it starts.
+        base: gets its input, output, models and custom_nodes.
+        arguments: more for its main.py.
+    """
+
+    def __init__(self, comfyui: Path, venv: Path, base: Path, *arguments: str) -> None:
+        self.base = base
+        self.log = base / "comfy.log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        where = ("--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base))
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [str(python), "main.py", *where, "--disable-api-nodes", *arguments],
+                cwd=comfyui,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            )
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                break
+            try:
+                self.get("/system_stats")
+                return
+            except OSError:
+                time.sleep(0.2)
+        self.stop()
+        raise RuntimeError("ComfyUI did not start:\n" + self.log.read_text(errors="replace")[-3000:])
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def get_bytes(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return answer.read()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.get_bytes(path))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            raise Rejected(error.read().decode()) from error
+        return json.loads(text) if text else None
+
+    def queue(self, prompt: dict[str, Any]) -> str:
+        """Hands in a prompt in API form and returns its id.
+
+        Raises:
+            Rejected: a value is not allowed.
+        """
+        return self.post("/prompt", {"prompt": prompt, "client_id": uuid.uuid4().hex})["prompt_id"]
+
+    def wait(self, prompt_id: str) -> dict[str, Any]:
+        """The history of a prompt when it has ended, in whatever way."""
+        end = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < end:
+            history = self.get(f"/history/{prompt_id}")
+            if prompt_id in history:
+                return history[prompt_id]
+            time.sleep(0.1)
+        raise TimeoutError("the prompt did not end:\n" + self.log.read_text(errors="replace")[-3000:])
+
+    def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """The outputs of a prompt that must succeed, by node id."""
+        history = self.wait(self.queue(prompt))
+        assert history["status"]["status_str"] == "success", events(history)
+        return history["outputs"]
+
+    def picture(self, saved: dict[str, str]) -> bytes:
+        """The file behind an entry of an output's `images`."""
+        return self.get_bytes("/view?" + urlencode(saved))
+
+    def help_page(self, pack: str, node: str) -> str:
+        return self.get_bytes(f"/extensions/{quote(pack)}/docs/{node}.md").decode()
+
+
+def events(history: dict[str, Any]) -> dict[str, Any]:
+    """What happened in a run, by kind of event."""
+    return dict(history["status"]["messages"])
+
+
+def to_prompt(workflow: dict[str, Any]) -> dict[str, Any]:
+    """The API form of a workflow in the front end's form, as the front end makes it when Run is pressed."""
+    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        if node["type"].endswith("Note"):
+            continue
+        values = iter(node.get("widgets_values", []))
+        inputs = {}
+        for port in node["inputs"]:
+            value = next(values, None) if "widget" in port else None
+            if port["link"] is not None:
+                inputs[port["name"]] = sources[port["link"]]
+            elif "widget" in port and port["type"] != "IMAGEUPLOAD":
+                inputs[port["name"]] = value
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt

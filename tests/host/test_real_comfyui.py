@@ -1,0 +1,165 @@
+"""The pack in a real ComfyUI: its workflows, its errors, Cancel, and models in a second root."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mofe_restore.tests.host.conftest import PACK_NAME
+from mofe_restore.tests.host.server import Rejected, Server, events, to_prompt
+
+WORKFLOWS = ["Restore a photo", "Restore and explain"]
+NODES = ["MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"]
+
+
+def workflow(root: Path, name: str) -> dict[str, Any]:
+    return json.loads((root / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def outputs_of(prompt: dict[str, Any], outputs: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [outputs[number] for number, node in prompt.items() if node["class_type"] == kind]
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def small_prompt(**restore: Any) -> dict[str, Any]:
+    """Restores the example picture with the models of the second root."""
+    return {
+        "photo": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "mllm": {"class_type": "MoFE_LoadMLLM", "inputs": {"model": "owner/tiny", "precision": "auto"}},
+        "describe": {
+            "class_type": "MoFE_DescribeDegradation",
+            "inputs": {"mllm": ["mllm", 0], "image": ["photo", 0], "frames": "every frame"},
+        },
+        "restorer": {"class_type": "MoFE_LoadRestorer", "inputs": {"model": "tiny.safetensors", "precision": "fp32"}},
+        "restore": {
+            "class_type": "MoFE_Restore",
+            "inputs": {
+                "restorer": ["restorer", 0],
+                "image": ["photo", 0],
+                "guidance": ["describe", 0],
+                "strength": 1.0,
+                "tile_size": 0,
+                **restore,
+            },
+        },
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["restore", 0], "filename_prefix": "small"}},
+    }
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_runs(server: Server, root: Path, name: str) -> None:
+    prompt = to_prompt(workflow(root, name))
+    outputs = server.run(prompt)
+    (saved,) = outputs_of(prompt, outputs, "SaveImage")
+    before = pixels((server.base / "input" / "example.png").read_bytes())
+    assert pixels(server.picture(saved["images"][0])).shape == before.shape
+    assert all(text["text"][0] for text in outputs_of(prompt, outputs, "PreviewAny"))
+    for chart in outputs_of(prompt, outputs, "MoFE_ShowRouting"):
+        assert pixels(server.picture(chart["images"][0])).std() > 10
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_names_every_input_in_the_schemas_order(server: Server, root: Path, name: str) -> None:
+    schemas = server.get("/object_info")
+    for node in workflow(root, name)["nodes"]:
+        if node["type"] in NODES:
+            order = schemas[node["type"]]["input_order"]
+            widgets = [port["name"] for port in node["inputs"] if "widget" in port]
+            declared = [*order.get("required", []), *order.get("optional", [])]
+            assert {port["name"] for port in node["inputs"]} == set(declared)
+            assert widgets == [port for port in declared if port in widgets]
+            assert len(node["widgets_values"]) == len(widgets)
+
+
+def test_every_input_and_output_is_explained(server: Server) -> None:
+    schemas = server.get("/object_info")
+    for name in NODES:
+        schema = schemas[name]
+        for group in ("required", "optional"):
+            for port, details in schema["input"].get(group, {}).items():
+                assert details[1].get("tooltip"), f"{name}.{port}"
+        assert len(schema["output_tooltips"]) == len(schema["output"])
+        assert all(schema["output_tooltips"]), name
+        assert schema["description"]
+
+
+def test_help_pages_are_served(start: Callable[[str], Server]) -> None:
+    # under a name without a space: aiohttp does not find static files of a folder whose name needs quoting
+    server = start("mofe-restore")
+    for name, schema in server.get("/object_info").items():
+        if name in NODES:
+            assert server.help_page("mofe-restore", name).startswith(f"# {schema['display_name']}\n")
+
+
+def test_the_workflows_are_offered_as_templates(server: Server) -> None:
+    assert sorted(server.get("/workflow_templates")[PACK_NAME]) == WORKFLOWS
+
+
+def test_models_of_a_second_root_are_found_and_run(server: Server) -> None:
+    offered = server.get("/object_info")
+    assert offered["MoFE_LoadRestorer"]["input"]["required"]["model"][1]["options"][0] == "shipped default"
+    assert len(server.run(small_prompt())["save"]["images"]) == 1
+
+
+def test_no_strength_gives_the_input(server: Server) -> None:
+    saved = server.run(small_prompt(strength=0.0))["save"]["images"][0]
+    before = pixels((server.base / "input" / "example.png").read_bytes())
+    assert abs(pixels(server.picture(saved)) - before).max() <= 1  # saved pictures are cut to 8 bits
+
+
+def test_tiles_leave_no_trace(server: Server) -> None:
+    whole, tiled = (
+        pixels(server.picture(server.run(small_prompt(tile_size=size))["save"]["images"][0])) for size in (0, 256)
+    )
+    assert abs(whole - tiled).max() <= 1
+
+
+def test_guidance_of_another_mllm_is_refused_in_one_sentence(server: Server) -> None:
+    prompt = small_prompt()
+    prompt["restorer"]["inputs"]["model"] = "shipped default"
+    error = events(server.wait(server.queue(prompt)))["execution_error"]
+    assert error["node_id"] == "restore"
+    assert "was trained with" in error["exception_message"]
+    assert error["exception_message"].strip().count("\n") == 0
+
+
+@pytest.mark.parametrize("model", ["../../secret.safetensors", "gone.safetensors"])
+def test_a_model_that_is_not_offered_is_rejected(server: Server, model: str) -> None:
+    prompt = small_prompt()
+    prompt["restorer"]["inputs"]["model"] = model
+    with pytest.raises(Rejected, match="not in list"):
+        server.queue(prompt)
+
+
+def test_cancel_stops_between_tiles_and_the_next_run_works(server: Server) -> None:
+    prompt = small_prompt(tile_size=64)
+    prompt["photo"] = {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 2048, "height": 2048, "batch_size": 4, "color": 4210752},
+    }
+    number = server.queue(prompt)
+    time.sleep(4)
+    assert server.get("/queue")["queue_running"], "it ended before it could be cancelled"
+    pressed = time.monotonic()
+    server.post("/interrupt", {})
+    interrupted = events(server.wait(number))["execution_interrupted"]
+    assert time.monotonic() - pressed < 10
+    assert interrupted["node_id"] == "restore"
+    assert server.run(small_prompt(strength=0.5))["save"]["images"]
+
+
+def test_models_can_be_unloaded_between_runs(server: Server) -> None:
+    server.run(small_prompt(strength=0.6))
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    assert server.run(small_prompt(strength=0.7))["save"]["images"]

@@ -1,0 +1,65 @@
+"""The nodes over stand-ins for ComfyUI, and models small enough for tests."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from mofe_restore.model.guidance import Guidance
+from mofe_restore.tests.nodes.models import WIDTH, make_restorer_file
+from mofe_restore.tests.nodes.standins import Host
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """Stand-ins in the place of ComfyUI, for one test; models go into `tmp_path / "models"`."""
+    stand_in = Host(tmp_path / "models")
+    for name, content in stand_in.modules.items():
+        monkeypatch.setitem(sys.modules, name, content)
+    forget_nodes()
+    yield stand_in
+    forget_nodes()
+
+
+def forget_nodes() -> None:
+    """The nodes hold on to the host they were imported with."""
+    for name in [name for name in sys.modules if name.startswith("mofe_restore.nodes")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def nodes(host: Host) -> ModuleType:
+    """The package of nodes, with its folders registered."""
+    package = importlib.import_module("mofe_restore.nodes")
+    importlib.import_module("mofe_restore.nodes.folders").register_folders()
+    return package
+
+
+@pytest.fixture
+def make_guidance() -> Callable[..., Guidance]:
+    def make(pictures: int = 1, identity: str = "mllm-a") -> Guidance:
+        generator = torch.Generator().manual_seed(1)
+        return Guidance(
+            tokens=torch.randn(pictures, 5, WIDTH, generator=generator),
+            pooled=torch.randn(pictures, WIDTH, generator=generator),
+            scores=torch.rand(pictures, 7, generator=generator),
+            parameters=torch.zeros(pictures, 9),
+            descriptions=tuple(f"picture {index} is hazy" for index in range(pictures)),
+            mllm_identity=identity,
+        )
+
+    return make
+
+
+@pytest.fixture
+def restorer(nodes: ModuleType, tmp_path: Path) -> object:
+    """MOFE_RESTORER of a tiny random network, through its loader node."""
+    make_restorer_file(tmp_path / "models" / "mofe" / "tiny.safetensors", "mllm-a")
+    (loaded,) = nodes.LoadRestorer.execute("tiny.safetensors", "fp32").args
+    return loaded

@@ -1,0 +1,229 @@
+"""Small stand-ins for the parts of ComfyUI that the nodes use, written from its documented API.
+
+They let the nodes run where no ComfyUI is; `tests/host` runs the same nodes in a real one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+
+
+class Interrupted(BaseException):
+    """As in ComfyUI today: not an Exception, so that `except Exception` does not swallow a Cancel."""
+
+
+class Port:
+    """An input or an output of a node."""
+
+    def __init__(self, id: str | None = None, optional: bool = False, tooltip: str | None = None, **more: Any) -> None:
+        self.id = id
+        self.optional = optional
+        self.tooltip = tooltip
+        for name, value in more.items():
+            setattr(self, name, value)
+
+
+class Input(Port):
+    def __init__(
+        self,
+        id: str,
+        display_name: str | None = None,
+        optional: bool = False,
+        tooltip: str | None = None,
+        default: Any = None,
+        min: Any = None,
+        max: Any = None,
+        step: Any = None,
+        options: list[str] | None = None,
+        multiline: bool = False,
+        advanced: bool | None = None,
+    ) -> None:
+        super().__init__(id, optional, tooltip, default=default, min=min, max=max, options=options, advanced=advanced)
+        self.multiline = multiline
+
+
+class Output(Port):
+    def __init__(self, id: str | None = None, display_name: str | None = None, tooltip: str | None = None) -> None:
+        super().__init__(id, tooltip=tooltip)
+
+
+def port_type(io_type: str) -> type:
+    ports = {name: type(name, (kind,), {"io_type": io_type}) for name, kind in (("Input", Input), ("Output", Output))}
+    return type(io_type, (), ports)
+
+
+@dataclass
+class Schema:
+    node_id: str
+    display_name: str | None = None
+    category: str = "sd"
+    inputs: list[Input] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    description: str = ""
+    search_aliases: list[str] = field(default_factory=list)
+    is_output_node: bool = False
+
+
+class NodeOutput:
+    def __init__(self, *args: Any, ui: Any = None) -> None:
+        self.args = args
+        self.ui = ui
+
+
+class ComfyNode:
+    """Runs `execute` as ComfyUI does: with the inputs' ids as names."""
+
+
+class PreviewImage:
+    def __init__(self, image: torch.Tensor, cls: type | None = None) -> None:
+        self.image = image
+
+
+class Patcher:
+    """As much of a ModelPatcher as the nodes ask for; like the real one it sets `device` on the network."""
+
+    def __init__(self, model: torch.nn.Module, load_device: torch.device, offload_device: torch.device) -> None:
+        self.model = model
+        self.load_device = load_device
+        self.offload_device = offload_device
+        model.device = offload_device
+
+
+class ProgressBar:
+    def __init__(self, total: int, seen: list[tuple[int, int]]) -> None:
+        self.total = total
+        self.seen = seen
+
+    def update_absolute(self, value: int, total: int | None = None) -> None:
+        self.total = total or self.total
+        self.seen.append((value, self.total))
+
+
+class Host:
+    """A host to look at: what was loaded, how far the bar went, and a Cancel after so many checks.
+
+    Attributes:
+        modules: what to put into `sys.modules`.
+        loaded: (patcher, memory_required) of every `load_models_gpu`.
+        progress: (value, total) of every step.
+        cancel_after: checks until Cancel is found pressed; None for never.
+        cache_emptied: how often the cache was asked to be emptied.
+    """
+
+    def __init__(self, models: Path) -> None:
+        self.loaded: list[tuple[Any, int]] = []
+        self.progress: list[tuple[int, int]] = []
+        self.cancel_after: int | None = None
+        self.cache_emptied = 0
+        self.modules = {
+            "folder_paths": folder_paths_module(models),
+            "comfy": ModuleType("comfy"),
+            "comfy.model_management": self._model_management(),
+            "comfy.model_patcher": module("comfy.model_patcher", CoreModelPatcher=Patcher, ModelPatcher=Patcher),
+            "comfy.utils": module("comfy.utils", ProgressBar=lambda total: ProgressBar(total, self.progress)),
+            "comfy_api": ModuleType("comfy_api"),
+            "comfy_api.latest": api_module(),
+        }
+        for name in ("model_management", "model_patcher", "utils"):
+            setattr(self.modules["comfy"], name, self.modules[f"comfy.{name}"])
+        self.modules["comfy_api"].latest = self.modules["comfy_api.latest"]
+
+    def _model_management(self) -> ModuleType:
+        cpu = torch.device("cpu")
+
+        def load_models_gpu(models: list[Any], memory_required: int = 0) -> None:
+            self.loaded.extend((model, memory_required) for model in models)
+
+        def throw_exception_if_processing_interrupted() -> None:
+            if self.cancel_after is None:
+                return
+            if self.cancel_after == 0:
+                self.cancel_after = None  # as in ComfyUI, a Cancel is used up
+                raise Interrupted
+            self.cancel_after -= 1
+
+        def raise_non_oom(error: Exception) -> None:
+            if not isinstance(error, torch.OutOfMemoryError):
+                raise error
+
+        def soft_empty_cache() -> None:
+            self.cache_emptied += 1
+
+        return module(
+            "comfy.model_management",
+            get_torch_device=lambda: cpu,
+            unet_offload_device=lambda: cpu,
+            text_encoder_device=lambda: cpu,
+            text_encoder_offload_device=lambda: cpu,
+            intermediate_device=lambda: cpu,
+            intermediate_dtype=lambda: torch.float32,
+            should_use_bf16=lambda device=None: False,
+            load_models_gpu=load_models_gpu,
+            throw_exception_if_processing_interrupted=throw_exception_if_processing_interrupted,
+            raise_non_oom=raise_non_oom,
+            soft_empty_cache=soft_empty_cache,
+            OOM_EXCEPTION=torch.OutOfMemoryError,
+            InterruptProcessingException=Interrupted,
+        )
+
+
+def module(name: str, **contents: Any) -> ModuleType:
+    made = ModuleType(name)
+    vars(made).update(contents)
+    return made
+
+
+def api_module() -> ModuleType:
+    kinds = {name: port_type(name.upper()) for name in ("Image", "Mask", "String", "Int", "Float", "Boolean", "Combo")}
+    io = SimpleNamespace(Schema=Schema, ComfyNode=ComfyNode, NodeOutput=NodeOutput, Custom=port_type, **kinds)
+    extension = type("ComfyExtension", (), {})
+    return module("comfy_api.latest", io=io, ui=SimpleNamespace(PreviewImage=PreviewImage), ComfyExtension=extension)
+
+
+def folder_paths_module(models: Path) -> ModuleType:
+    """`folder_paths` over a real folder, with the signatures and the habits of the original."""
+    registered: dict[str, tuple[list[str], set[str]]] = {}
+
+    def add_model_folder_path(name: str, path: str, is_default: bool = False) -> None:
+        paths, _ = registered.setdefault(name, ([], set()))
+        if path not in paths:
+            paths.insert(0 if is_default else len(paths), path)
+
+    def get_filename_list(name: str) -> list[str]:
+        paths, extensions = registered[name]
+        found = set()
+        for root in paths:
+            for folder, _, files in os.walk(root, followlinks=True):
+                found.update(os.path.relpath(Path(folder) / file, root) for file in files)
+        return sorted(file for file in found if not extensions or Path(file).suffix.lower() in extensions)
+
+    def get_full_path(name: str, file: str) -> str | None:
+        file = os.path.relpath(Path("/") / file, "/")
+        candidates = (Path(root) / file for root in registered[name][0])
+        return next((str(path) for path in candidates if path.is_file()), None)
+
+    return module(
+        "folder_paths",
+        models_dir=str(models),
+        folder_names_and_paths=registered,
+        add_model_folder_path=add_model_folder_path,
+        get_folder_paths=lambda name: registered[name][0][:],
+        get_filename_list=get_filename_list,
+        get_full_path=get_full_path,
+    )
+
+
+def run(node: type, **inputs: Any) -> NodeOutput:
+    """Runs a node as the executor does: under inference mode, with every input checked against the schema."""
+    declared = {port.id: port for port in node.define_schema().inputs}
+    assert set(inputs) <= set(declared), f"not declared: {set(inputs) - set(declared)}"
+    assert set(inspect.signature(node.execute).parameters) == set(declared)
+    with torch.inference_mode():
+        return node.execute(**inputs)

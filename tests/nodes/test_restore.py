@@ -1,0 +1,222 @@
+"""Restore and Show Routing over a stand-in host, with a tiny random network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from mofe_restore.model.guidance import GuidanceError
+from mofe_restore.model.weights import WeightFileError
+from mofe_restore.tests.nodes.standins import Host, Interrupted, run
+
+
+@pytest.fixture
+def restore(nodes: ModuleType, restorer: Any) -> Callable[..., Any]:
+    def restore(image: torch.Tensor, **settings: Any) -> Any:
+        return run(nodes.Restore, **{"restorer": restorer, "image": image, "strength": 1.0, "tile_size": 0, **settings})
+
+    return restore
+
+
+def picture(batch: int = 1, height: int = 40, width: int = 56, channels: int = 3) -> torch.Tensor:
+    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_any_image_comes_back_in_its_shape(restore: Callable[..., Any], channels: int, dtype: torch.dtype) -> None:
+    image = picture(2, 33, 47, channels).to(dtype)
+    result, _ = restore(image).args
+    assert result.shape == image.shape
+    assert result.dtype == torch.float32  # as the host keeps its pictures
+    assert not torch.equal(result[..., :3], image[..., :3].float())
+    if channels == 4:
+        assert torch.equal(result[..., 3], image[..., 3].float())
+
+
+def test_no_strength_gives_the_input_bit_by_bit(restore: Callable[..., Any]) -> None:
+    image = picture()
+    assert torch.equal(restore(image, strength=0.0).args[0], image)
+
+
+def test_outside_the_mask_nothing_changes(restore: Callable[..., Any]) -> None:
+    image, mask = picture(), torch.zeros(40, 56)
+    mask[10:30, 20:40] = 1
+    for feather in (0, 6):
+        result = restore(image, mask=mask, feather=feather).args[0]
+        assert torch.equal(result[0][mask == 0], image[0][mask == 0])
+        assert not torch.equal(result[0][mask == 1], image[0][mask == 1])
+
+
+def test_the_empty_mask_of_load_image_is_no_mask(restore: Callable[..., Any]) -> None:
+    image = picture()
+    assert torch.equal(restore(image, mask=torch.zeros(1, 64, 64)).args[0], restore(image).args[0])
+
+
+def test_an_empty_mask_of_the_pictures_size_is_obeyed(restore: Callable[..., Any]) -> None:
+    for size in (40, 64):
+        image = picture(height=size, width=size)
+        assert torch.equal(restore(image, mask=torch.zeros(1, size, size)).args[0], image)
+
+
+def test_a_mask_of_another_size_is_fitted(restore: Callable[..., Any]) -> None:
+    image, mask = picture(height=64, width=64), torch.zeros(1, 32, 32)
+    mask[:, :, 16:] = 1
+    result = restore(image, mask=mask).args[0]
+    assert torch.equal(result[:, :, :31], image[:, :, :31])
+    assert not torch.equal(result[:, :, 33:], image[:, :, 33:])
+
+
+def test_a_feathered_mask_fades_in_inwards(nodes: ModuleType) -> None:
+    from mofe_restore.nodes.images import feathered
+
+    mask = torch.zeros(1, 40, 100)
+    mask[:, :, 30:] = 1
+    soft = feathered(mask, 12)[0, 20]
+    assert bool((soft[:30] == 0).all())
+    assert bool((soft.diff() >= -1e-6).all())
+    assert soft[30] < 0.2
+    assert bool((soft[45:] > 0.999).all()), "the picture's border is no edge"
+
+
+def test_guidance_reaches_the_network(restore: Callable[..., Any], make_guidance: Callable[..., Any]) -> None:
+    image = picture(2)
+    guided, routing = restore(image, guidance=make_guidance(2)).args
+    assert not torch.equal(guided, restore(image).args[0])
+    assert routing.routing.descriptions == ("picture 0 is hazy", "picture 1 is hazy")
+
+
+def test_guidance_of_one_picture_serves_a_batch(restore: Callable[..., Any], make_guidance: Callable[..., Any]) -> None:
+    assert restore(picture(3), guidance=make_guidance(1)).args[0].shape[0] == 3
+
+
+def test_guidance_of_another_mllm_is_refused(restore: Callable[..., Any], make_guidance: Callable[..., Any]) -> None:
+    with pytest.raises(GuidanceError, match="mllm-b.*mllm-a"):
+        restore(picture(), guidance=make_guidance(identity="mllm-b"))
+
+
+def test_guidance_of_another_batch_is_refused(restore: Callable[..., Any], make_guidance: Callable[..., Any]) -> None:
+    with pytest.raises(GuidanceError, match="describes 2 pictures but the batch has 3"):
+        restore(picture(3), guidance=make_guidance(2))
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (torch.rand(1, 8, 8, 3), "8 x 8 px: it must be at least 16"),
+        (torch.full((1, 32, 32, 3), torch.nan), "not finite"),
+        (torch.rand(1, 32, 32, 2), "1, 3 or 4 channels"),
+        (torch.rand(0, 32, 32, 3), "empty"),
+        (torch.rand(32, 32, 3), "shape"),
+    ],
+)
+def test_a_picture_that_makes_no_sense_gets_one_sentence(
+    restore: Callable[..., Any], image: torch.Tensor, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        restore(image)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_network_is_loaded_by_the_host(restore: Callable[..., Any], restorer: Any, host: Host) -> None:
+    restore(picture())
+    assert [patcher for patcher, _ in host.loaded] == [restorer.patcher]
+    assert host.loaded[0][1] > 0
+
+
+def test_progress_ends_with_the_last_tile(restore: Callable[..., Any], host: Host) -> None:
+    restore(picture(2, 128, 128), tile_size=64)
+    assert host.progress[-1] == (8, 8)
+    assert [done for done, _ in host.progress] == list(range(1, 9))
+
+
+def test_cancel_ends_the_run_at_the_next_tile_and_the_run_after_it_works(
+    restore: Callable[..., Any], host: Host
+) -> None:
+    image = picture(1, 128, 128)
+    host.cancel_after = 2
+    with pytest.raises(Interrupted):
+        restore(image, tile_size=64)
+    assert len(host.progress) == 1
+    assert restore(image, tile_size=64).args[0].shape == image.shape
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("not enough memory: you tried")]
+)
+def test_out_of_memory_takes_smaller_tiles(
+    restore: Callable[..., Any], restorer: Any, host: Host, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    image = picture(1, 128, 128)
+    expected = restore(image).args[0]
+    original, attempts = restorer.network.restore, []
+
+    def restore_small_crops(crop: torch.Tensor, *rest: Any) -> Any:
+        attempts.append(crop.shape)
+        if len(attempts) == 1:
+            raise error
+        return original(crop, *rest)
+
+    monkeypatch.setattr(restorer.network, "restore", restore_small_crops)
+    assert (restore(image).args[0] - expected).abs().max() < 1e-4
+    assert len(attempts) == 5
+    assert host.cache_emptied == 1
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(
+    restore: Callable[..., Any], restorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a shape does not fit")
+
+    monkeypatch.setattr(restorer.network, "restore", fail)
+    with pytest.raises(RuntimeError, match="a shape does not fit"):
+        restore(picture())
+
+
+def test_a_damaged_restorer_gets_one_sentence(nodes: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "models" / "mofe" / "broken.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_text("not weights")
+    with pytest.raises(WeightFileError, match="broken.safetensors") as caught:
+        nodes.LoadRestorer.execute("broken.safetensors", "auto")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_precision_gets_one_sentence(nodes: ModuleType, restorer: Any) -> None:
+    with pytest.raises(ValueError, match="Precision 'fp8' is not known"):
+        nodes.LoadRestorer.execute("tiny.safetensors", "fp8")
+
+
+def test_the_chart_is_a_picture_and_is_shown_on_the_node(
+    nodes: ModuleType, restore: Callable[..., Any], make_guidance: Callable[..., Any]
+) -> None:
+    routing = restore(picture(2), guidance=make_guidance(2)).args[1]
+    output = run(nodes.ShowRouting, routing=routing, frame=1)
+    chart, text = output.args
+    assert chart.ndim == 4
+    assert chart.shape[0] == 1
+    assert chart.shape[3] == 3
+    assert 0 <= chart.min() < chart.max() <= 1
+    assert output.ui.image is chart
+    report = json.loads(text)
+    assert (report["height"], report["width"]) == (40, 56)
+    assert report["description"] == "picture 1 is hazy"
+    assert all(len(block["experts"]) == 4 for block in report["blocks"])
+
+
+def test_a_frame_that_is_not_there_gets_one_sentence(nodes: ModuleType, restore: Callable[..., Any]) -> None:
+    routing = restore(picture(2)).args[1]
+    with pytest.raises(IndexError, match="holds 2 pictures"):
+        run(nodes.ShowRouting, routing=routing, frame=2)
+
+
+def test_a_picture_that_was_not_touched_has_a_chart_too(nodes: ModuleType, restore: Callable[..., Any]) -> None:
+    routing = restore(picture(), strength=0.0).args[1]
+    assert run(nodes.ShowRouting, routing=routing, frame=0).args[0].shape[3] == 3

@@ -1,0 +1,110 @@
+"""What a user sees of the nodes before running them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mofe_restore.tests.nodes.standins import Host
+
+IDS = ["MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"]
+
+INPUTS = {
+    "MoFE_LoadMLLM": ["model", "precision"],
+    "MoFE_DescribeDegradation": ["mllm", "image", "frames", "instruction"],
+    "MoFE_LoadRestorer": ["model", "precision"],
+    "MoFE_Restore": ["restorer", "image", "strength", "tile_size", "guidance", "mask", "feather"],
+    "MoFE_ShowRouting": ["routing", "frame"],
+}
+"""Saved workflows store values by position: names may be appended here and nothing else may change."""
+
+OUTPUTS = {
+    "MoFE_LoadMLLM": ["mllm"],
+    "MoFE_DescribeDegradation": ["guidance", "description", "report"],
+    "MoFE_LoadRestorer": ["restorer"],
+    "MoFE_Restore": ["image", "routing"],
+    "MoFE_ShowRouting": ["chart", "json"],
+}
+
+
+@pytest.fixture
+def schemas(nodes: ModuleType) -> dict[str, object]:
+    listed = asyncio.run(nodes.MofeRestoreExtension().get_node_list())
+    return {schema.node_id: schema for schema in (node.define_schema() for node in listed)}
+
+
+def test_the_entrypoint_gives_the_five_nodes(host: Host) -> None:
+    entrypoint = importlib.import_module("mofe_restore").comfy_entrypoint
+
+    async def start() -> list[type]:
+        extension = await entrypoint()
+        await extension.on_load()
+        return await extension.get_node_list()
+
+    assert [node.define_schema().node_id for node in asyncio.run(start())] == IDS
+
+
+def test_every_input_and_output_has_a_tooltip(schemas: dict) -> None:
+    bare = [
+        f"{name}.{port.id}"
+        for name, schema in schemas.items()
+        for port in (*schema.inputs, *schema.outputs)
+        if not port.tooltip
+    ]
+    assert bare == []
+
+
+def test_every_node_can_be_found_and_says_what_it_does(schemas: dict) -> None:
+    for schema in schemas.values():
+        assert schema.display_name
+        assert schema.description.endswith(".")
+        assert schema.category.startswith("MoFE")
+        assert "restore" in " ".join(schema.search_aliases)
+
+
+def test_inputs_and_outputs_stay_where_saved_workflows_expect_them(schemas: dict) -> None:
+    assert {name: [port.id for port in schema.inputs] for name, schema in schemas.items()} == INPUTS
+    assert {name: [port.id for port in schema.outputs] for name, schema in schemas.items()} == OUTPUTS
+
+
+def test_execute_takes_what_the_schema_declares(nodes: ModuleType) -> None:
+    for node in (nodes.LoadMllm, nodes.DescribeDegradation, nodes.LoadRestorer, nodes.Restore, nodes.ShowRouting):
+        parameters = inspect.signature(node.execute).parameters
+        for port in node.define_schema().inputs:
+            assert (parameters[port.id].default is inspect.Parameter.empty) == (not port.optional)
+
+
+def test_every_node_has_a_help_page(schemas: dict, root: Path) -> None:
+    for name, schema in schemas.items():
+        page = (root / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for port in (*schema.inputs, *schema.outputs):
+            assert f"**{port.id}**" in page, f"{name}.md says nothing about {port.id}"
+
+
+def test_a_schema_keyword_that_an_older_comfyui_does_not_know_is_left_out(nodes: ModuleType) -> None:
+    compat = importlib.import_module("mofe_restore.nodes.compat")
+    schema = compat.node_schema(node_id="x", essentials_category="Basics")
+    assert schema.node_id == "x"
+
+
+def test_importing_the_nodes_imports_no_model_and_no_transformers() -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mofe_restore.tests.nodes.standins import Host\n"
+        "sys.modules.update(Host(Path('models')).modules)\n"
+        "import mofe_restore.nodes\n"
+        "from mofe_restore.nodes.folders import register_folders\n"
+        "register_folders()\n"
+        "[getattr(mofe_restore.nodes, n).define_schema() for n in ('LoadMllm', 'Restore', 'LoadRestorer')]\n"
+        "print([n for n in sys.modules if n == 'transformers' or n.startswith('mofe_restore.model')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
