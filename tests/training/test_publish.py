@@ -1,0 +1,63 @@
+"""Taking finished runs into the pack."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from mofe_restore.model.mllm import identity_of, load_mllm
+from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
+from mofe_restore.model.weights import Card, write_weights
+from mofe_restore.training.publish import publish
+
+
+@pytest.fixture
+def runs(tmp_path: Path, tiny_mllm_folder: Path) -> tuple[Path, Path]:
+    mllm, restorer = tmp_path / "mllm-run", tmp_path / "restorer-run"
+    shutil.copytree(tiny_mllm_folder, mllm / "export" / "mllm")
+    config = RestorerConfig(64, (8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), vector_width=16, head_width=8, thumbnail=32)
+    identity = identity_of(mllm / "export" / "mllm").split(":")[1]
+    card = Card(
+        "restorer", "tiny", "0", config.to_dict(), {"step": 3}, {"psnr": 20.0}, "d", "l", "x", f"mllm:{identity}"
+    )
+    write_weights(restorer / "export" / "restorer.safetensors", Restorer(config).state_dict(), card)
+    for run in (mllm, restorer):
+        (run / "log.csv").write_text("step\n1\n")
+        (run / "curve.png").write_bytes(b"png")
+    return mllm, restorer
+
+
+def test_published_models_work_together_and_match_their_checksums(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    publish(*runs, {"composites": {"mean": 23.4}, "descriptions": {"f1": 0.9}}, weights)
+    network, card = load_restorer(weights / "restorer.safetensors")
+    guidance = load_mllm(weights / "mllm").describe(torch.rand(1, 3, 100, 100), with_text=False)
+    check_guidance(card, guidance)
+    assert network.config.guidance_width == guidance.pooled.shape[1]
+    assert card.metrics == {"psnr": 20.0, "composites": {"mean": 23.4}}
+    for line in (weights / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((weights / name).read_bytes()).hexdigest() == digest
+    assert "0.9" in (weights / "mllm" / "README.md").read_text()
+    assert "23.4" in (weights / "restorer.md").read_text()
+    assert (weights / "restorer_log.csv").read_text() == "step\n1\n"
+
+
+def test_a_restorer_of_another_mllm_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    mllm, restorer = runs
+    (mllm / "export" / "mllm" / "degradation_head.safetensors").unlink()
+    with pytest.raises(ValueError, match="was trained with the MLLM"):
+        publish(mllm, restorer, {}, tmp_path / "weights")
+
+
+def test_publishing_again_replaces_what_was_there(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    publish(*runs, {}, weights)
+    (weights / "mllm" / "stale.json").write_text("{}")
+    publish(*runs, {}, weights)
+    assert not (weights / "mllm" / "stale.json").exists()
+    assert not list(weights.glob(".*"))
