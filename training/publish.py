@@ -2,8 +2,8 @@
 
     python -m mofe_restore.training.publish --mllm runs/mllm --restorer runs/restorer --results results/*.json
 
-Results are the files that `mofe evaluate ... --json` writes; they go into the card of the restorer and into the readable
-cards. The MLLM's files are copied as they are: its identity is their digest, and the restorer was trained with it.
+Results are the files that `mofe evaluate ... --json` writes; they go into the card of the restorer and into the
+readable cards. The MLLM's files are copied as they are: its identity is their digest, which the restorer knows.
 """
 
 from __future__ import annotations

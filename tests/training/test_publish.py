@@ -20,10 +20,8 @@ def runs(tmp_path: Path, tiny_mllm_folder: Path) -> tuple[Path, Path]:
     mllm, restorer = tmp_path / "mllm-run", tmp_path / "restorer-run"
     shutil.copytree(tiny_mllm_folder, mllm / "export" / "mllm")
     config = RestorerConfig(64, (8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), vector_width=16, head_width=8, thumbnail=32)
-    identity = identity_of(mllm / "export" / "mllm").split(":")[1]
-    card = Card(
-        "restorer", "tiny", "0", config.to_dict(), {"step": 3}, {"psnr": 20.0}, "d", "l", "x", f"mllm:{identity}"
-    )
+    identity = identity_of(mllm / "export" / "mllm")
+    card = Card("restorer", "tiny", "0", config.to_dict(), {"step": 3}, {"psnr": 20.0}, "d", "l", "x", identity)
     write_weights(restorer / "export" / "restorer.safetensors", Restorer(config).state_dict(), card)
     for run in (mllm, restorer):
         (run / "log.csv").write_text("step\n1\n")
@@ -49,7 +47,8 @@ def test_published_models_work_together_and_match_their_checksums(runs: tuple[Pa
 
 def test_a_restorer_of_another_mllm_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
     mllm, restorer = runs
-    (mllm / "export" / "mllm" / "degradation_head.safetensors").unlink()
+    other = mllm / "export" / "mllm" / "model.safetensors"
+    other.write_bytes(other.read_bytes()[:-1] + b"\1")
     with pytest.raises(ValueError, match="was trained with the MLLM"):
         publish(mllm, restorer, {}, tmp_path / "weights")
 
