@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent.parent
 
 def own_sources() -> list[Path]:
     """Every Python file of the product, without its tests."""
-    folders = [HERE / name for name in ("model", "nodes", "training")]
+    folders = [HERE / name for name in ("commands", "model", "nodes", "training")]
     return sorted(HERE.glob("*.py")) + sorted(path for folder in folders for path in folder.rglob("*.py"))
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +12,25 @@ import torch
 from torch import Tensor
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
-from .degradations import COMBINATIONS, degrade, sample_combination, sample_severities
+from .composites import composite, composites, stable_generator, to_tensor
+from .degradations import COMBINATIONS, degrade, sample_severities
 from .metrics import detection, mean, psnr, quantise, rank_correlation, ssim
-from .photos import SUFFIXES, list_photos, read_photo
+from .pairs import match_files, pair_folders
+from .photos import list_photos, read_photo
+from .tables import Evaluation, EvaluationError, Table
+
+__all__ = [
+    "Evaluation",
+    "EvaluationError",
+    "Table",
+    "composite",
+    "evaluate_composites",
+    "evaluate_descriptions",
+    "evaluate_guidance",
+    "evaluate_pairs",
+    "stable_generator",
+    "to_tensor",
+]
 
 Restore = Callable[[Tensor], Tensor]
 """[1, 3, H, W] float32 in 0..1 to a picture of the same size, unclamped or not, on any device."""
@@ -44,83 +56,6 @@ PARAMETER_OF = {
 """Which degradation has to be present for a physical parameter to mean something."""
 
 QUALITY_COLUMNS = {"pictures": 0, "PSNR in": 2, "PSNR out": 2, "gain": 2, "SSIM in": 4, "SSIM out": 4}
-
-
-class EvaluationError(ValueError):
-    """Data or a restoration that cannot be evaluated; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Named rows of numbers.
-
-    Attributes:
-        name: what the rows are, the heading of the first column.
-        columns: heading of each column of numbers, with the decimals it is printed with.
-        rows: numbers by row and column; NaN where there is nothing to measure.
-    """
-
-    name: str
-    columns: dict[str, int]
-    rows: dict[str, dict[str, float]]
-
-    def lines(self) -> list[str]:
-        """The table in Markdown, padded so that it also reads well in a terminal."""
-        cells = [[self.name, *self.columns]]
-        for row, values in self.rows.items():
-            cells.append([row, *(_number(values[column], digits) for column, digits in self.columns.items())])
-        widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-
-        def line(texts: list[str]) -> str:
-            first, *numbers = (
-                text.ljust(w) if i == 0 else text.rjust(w)
-                for i, (text, w) in enumerate(zip(texts, widths, strict=True))
-            )
-            return "| " + " | ".join([first, *numbers]) + " |"
-
-        rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
-        return [line(cells[0]), rule, *(line(texts) for texts in cells[1:])]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of one evaluation.
-
-    Attributes:
-        title: what was evaluated, on what.
-        tables: the first one holds the main numbers.
-    """
-
-    title: str
-    tables: tuple[Table, ...]
-
-    def value(self, row: str, column: str) -> float:
-        """A number of the first table that has this row and column.
-
-        Raises:
-            KeyError: there is none.
-        """
-        for table in self.tables:
-            if row in table.rows and column in table.columns:
-                return table.rows[row][column]
-        raise KeyError(f"no row {row!r} with a column {column!r} in {self.title!r}")
-
-    def to_markdown(self) -> str:
-        return "\n\n".join([self.title, *("\n".join(table.lines()) for table in self.tables)]) + "\n"
-
-    def to_json(self) -> str:
-        """`{"title", "tables": [{"name", "rows": {row: {column: number or null}}}]}`."""
-        tables = [
-            {
-                "name": table.name,
-                "rows": {
-                    row: {column: None if math.isnan(value) else round(value, 6) for column, value in values.items()}
-                    for row, values in table.rows.items()
-                },
-            }
-            for table in self.tables
-        ]
-        return json.dumps({"title": self.title, "tables": tables}, indent=2)
 
 
 def evaluate_composites(
@@ -163,23 +98,6 @@ def evaluate_composites(
     return Evaluation(title, (Table("combination", QUALITY_COLUMNS, rows),))
 
 
-def composite(clean: np.ndarray, combination: str, name: str, seed: int) -> Tensor:
-    """[1, 3, H, W]: a clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say."""
-    rng = stable_generator(seed, combination, name)
-    return to_tensor(degrade(clean, sample_combination(combination, rng), rng).picture)
-
-
-def stable_generator(*keys: object) -> np.random.Generator:
-    """A generator that depends on the keys alone, the same on every machine and in every process."""
-    digest = hashlib.sha256("\0".join(str(key) for key in keys).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
-def to_tensor(picture: np.ndarray) -> Tensor:
-    """[H, W, 3] to [1, 3, H, W] float32."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None]
-
-
 def evaluate_pairs(
     restore: Restore, folder: str | Path, *, limit: int | None = None, on_progress: Progress | None = None
 ) -> Evaluation:
@@ -197,7 +115,7 @@ def evaluate_pairs(
         EvaluationError: another layout; a picture without its target, or of another size; a bad output.
     """
     folder = Path(folder)
-    sets = {name: list(_match(*folders))[:limit] for name, folders in _pair_folders(folder).items()}
+    sets = {name: list(match_files(*folders))[:limit] for name, folders in pair_folders(folder).items()}
     total, done = sum(len(pairs) for pairs in sets.values()), 0
     rows: dict[str, dict[str, float]] = {}
     for name, pairs in sets.items():
@@ -216,49 +134,6 @@ def evaluate_pairs(
     if len(rows) > 1:
         rows[MEAN] = _mean_of(rows)
     return Evaluation(f"Pairs in {folder.name}", (Table("folder", QUALITY_COLUMNS, rows),))
-
-
-def _pair_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Name, folder of degraded and folder of clean pictures of each set."""
-    if (folder / "clear").is_dir():
-        known = [folder / name for name in COMBINATIONS if (folder / name).is_dir()]
-        others = sorted(p for p in folder.iterdir() if p.is_dir() and p.name != "clear" and p not in known)
-        found = [path for path in (*known, *others) if any(file.suffix.lower() in SUFFIXES for file in path.iterdir())]
-        if found:
-            return {path.name: (path, folder / "clear") for path in found}
-    if (folder / "input").is_dir() and (folder / "target").is_dir():
-        return {folder.resolve().name: (folder / "input", folder / "target")}
-    if folder.is_dir():
-        subs = sorted(p for p in folder.iterdir() if (p / "input").is_dir() and (p / "target").is_dir())
-        if subs:
-            return {path.name: (path / "input", path / "target") for path in subs}
-    raise EvaluationError(
-        f"{folder} holds no pairs: it needs input/ and target/, or folders with these two, or clear/ beside low/, "
-        "haze_rain/ and so on."
-    )
-
-
-def _match(degraded: Path, clean: Path) -> Iterator[tuple[Path, Path]]:
-    photos, targets = list_photos(degraded), list_photos(clean)
-    by_name = {path.stem: path for path in targets}
-    key = _stem
-    if not any(photo.stem in by_name for photo in photos):
-        by_rest = {_rest(path): path for path in targets}
-        if len(by_rest) == len(targets):
-            by_name, key = by_rest, _rest
-    for photo in photos:
-        if key(photo) not in by_name:
-            raise EvaluationError(f"{photo} has no target: a file named {photo.stem} is missing in {clean}.")
-        yield photo, by_name[key(photo)]
-
-
-def _stem(path: Path) -> str:
-    return path.stem
-
-
-def _rest(path: Path) -> str:
-    """A stem without its leading word: `input12` and `norain12` belong together."""
-    return re.sub(r"^[^\W\d_]+", "", path.stem)
 
 
 def evaluate_descriptions(
@@ -353,7 +228,7 @@ def evaluate_guidance(
     items = [(photo, kind) for photo in photos for kind in COMBINATIONS]
     # First all guidance, since a picture may need that of a later one; pictures are cheaper made twice than kept.
     guidance: list[Guidance] = []
-    for _, _, picture, _ in _composites(photos, seed):
+    for _, _, picture, _ in composites(photos, seed):
         with torch.no_grad():
             guidance.append(describe(picture))
         if on_progress:
@@ -362,7 +237,7 @@ def evaluate_guidance(
     other = {int(a): int(b) for a, b in zip(ring, np.roll(ring, 1), strict=True)}
     columns = ("input", "own", "other", "none")
     scores: dict[str, list[dict[str, float]]] = {kind: [] for kind in COMBINATIONS}
-    for index, (photo, kind, picture, truth) in enumerate(_composites(photos, seed)):
+    for index, (photo, kind, picture, truth) in enumerate(composites(photos, seed)):
         row = {"input": psnr(picture, truth)}
         for column, hint in (("own", guidance[index]), ("other", guidance[other[index]]), ("none", None)):
             output = _restored(partial(_guided, restore, hint), picture, f"{kind} {photo.name}")
@@ -374,14 +249,6 @@ def evaluate_guidance(
     rows[MEAN] = _mean_of(rows)
     title = f"PSNR by guidance on composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
     return Evaluation(title, (Table("combination", dict.fromkeys(columns, 2), rows),))
-
-
-def _composites(photos: list[Path], seed: int) -> Iterator[tuple[Path, str, Tensor, Tensor]]:
-    """Photo, combination, degraded picture and truth, photo by photo."""
-    for photo in photos:
-        clean = read_photo(photo)
-        for kind in COMBINATIONS:
-            yield photo, kind, composite(clean, kind, photo.name, seed), to_tensor(clean)
 
 
 def _guided(restore: GuidedRestore, guidance: Guidance | None, picture: Tensor) -> Tensor:
@@ -426,7 +293,3 @@ def _mean_of(rows: dict[str, dict[str, float]], total: str = "pictures") -> dict
 
 def _size(picture: Tensor) -> str:
     return f"{picture.shape[-1]} x {picture.shape[-2]}"
-
-
-def _number(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"

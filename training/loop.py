@@ -6,24 +6,20 @@ import dataclasses
 import json
 import logging
 import math
-import random
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from .batches import STEP_STREAM, load_batches, seed_everything
 from .checkpoint import (
     Progress,
     load_checkpoint,
@@ -36,6 +32,7 @@ from .config import FREE_KEYS, LoopConfig, TrainingError, load_toml, table_to_co
 from .curve import VALIDATION, TrainingLog, draw_curve
 from .ema import Ema, named_tensors
 from .optimizer import build_optimizer
+from .signals import stop_signals
 
 __all__ = ["LoopConfig", "Task", "TrainingError", "load_toml", "rate_at", "table_to_config", "train"]
 
@@ -47,8 +44,6 @@ FINAL_RATE = 0.01
 
 PATIENCE = 50
 """After so many steps in a row without a finite gradient the run stops."""
-
-_DATA_STREAM, _STEP_STREAM = 0, 1
 
 
 class Task(Protocol):
@@ -153,7 +148,7 @@ class _Run:
     def go(self) -> dict[str, float]:
         config, progress = self.config, self.progress
         left = max(0, config.steps - progress.step)
-        with _signals(self._ask_to_stop), self.bar:
+        with stop_signals(self._ask_to_stop), self.bar:
             for batch in self._batches(left):
                 self._step(batch)
                 if progress.step % config.log_every == 0 or self._validation_due() or progress.step == config.steps:
@@ -173,7 +168,7 @@ class _Run:
 
     def _step(self, batch: Any) -> None:
         step = self.progress.step
-        _seed(self.config.seed, _STEP_STREAM, step, self.accelerator.process_index)
+        seed_everything(self.config.seed, STEP_STREAM, step, self.accelerator.process_index)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(step, self.config)
         parts = self.task.loss(self.network, send_to_device(batch, self.accelerator.device, non_blocking=True), step)
@@ -297,17 +292,12 @@ class _Run:
         """This process's batches of the remaining steps: n * processes + its number, from where the run stood."""
         first = self.progress.batches + self.accelerator.process_index
         indices = range(first, first + steps * self.processes, self.processes)
-        workers = min(self.config.workers, steps)
-        return iter(
-            DataLoader(
-                _Batches(self.task, self.config.seed),
-                batch_size=None,
-                sampler=indices,
-                num_workers=workers,
-                pin_memory=self.accelerator.device.type == "cuda",
-                prefetch_factor=4 if workers else None,
-                worker_init_fn=_start_worker,
-            )
+        return load_batches(
+            self.task.batch,
+            indices,
+            seed=self.config.seed,
+            workers=min(self.config.workers, steps),
+            pin_memory=self.accelerator.device.type == "cuda",
         )
 
     def _mean_sums(self) -> dict[str, float]:
@@ -326,52 +316,6 @@ class _Run:
         self.stop = True
 
 
-class _Batches(Dataset):
-    def __init__(self, task: Task, seed: int) -> None:
-        self.task, self.seed = task, seed
-
-    def __getitem__(self, index: int) -> Any:
-        # Batches should not use the global generators; where a library does, they still depend on the index alone.
-        _seed(self.seed, _DATA_STREAM, index)
-        return self.task.batch(index)
-
-
-def _start_worker(_: int) -> None:
-    # Terminals and supervisors signal the whole process group: the training process decides, its workers live on
-    # until it closes them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-def _seed(*numbers: int) -> None:
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
 def _as_json(recipe: dict[str, Any]) -> dict[str, Any]:
     """As it reads back from the checkpoint: tuples are lists there."""
     return json.loads(json.dumps(recipe))
-
-
-@contextmanager
-def _signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT end the run after the present step; a second SIGINT interrupts at once."""
-    previous: dict[int, Any] = {}
-
-    def handle(number: int, frame: Any) -> None:
-        ask_to_stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-            previous[number] = signal.signal(number, handle)
-    except ValueError:  # not in the main thread: nobody sends signals here
-        log.debug("signals are not handled outside the main thread")
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
-from mofe_restore.training.degradations import (
-    COMBINATIONS,
-    Degraded,
-    Severities,
-    degrade,
-    kernel_sigma,
-    point_spread,
-    sample_combination,
-    sample_severities,
-)
+from mofe_restore.training.degradations import Degraded, Severities, degrade, sample_severities
+from mofe_restore.training.optics import kernel_sigma, point_spread
 
 HEIGHT, WIDTH = 96, 128
 ALL_AT_ONCE = Severities(2.2, 0.04, 0.4, 0.3, 1.2, 0.8, 0.03, 0.002, 1.5, 0.5, 4.0, 30.0, 60)
@@ -184,23 +176,6 @@ def test_the_blur_is_as_wide_as_the_truth_says(clean: np.ndarray, severities: Se
     assert parameter(make(clean, severities), "blur_sigma") == pytest.approx(kernel_sigma(kernel), rel=1e-5)
 
 
-def test_blur_keeps_the_mean_and_the_place_of_a_point() -> None:
-    point = np.zeros((33, 41, 3), dtype=np.float32)
-    point[12:15, 19:22] = 1.0
-    blurred = make(point, Severities(defocus_radius=3.0)).picture[..., 0].astype(np.float64)
-    assert blurred.sum() == pytest.approx(9.0, rel=0.05)
-    assert (blurred.sum(1) @ np.arange(33)) / blurred.sum() == pytest.approx(13.0, abs=0.1)
-    assert (blurred.sum(0) @ np.arange(41)) / blurred.sum() == pytest.approx(20.0, abs=0.1)
-
-
-def test_motion_blur_goes_along_its_angle() -> None:
-    level = point_spread(Severities(motion_length=10.0, motion_angle=0.0))
-    upright = point_spread(Severities(motion_length=10.0, motion_angle=90.0))
-    assert level is not None and upright is not None
-    assert np.count_nonzero(level.sum(0) > 0.02) > 8 > np.count_nonzero(level.sum(1) > 0.02)
-    assert np.allclose(level, upright.T, atol=1e-6)
-
-
 def test_weather_comes_in_the_published_order(clean: np.ndarray) -> None:
     """Snow covers rain and haze veils snow: flakes in haze are darker than bare ones."""
     veiled = make(np.zeros_like(clean), Severities(snow=0.6, haze_beta=2.0, airlight=0.6))
@@ -219,22 +194,6 @@ def test_given_layers_of_any_size_are_used(clean: np.ndarray) -> None:
         assert any(not np.array_equal(one, other) for one, other in zip(with_layers, without, strict=True))
 
 
-@pytest.mark.parametrize("name", COMBINATIONS)
-@pytest.mark.parametrize("wide", [False, True])
-def test_every_combination_samples_what_its_name_says(name: str, wide: bool) -> None:
-    rng = np.random.default_rng(11)
-    parts = name.split("_")
-    for _ in range(20):
-        drawn = sample_combination(name, rng, wide=wide)
-        assert (drawn.light_exponent > 1) == ("low" in parts)
-        assert (drawn.rain > 0) == ("rain" in parts) and (drawn.snow > 0) == ("snow" in parts)
-        assert (drawn.haze_beta > 0) == (drawn.airlight > 0) == ("haze" in parts)
-        assert drawn.noise_sigma == drawn.gaussian_sigma == drawn.sensor_gain == 0 and drawn.jpeg_quality == 100
-        if not wide:
-            assert "low" not in parts or (2 <= drawn.light_exponent <= 3 and 0.03 <= drawn.low_light_noise <= 0.08)
-            assert "haze" not in parts or (1 <= drawn.haze_beta <= 2 and 0.6 <= drawn.airlight <= 0.9)
-
-
 def test_what_the_training_mix_asks_for_is_present_in_the_picture(clean: np.ndarray) -> None:
     rng = np.random.default_rng(2)
     for _ in range(120):
@@ -249,15 +208,6 @@ def test_what_the_training_mix_asks_for_is_present_in_the_picture(clean: np.ndar
         assert there["jpeg"] == (asked.jpeg_quality < 100)
 
 
-def test_the_training_mix_has_its_shares() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [sample_severities(rng) for _ in range(3000)]
-    clean_share = sum(one == Severities() for one in drawn) / 3000
-    weather = sum(one.light_exponent > 1 or one.rain + one.snow + one.haze_beta > 0 for one in drawn) / 3000
-    assert clean_share == pytest.approx(0.08, abs=0.02)
-    assert weather == pytest.approx(0.68, abs=0.04)
-
-
 @pytest.mark.parametrize("size", [(16, 16), (17, 40), (64, 20)])
 def test_small_pictures_of_any_shape_work(size: tuple[int, int]) -> None:
     picture = np.full((*size, 3), 0.5, dtype=np.float32)
@@ -268,8 +218,3 @@ def test_small_pictures_of_any_shape_work(size: tuple[int, int]) -> None:
 def test_a_picture_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[H, W, 3\], this one is \[8, 8\]"):
         make(np.zeros((8, 8), dtype=np.float32), Severities())
-
-
-def test_an_unknown_combination_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="fog"):
-        sample_combination("fog", np.random.default_rng(0))

@@ -1,0 +1,30 @@
+"""`mofe describe`: what is wrong with pictures, in words and scores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .shared import each, make_json_folder, open_session, scores_of, write_json
+
+
+def run_describe(args: argparse.Namespace) -> int:
+    make_json_folder(args.json)
+    from ..pictures import read_picture
+
+    session = open_session(args)
+    results: list[dict[str, Any]] = []
+
+    def describe(path: Path) -> None:
+        guidance = session.describe(read_picture(path).rgb)
+        print(f"{path}: {guidance.descriptions[0]}", flush=True)
+        results.append(
+            {"file": str(path), "description": guidance.descriptions[0], "scores": scores_of(guidance)},
+        )
+
+    try:
+        return each(args.pictures, describe)
+    finally:
+        if results:  # also those from before a Ctrl-C
+            write_json(args.json, results)

@@ -1,0 +1,101 @@
+"""`mofe restore`: pictures to restored pictures, and a report of what was seen and which experts worked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .shared import CommandError, each, make_json_folder, open_session, say, scores_of, write_json
+
+
+def _plan_outputs(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Input -> output, refusing before any work what would write a file twice or over an input."""
+    outputs: dict[Path, Path] = {}
+    taken: dict[str, Path] = {}
+    inputs = {path.resolve() for path in pictures}
+    for path in pictures:
+        output = folder / f"{path.stem}.png"
+        earlier = taken.setdefault(path.stem.casefold(), path)
+        if earlier is not path:
+            raise CommandError(f"{earlier} and {path} would both become {output}: restore them to different folders.")
+        if output.resolve() in inputs:
+            raise CommandError(
+                f"{output} is one of the inputs and would be overwritten: choose another folder with -o."
+            )
+        outputs[path] = output
+    return outputs
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    outputs = _plan_outputs(args.pictures, args.output)
+    from ..pictures import PictureError, read_mask, read_picture, write_picture
+
+    mask = read_mask(args.mask) if args.mask else None
+    make_json_folder(args.json)
+    args.output.mkdir(parents=True, exist_ok=True)
+    session = open_session(args)
+    results: list[dict[str, Any]] = []
+
+    def restore(path: Path) -> None:
+        picture = read_picture(path)
+        height, width = picture.pixels.shape[2:]
+        if mask is not None and mask.shape[1:] != (height, width):
+            raise PictureError(
+                f"{path} is {width} x {height} px but the mask {args.mask} is {mask.shape[2]} x {mask.shape[1]}: "
+                "they must have the same size."
+            )
+        if picture.note:
+            say(f"Note on {path}: {picture.note}.")
+        guidance = session.guide(picture.rgb, with_text=args.json is not None)
+        restoration = session.restore(
+            picture.pixels, guidance, strength=args.strength, mask=mask, tile=args.tile, on_tile=_tile_bar(path)
+        )
+        write_picture(outputs[path], restoration.picture, depth=picture.depth, profile=picture.profile)
+        results.append(
+            {
+                "file": str(path),
+                "output": str(outputs[path]),
+                "width": width,
+                "height": height,
+                "description": guidance.descriptions[0] if guidance else None,
+                "scores": scores_of(guidance) if guidance else None,
+                "routing": [
+                    {
+                        "block": block.name,
+                        "weights": [round(float(weight), 4) for weight in block.weights],
+                        "edges": [round(float(edge), 4) for edge in block.edges],
+                    }
+                    for block in restoration.routing.frames[0]
+                ],
+            }
+        )
+
+    try:
+        return each(args.pictures, restore)
+    finally:
+        if results:  # also those from before a Ctrl-C
+            write_json(args.json, results)
+
+
+def _tile_bar(path: Path) -> Callable[[int, int], None] | None:
+    """A progress bar over the tiles of one picture, where somebody watches and there is more than one tile."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    bar: Any = None
+
+    def on_tile(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None and total > 1:
+            bar = tqdm(total=total, desc=path.name, unit="tile", leave=False)
+        if bar is not None:
+            bar.total = total  # smaller tiles after an out-of-memory
+            bar.update(done - bar.n)
+            if done >= total:
+                bar.close()
+
+    return on_tile

@@ -1,0 +1,37 @@
+"""`mofe demo` writes its pictures, and the shipped weights gain on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mofe_restore.model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
+from mofe_restore.tests.commands.calls import run
+
+
+def test_demo_writes_a_sheet_and_a_chart_of_each_photograph(
+    restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("demo", "-o", tmp_path / "out", "--restorer", restorer) == 0
+    assert capsys.readouterr().out.count("seen: Strong low light.") == 5
+    assert len(list((tmp_path / "out").glob("*_routing.png"))) == 5
+    assert len(list((tmp_path / "out").glob("*.png"))) == 10
+
+
+shipped = pytest.mark.skipif(
+    not (SHIPPED_RESTORER.exists() and (SHIPPED_MLLM / "config.json").exists()), reason="the weights are not there yet"
+)
+
+
+@shipped
+@pytest.mark.weights
+@pytest.mark.usefixtures("real_mllm")
+def test_demo_gains_on_every_degraded_photograph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("demo") == 0
+    gains = [float(line.split("(")[1].split()[0]) for line in capsys.readouterr().out.splitlines() if "PSNR" in line]
+    assert len(gains) >= 3 and min(gains) > 0
+    assert len(list((tmp_path / "demo_output").glob("*.png"))) >= 8

@@ -1,0 +1,182 @@
+"""`mofe restore`: what it writes, and that bad input costs one sentence and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mofe_restore.model.guidance import DEGRADATIONS
+from mofe_restore.model.mllm import identity_of
+from mofe_restore.session import Session
+from mofe_restore.tests.commands.calls import load, noise, run, save, sentence
+from mofe_restore.tests.commands.tiny import IDENTITY, TinyMllm, write_restorer
+
+
+def test_restore_writes_a_png_of_the_same_size(photo: Path, restorer: Path, tmp_path: Path) -> None:
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    restored = load(tmp_path / "out" / "photo.png")
+    assert restored.shape == (40, 50, 3)
+    assert (restored != load(photo)).any()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.png"]
+
+
+def test_restore_reports_descriptions_scores_and_routing(photo: Path, restorer: Path, tmp_path: Path) -> None:
+    report = tmp_path / "new" / "report.json"
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--json", report) == 0
+    (entry,) = json.loads(report.read_text())
+    assert entry["file"] == str(photo) and entry["description"] == "Strong low light."
+    assert tuple(entry["scores"]) == DEGRADATIONS
+    assert entry["routing"]
+    for block in entry["routing"]:
+        assert sum(block["weights"]) == pytest.approx(1, abs=1e-3)
+        assert len(block["edges"]) == len(block["weights"]) - 1
+
+
+def test_restore_without_guidance_needs_no_language_model(
+    photo: Path, restorer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "mllm", property(lambda self: pytest.fail("the language model was loaded")))
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--no-guidance") == 0
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(1, np.uint8), (1, np.uint16), (3, np.uint8), (4, np.uint8)])
+def test_strength_zero_gives_the_input_in_its_own_form(
+    channels: int, kind: Any, restorer: Path, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "in.png", noise(20, 30, channels, kind))
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer, "--strength", 0) == 0
+    restored = load(tmp_path / "out" / "in.png")
+    assert restored.dtype == load(path).dtype
+    assert np.array_equal(restored, load(path))
+
+
+def test_alpha_is_kept(restorer: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "in.png", noise(20, 30, 4))
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    restored = load(tmp_path / "out" / "in.png")
+    assert np.array_equal(restored[..., 3], load(path)[..., 3])
+    assert (restored[..., :3] != load(path)[..., :3]).any()
+
+
+def test_exif_orientation_is_applied(restorer: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    path = save(tmp_path / "in.jpg", noise(20, 30, 3), exif=exif)
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    assert load(tmp_path / "out" / "in.png").shape == (30, 20, 3)
+
+
+def test_colour_profile_is_kept(restorer: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "in.png", noise(20, 30, 3), icc_profile=b"a profile")
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    with Image.open(tmp_path / "out" / "in.png") as image:
+        assert image.info["icc_profile"] == b"a profile"
+
+
+def test_pixels_outside_the_mask_are_untouched(photo: Path, restorer: Path, tmp_path: Path) -> None:
+    mask = np.zeros((40, 50), np.uint8)
+    mask[:, 25:] = 255
+    path = save(tmp_path / "mask.png", mask)
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--mask", path) == 0
+    restored = load(tmp_path / "out" / "photo.png")
+    assert np.array_equal(restored[:, :25], load(photo)[:, :25])
+    assert (restored[:, 25:] != load(photo)[:, 25:]).any()
+
+
+def test_tiles_change_nothing(restorer: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "in.png", noise(150, 200, 3))
+    for tile in (0, 64):
+        where = tmp_path / str(tile)
+        assert run("restore", path, "-o", where, "--restorer", restorer, "--tile", tile, "--precision", "fp32") == 0
+    whole, tiled = (load(tmp_path / str(tile) / "in.png").astype(int) for tile in (0, 64))
+    assert np.abs(whole - tiled).max() <= 1  # a value that lies on the border between two bytes
+
+
+def test_equal_stems_are_refused_before_any_work(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = save(tmp_path / "other" / "photo.jpg", noise(20, 20, 3))
+    assert run("restore", photo, other, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert "would both become" in sentence(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_input_is_never_overwritten(photo: Path, restorer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = photo.read_bytes()
+    assert run("restore", photo, "-o", photo.parent, "--restorer", restorer) == 1
+    assert "overwritten" in sentence(capsys)
+    assert photo.read_bytes() == before
+
+
+def test_mask_of_another_size_costs_one_sentence(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = save(tmp_path / "mask.png", noise(40, 40, 1))
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--mask", mask) == 1
+    assert "same size" in sentence(capsys)
+
+
+def test_output_that_is_a_file_costs_one_sentence(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").touch()
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert "out" in sentence(capsys)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut"])
+def test_bad_weights_cost_one_sentence(
+    kind: str, photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.safetensors"
+    content = {"empty": b"", "text": b"these are no weights at all", "cut": restorer.read_bytes()[:-100]}
+    if kind != "missing":
+        path.write_bytes(content[kind])
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", path) == 1
+    assert str(path) in sentence(capsys)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_foreign_language_model_costs_one_sentence(
+    photo: Path,
+    restorer: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TinyMllm, "identity", "another:4567")
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert "another:4567" in sentence(capsys)
+
+
+@pytest.mark.usefixtures("real_mllm")
+def test_folder_without_language_model_costs_one_sentence(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--mllm", tmp_path) == 1
+    assert str(tmp_path) in sentence(capsys)
+
+
+@pytest.mark.usefixtures("real_mllm")
+def test_chain_of_real_networks_restores(photo: Path, tiny_mllm_folder: Path, tmp_path: Path) -> None:
+    path = write_restorer(tmp_path / "own.safetensors", 64, identity_of(tiny_mllm_folder))
+    words = ("-o", tmp_path / "out", "--restorer", path, "--mllm", tiny_mllm_folder, "--json", tmp_path / "seen.json")
+    assert run("restore", photo, *words) == 0
+    assert load(tmp_path / "out" / "photo.png").shape == (40, 50, 3)
+    (entry,) = json.loads((tmp_path / "seen.json").read_text())
+    assert isinstance(entry["description"], str) and len(entry["scores"]) == 7
+
+
+@pytest.mark.usefixtures("real_mllm")
+def test_restorer_of_another_language_model_is_refused(
+    photo: Path, tiny_mllm_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_restorer(tmp_path / "other.safetensors", 64, IDENTITY)
+    words = ("-o", tmp_path / "out", "--restorer", path, "--mllm", tiny_mllm_folder)
+    assert run("restore", photo, *words) == 1
+    assert IDENTITY in sentence(capsys)

@@ -1,0 +1,39 @@
+"""The composites of an evaluation: degraded pictures that seed, combination and the file's name fix for good."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .degradations import COMBINATIONS, degrade, sample_combination
+from .photos import read_photo
+
+
+def composite(clean: np.ndarray, combination: str, name: str, seed: int) -> Tensor:
+    """[1, 3, H, W]: a clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say."""
+    rng = stable_generator(seed, combination, name)
+    return to_tensor(degrade(clean, sample_combination(combination, rng), rng).picture)
+
+
+def stable_generator(*keys: object) -> np.random.Generator:
+    """A generator that depends on the keys alone, the same on every machine and in every process."""
+    digest = hashlib.sha256("\0".join(str(key) for key in keys).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def to_tensor(picture: np.ndarray) -> Tensor:
+    """[H, W, 3] to [1, 3, H, W] float32."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None]
+
+
+def composites(photos: list[Path], seed: int) -> Iterator[tuple[Path, str, Tensor, Tensor]]:
+    """Photo, combination, degraded picture and truth, photo by photo."""
+    for photo in photos:
+        clean = read_photo(photo)
+        for kind in COMBINATIONS:
+            yield photo, kind, composite(clean, kind, photo.name, seed), to_tensor(clean)
