@@ -78,7 +78,7 @@ class Session:
     @property
     def mllm(self):  # type: ignore[no-untyped-def]
         if self._mllm is None:
-            from .model.mllm import load_mllm
+            from .model.mllm_folder import load_mllm
 
             self._mllm = load_mllm(self._mllm_path, self.device, self._mllm_precision)
         return self._mllm

@@ -1,16 +1,13 @@
 """A multimodal language model that looks at a picture, says what is wrong with it and embeds it.
 
-Any model folder that `transformers` opens with `AutoModelForImageTextToText` and `AutoProcessor` works. The shipped one
-comes with a `DegradationHead`; other models are asked a yes-or-no question per degradation instead.
+The shipped model comes with a `DegradationHead`; others are asked a yes-or-no question per degradation instead. How a
+model folder is opened: `mllm_folder.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,18 +19,10 @@ from torch import Tensor, nn
 from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
 from .head import DegradationHead
 from .views import views
-from .weights import read_weights
 from .wording import DESCRIBE, strength_word, yes_no_question
 
-PROTOCOL = 1
-"""Version of how pictures are shown and embeddings are read; part of every MLLM's identity."""
-
-HEAD_FILE = "degradation_head.safetensors"
 MAX_TOKENS = 64
 """Guidance tokens per picture at most: more are averaged down, so that cross-attention stays cheap."""
-
-_HASHED_WHOLE = 64 * 2**20
-_SAMPLE = 2**20
 
 
 class MllmError(ValueError):
@@ -59,7 +48,7 @@ class Mllm:
 
     Attributes:
         network: the language model and the head, for hosts that manage memory.
-        identity: name and digest of the weights; guidance carries it.
+        identity: name and digest of the model folder; guidance carries it.
         width: D, the length of an embedding.
     """
 
@@ -71,6 +60,9 @@ class Mllm:
         self.name = identity.partition(":")[0]
         self.width = int(language_model.get_input_embeddings().embedding_dim)
         self._image_token = _image_token(language_model, processor)
+        takes = inspect.signature(type(language_model).forward).parameters
+        # an embedding needs no logits: with a vocabulary of 150,000 words those of a whole prompt are gigabytes
+        self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     @property
     def device(self) -> torch.device:
@@ -107,8 +99,12 @@ class Mllm:
         standard question: in a causal model it has seen everything before it.
         """
         inputs = self._inputs(looks, DESCRIBE)
-        states = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False).hidden_states[-1]
-        states = states.float()
+        output = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False, **self._few_logits)
+        states = output.hidden_states[-1].float()
+        if not bool(states.isfinite().all()):
+            raise MllmError(
+                f"The MLLM {self.name} gave values that are not finite: load it again with precision fp32 or bf16."
+            )
         at_image = inputs["input_ids"][0] == self._image_token
         tokens = states[:, at_image]
         if tokens.shape[1] > MAX_TOKENS:
@@ -149,7 +145,7 @@ class Mllm:
             if on_token is not None:
                 on_token()
             inputs = self._inputs(looks[None], yes_no_question(degradation))
-            logits = self.network.language_model(**inputs, use_cache=False).logits[0, -1].float()
+            logits = self.network.language_model(**inputs, use_cache=False, **self._few_logits).logits[0, -1].float()
             odds = torch.logsumexp(logits[yes], 0) - torch.logsumexp(logits[no], 0)
             scores.append(odds.sigmoid())
         return torch.stack(scores)[None]
@@ -206,127 +202,6 @@ def report(guidance: Guidance) -> list[dict[str, Any]]:
         }
         for index, scores in enumerate(guidance.scores.tolist())
     ]
-
-
-def load_mllm(folder: str | Path, device: torch.device | str = "cpu", precision: str = "auto") -> Mllm:
-    """Open a model folder, from local files only and without running any code of the folder.
-
-    Args:
-        folder: holds config.json, the weights as safetensors, the tokenizer and the processor's settings.
-        device: where the network goes.
-        precision: "fp32", "bf16", "fp16", or "auto": fp32 for small models and bf16 for big ones.
-
-    Raises:
-        MllmError: the folder cannot be used as an MLLM.
-    """
-    folder = Path(folder)
-    files = _check_folder(folder)
-    # transformers takes seconds to import: not before somebody asks for a model.
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    dtype = _dtype(precision, sum(path.stat().st_size for path in files))
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        with _quiet():
-            language_model = AutoModelForImageTextToText.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **_dtype_argument(dtype)
-            )
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise MllmError(
-            f"{folder} cannot be opened as a multimodal language model ({reason}): put a complete model folder of an "
-            "image-text-to-text architecture there."
-        ) from error
-    head = _read_head(folder)
-    mllm = Mllm(language_model, processor, head, identity_of(folder))
-    if head is not None and head.width != mllm.width:
-        raise MllmError(
-            f"{folder / HEAD_FILE} reads embeddings of {head.width} numbers but the model makes {mllm.width}: "
-            "put the files of one model together."
-        )
-    mllm.network.to(device)
-    return mllm
-
-
-def identity_of(folder: Path) -> str:
-    """Name and digest of a model folder: its configuration, weights and head, and how pictures are shown to it.
-
-    Weight files above 64 MiB are sampled (their first, middle and last MiB and their size), smaller ones read whole.
-    """
-    digest = hashlib.sha256(f"protocol {PROTOCOL}".encode())
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config.pop("transformers_version", None)
-    digest.update(json.dumps(config, sort_keys=True).encode())
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            if size <= _HASHED_WHOLE:
-                digest.update(file.read())
-                continue
-            for offset in (0, size // 2, size - _SAMPLE):
-                file.seek(offset)
-                digest.update(file.read(_SAMPLE))
-    return f"{config.get('mofe_name') or folder.name}:{digest.hexdigest()[:16]}"
-
-
-def _check_folder(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise MllmError(f"There is no MLLM folder {folder}: choose a folder with config.json and safetensors weights.")
-    if not (folder / "config.json").is_file():
-        raise MllmError(f"{folder} has no config.json: choose the folder of a whole model, not of a single file.")
-    try:
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise MllmError(f"{folder / 'config.json'} is damaged ({error}): put the original file back.") from error
-    files = [path for path in sorted(folder.glob("*.safetensors")) if path.name != HEAD_FILE]
-    if not files:
-        raise MllmError(f"{folder} has no .safetensors weights: other formats are not opened, convert the model first.")
-    return files
-
-
-def _read_head(folder: Path) -> DegradationHead | None:
-    path = folder / HEAD_FILE
-    if not path.exists():
-        return None
-    state, card = read_weights(path, "mllm_head")
-    head = DegradationHead(int(card.architecture["width"]))
-    try:
-        head.load_state_dict({name: value.float() for name, value in state.items()})
-    except RuntimeError as error:
-        raise MllmError(f"{path} does not hold a degradation head: put the original file back.") from error
-    return head
-
-
-def _dtype(precision: str, weight_bytes: int) -> torch.dtype:
-    if precision == "auto":
-        return torch.float32 if weight_bytes < 2**28 else torch.bfloat16
-    try:
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    except KeyError:
-        raise MllmError(f"Precision {precision!r} is not known: choose auto, fp32, bf16 or fp16.") from None
-
-
-def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """transformers 4.56 renamed the argument; both names still meet users."""
-    import transformers
-
-    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
-    return {"dtype" if (major, minor) >= (4, 56) else "torch_dtype": dtype}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar of transformers while a model of a few megabytes is read."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _image_token(language_model: Any, processor: Any) -> int:

@@ -49,7 +49,7 @@ class LoadMllm(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: str, precision: str) -> io.NodeOutput:
-        from ..model.mllm import load_mllm
+        from ..model.mllm_folder import load_mllm
 
         load_device, offload_device = host.mllm_devices()
         mllm = load_mllm(folders.mllm_path(model), offload_device, precision)

@@ -44,7 +44,7 @@ def tiny_mllm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from mofe_restore.model.guidance import PARAMETERS
     from mofe_restore.model.head import DegradationHead
-    from mofe_restore.model.mllm import HEAD_FILE
+    from mofe_restore.model.mllm_folder import HEAD_FILE
     from mofe_restore.model.weights import Card, write_weights
     from mofe_restore.model.wording import DESCRIBE
     from mofe_restore.training.mllm_model import MllmConfig, build_model, build_processor, build_tokenizer

@@ -34,6 +34,7 @@ class Progress:
         sums: sums of the loss parts since the last row of the log, mean over the processes.
         count: steps in `sums`.
         metrics: the latest validation.
+        validated_at: the step of that validation.
         recipe: what must not change between sittings.
     """
 
@@ -43,6 +44,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     count: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    validated_at: int = 0
     recipe: dict[str, object] = field(default_factory=dict)
 
 

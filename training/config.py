@@ -95,6 +95,11 @@ class LoopConfig:
         ):
             if not getattr(self, name) >= 0:
                 raise TrainingError(f"{name} in [loop] must not be negative, but is {getattr(self, name)}.")
+        if self.decay_steps and self.warmup_steps + self.decay_steps > self.steps:
+            raise TrainingError(
+                f"warmup_steps and decay_steps in [loop] must fit into steps ({self.steps}), "
+                f"but are {self.warmup_steps} and {self.decay_steps}."
+            )
         if not 0.0 <= self.ema < 1.0:
             raise TrainingError(f"ema in [loop] must be at least 0 and below 1, not {self.ema}.")
         if self.optimizer not in ("adamw", "muon"):
@@ -141,6 +146,16 @@ def table_to_config(kind: type, table: Mapping[str, Any], name: str) -> Any:
         if key not in values and required:
             raise TrainingError(f"[{name}] lacks the key {key}.")
     return kind(**values)
+
+
+def check_sides(sides: tuple[int, ...], least: int) -> None:
+    """Refuses a range of scene sides, smallest and largest in px, that is upside down or below `least`.
+
+    Raises:
+        TrainingError: says what is wrong.
+    """
+    if len(sides) != 2 or not least <= sides[0] <= sides[1]:
+        raise TrainingError(f"sides in [data] must be two rising sizes from {least} px up, not {list(sides)}.")
 
 
 def load_toml(path: str | Path) -> dict[str, Any]:

@@ -69,7 +69,10 @@ class Task(Protocol):
         """Metrics of the averaged network: in evaluation mode, fp32, without gradients, main process only."""
 
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
-        """Write the files to ship, from the averaged network, so that a kill leaves the previous ones."""
+        """Write the files to ship, from the averaged network, so that a kill leaves the previous ones.
+
+        `metrics` are those of the latest validation, with its step as `validated_at_step`.
+        """
 
 
 def rate_at(step: int, config: LoopConfig) -> float:
@@ -215,6 +218,7 @@ class _Run:
             with torch.no_grad():
                 metrics = self.task.validate(self.ema.network.eval())
             progress.metrics = {name: float(value) for name, value in metrics.items()}
+            progress.validated_at = progress.step
             row |= {VALIDATION + name: value for name, value in progress.metrics.items()}
             row["seconds"] = self._seconds()
             log.info("step %d: %s", progress.step, ", ".join(f"{k} {v:.4g}" for k, v in progress.metrics.items()))
@@ -255,7 +259,8 @@ class _Run:
     def _export(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with torch.no_grad():
-            self.task.export(self.ema.network.eval(), folder, self.progress.step, dict(self.progress.metrics))
+            metrics = {**self.progress.metrics, "validated_at_step": self.progress.validated_at}
+            self.task.export(self.ema.network.eval(), folder, self.progress.step, metrics)
 
     def _resume(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Load the checkpoint, read by the main process alone: other machines need not see its disk."""

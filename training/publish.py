@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from ..model.mllm import HEAD_FILE, identity_of
+from ..model.mllm_folder import HEAD_FILE, identity_of
 from ..model.weights import SHIPPED_MLLM, Card, read_card, read_weights, write_weights
 
 CHECKSUMS = "SHA256SUMS"
@@ -39,18 +39,19 @@ def publish(mllm: Path | None, restorer: Path | None, results: Mapping[str, Any]
         ValueError: the restorer was trained with another MLLM than the one that lies beside it.
     """
     folder = weights / SHIPPED_MLLM.name
-    if mllm is not None:
-        _replace_folder(mllm / "export" / "mllm", folder)
-        _copy_history(mllm, folder, "training")
-        card = replace(read_card(folder / HEAD_FILE), mllm_identity=identity_of(folder))
-        _write(folder / "README.md", readable_card(card, _about(results, "descriptions")))
+    source = folder if mllm is None else mllm / "export" / "mllm"
     if restorer is not None:
         state, card = read_weights(restorer / "export" / "restorer.safetensors", "restorer")
-        if card.mllm_identity != identity_of(folder):
+        if card.mllm_identity != identity_of(source):
             raise ValueError(
-                f"The restorer in {restorer} was trained with the MLLM {card.mllm_identity} but {folder} holds "
-                f"{identity_of(folder)}: publish the MLLM it was trained with."
+                f"The restorer in {restorer} was trained with the MLLM {card.mllm_identity} but {source} holds "
+                f"{identity_of(source)}: publish the MLLM it was trained with."
             )
+    if mllm is not None:
+        _replace_folder(source, folder)
+        _copy_history(mllm, folder, "training")
+        _write(folder / "README.md", readable_card(read_card(folder / HEAD_FILE), _about(results, "descriptions")))
+    if restorer is not None:
         measured = {name: value for name, value in results.items() if name != "descriptions"}
         card = replace(card, metrics={**card.metrics, **measured})
         write_weights(weights / "restorer.safetensors", state, card, torch.bfloat16)

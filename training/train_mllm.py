@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ from torch import Tensor, nn
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS
 from ..model.head import OWNER, DegradationHead, Reading, scaled
-from ..model.mllm import HEAD_FILE
+from ..model.mllm_folder import HEAD_FILE, identity_of
 from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
 from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
+from .config import TrainingError, check_sides
 from .degradations import Truth, degrade, sample_severities
 from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer, centre_eye
 from .photos import list_photos, read_photo
+from .record import code_version, training_record
 from .samples import PhotoStore, sample_generator, to_tensor
 from .text import Turn, conversation, description
 
@@ -36,7 +39,11 @@ VALIDATION_SEED = 20_000_000
 
 @dataclass(frozen=True)
 class MllmData:
-    """The [data] table of the run's TOML."""
+    """The [data] table of the run's TOML.
+
+    Raises:
+        TrainingError: a value outside its range.
+    """
 
     photos: str
     validation: str
@@ -48,6 +55,13 @@ class MllmData:
     """Views taken of each degraded scene: degrading costs more than looking."""
     sides: tuple[int, int] = (192, 416)
     validation_pictures: int = 136
+
+    def __post_init__(self) -> None:
+        check_sides(self.sides, 1)
+        if not (self.looks >= 1 and self.batch >= self.looks and self.batch % self.looks == 0):
+            raise TrainingError(f"batch in [data] must be a multiple of looks ({self.looks}), not {self.batch}.")
+        if self.answers_every < 1:
+            raise TrainingError(f"answers_every in [data] must be at least 1, not {self.answers_every}.")
 
 
 def prompt_text(processor: Any, question: str) -> str:
@@ -138,11 +152,14 @@ def reading_losses(reading: Reading, batch: dict[str, Tensor]) -> tuple[Tensor, 
 class MllmTask:
     """What the training loop needs to train the MLLM."""
 
-    def __init__(self, model: MllmConfig, data: MllmData, loop: LoopConfig, recipe: dict[str, Any]) -> None:
-        self.data, self.recipe, self.seed = data, recipe, loop.seed
+    def __init__(self, model: MllmConfig, data: MllmData, loop: LoopConfig, tables: dict[str, Any]) -> None:
+        self.data, self.tables, self.seed = data, tables, loop.seed
+        self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "card")}
+        code_version()  # now, not when the files may have changed
         self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
         tokenizer = build_tokenizer(_sentences(self.store, 4000), model.vocabulary)
-        self.processor = build_processor(tokenizer, model, Path(loop.output) / "processor")
+        with TemporaryDirectory() as scratch:
+            self.processor = build_processor(tokenizer, model, Path(scratch))
         torch.manual_seed(loop.seed)
         self.network = MllmNetwork(build_model(model, tokenizer), DegradationHead(model.text_width))
         centre_eye(self.network.language_model, self.batch(0)["looks"].flatten(0, 1))
@@ -181,7 +198,9 @@ class MllmTask:
         if not self._validation:
             self._validation = list(self._validation_batches())
         hits, parameter_errors = [], []
-        for batch in self._validation:
+        device = next(network.parameters()).device
+        for each in self._validation:
+            batch = {name: value.to(device) for name, value in each.items()}
             _, reading, _ = network(batch)
             hits.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
             errors = (reading.parameters - scaled(batch["parameters"])).abs()
@@ -213,9 +232,8 @@ class MllmTask:
             if name != "lm_head.weight"  # tied to the embedding
         }
         save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
-        write_weights(
-            temporary / HEAD_FILE, network.head.state_dict(), self._card(network, step, metrics), torch.float32
-        )
+        card = replace(self._card(network, step, metrics), mllm_identity=identity_of(temporary))
+        write_weights(temporary / HEAD_FILE, network.head.state_dict(), card)
         previous = target.with_name(target.name + ".previous")
         shutil.rmtree(previous, ignore_errors=True)
         if target.exists():
@@ -229,7 +247,7 @@ class MllmTask:
             name=NAME,
             version="0.1.0",
             architecture={"width": network.head.width, "parameters": list(PARAMETERS)},
-            training={**self.recipe, "step": step},
+            training=training_record(self.tables, step),
             metrics=metrics,
             data=str(self.recipe.get("card", {}).get("data", "")),
             limits=str(self.recipe.get("card", {}).get("limits", "")),
@@ -263,7 +281,7 @@ def run(config_path: Path) -> None:
         table_to_config(MllmConfig, tables.get("model", {}), "model"),
         data,
         loop,
-        {name: tables.get(name, {}) for name in ("model", "data", "card")},
+        tables,
     )
     train(task, loop)
 

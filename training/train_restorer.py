@@ -8,7 +8,6 @@ against unused experts.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..model.mllm import load_mllm
+from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
 from ..model.restorer import Position, Restorer, RestorerConfig, thumbnail_of
 from ..model.views import views
 from ..model.weights import Card, write_weights
-from .config import LoopConfig, load_toml, table_to_config
+from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
 from .degradations import COMBINATIONS, degrade, sample_combination
 from .loop import train
 from .photos import list_photos, read_photo
+from .record import code_version, training_record
 from .samples import PhotoStore, sample_generator, to_tensor
 
 VALIDATION_SEED = 30_000_000
-GRID = 16
-"""Crops start at multiples of this many pixels, as tiles do: JPEG blocks stay where they are in use."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,12 @@ class RestorerData:
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     validation_pictures: int = 44
+
+    def __post_init__(self) -> None:
+        check_sides(self.sides, self.crop)
+        for name in ("scenes", "crops", "crop", "validation_pictures"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} in [data] must be at least 1, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -70,18 +74,25 @@ class RestorerTask:
         data: RestorerData,
         losses: RestorerLosses,
         loop: LoopConfig,
-        recipe: dict[str, Any],
+        tables: dict[str, Any],
     ) -> None:
-        self.data, self.losses, self.recipe, self.seed = data, losses, recipe, loop.seed
+        self.data, self.losses, self.tables, self.seed = data, losses, tables, loop.seed
+        code_version()  # now, not when the files may have changed
         self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
         self.mllm = load_mllm(data.mllm)
         torch.manual_seed(loop.seed)
         self.network = Restorer(RestorerConfig.from_dict({**model, "guidance_width": self.mllm.width}))
+        if data.crop % self.network.multiple:
+            raise TrainingError(
+                f"crop in [data] must be a multiple of {self.network.multiple} px for this network, not {data.crop}."
+            )
+        self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "losses", "card")}
+        self.recipe["mllm_identity"] = self.mllm.identity  # other embeddings would make another run
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def batch(self, index: int) -> dict[str, Any]:
         crops, targets, thumbnails, looks, places = [], [], [], [], []
-        side = self.network.config.thumbnail
+        side, grid = self.network.config.thumbnail, self.network.multiple  # crops start where tiles do
         for scene in range(self.data.scenes):
             rng = sample_generator(self.seed, index, scene)
             clean, degraded = self.store.degraded_scene(rng, self.data.sides)
@@ -91,7 +102,7 @@ class RestorerTask:
             thumbnails.append(thumbnail_of(picture[None], side)[0])
             for _ in range(self.data.crops):
                 top, left = (
-                    int(rng.integers((length - self.data.crop) // GRID + 1)) * GRID for length in (height, width)
+                    int(rng.integers((length - self.data.crop) // grid + 1)) * grid for length in (height, width)
                 )
                 window = (slice(None), slice(top, top + self.data.crop), slice(left, left + self.data.crop))
                 crops.append(picture[window])
@@ -170,19 +181,20 @@ class RestorerTask:
                 thumbnail_of(picture[None], network.config.thumbnail).to(device),
                 tokens,
                 pooled,
-                None,
+                # a network that never saw guidance is judged without it
+                torch.tensor([self.losses.guidance_dropout < 1], device=device),
                 Position.of(0, 0, *picture.shape[1:]),
             )
         return restored[0].cpu()
 
     def _card(self, network: nn.Module, step: int, metrics: dict[str, float]) -> Card:
-        about = self.recipe.get("card", {})
+        about = self.tables.get("card", {})
         return Card(
             kind="restorer",
             name=str(about.get("name", "restorer")),
             version="0.1.0",
             architecture=network.config.to_dict(),
-            training={**self.recipe, "step": step, "commit": _commit()},
+            training=training_record(self.tables, step),
             metrics=metrics,
             data=str(about.get("data", "")),
             limits=str(about.get("limits", "")),
@@ -210,23 +222,8 @@ def run(config_path: Path) -> None:
     loop = LoopConfig.from_table(tables.get("loop", {}))
     data = table_to_config(RestorerData, tables.get("data", {}), "data")
     losses = table_to_config(RestorerLosses, tables.get("losses", {}), "losses")
-    recipe = {name: tables.get(name, {}) for name in ("model", "data", "losses", "card")}
-    train(RestorerTask(tables.get("model", {}), data, losses, loop, recipe), loop)
+    train(RestorerTask(tables.get("model", {}), data, losses, loop, tables), loop)
 
 
 def _psnr(restored: Tensor, target: Tensor) -> float:
     return float(-10 * torch.log10((restored.clamp(0, 1) - target).square().mean() + 1e-10))
-
-
-def _commit() -> str:
-    """The commit that trained the weights, for their card; empty outside a git checkout."""
-    try:
-        result = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return result.stdout.strip()

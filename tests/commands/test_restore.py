@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mofe_restore.model.guidance import DEGRADATIONS
-from mofe_restore.model.mllm import identity_of
+from mofe_restore.model.mllm_folder import identity_of
 from mofe_restore.session import Session
 from mofe_restore.tests.commands.calls import load, noise, run, save, sentence
 from mofe_restore.tests.commands.tiny import IDENTITY, TinyMllm, write_restorer

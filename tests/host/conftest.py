@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mofe_restore.model.mllm import identity_of
+from mofe_restore.model.mllm_folder import identity_of
 from mofe_restore.tests.host.server import Server
 from mofe_restore.tests.nodes.models import make_restorer_file
 

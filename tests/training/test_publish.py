@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mofe_restore.model.mllm import identity_of, load_mllm
+from mofe_restore.model.mllm_folder import identity_of, load_mllm
 from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
 from mofe_restore.model.weights import Card, write_weights
 from mofe_restore.training.publish import publish
@@ -51,6 +51,7 @@ def test_a_restorer_of_another_mllm_is_refused(runs: tuple[Path, Path], tmp_path
     other.write_bytes(other.read_bytes()[:-1] + b"\1")
     with pytest.raises(ValueError, match="was trained with the MLLM"):
         publish(mllm, restorer, {}, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
 
 
 def test_publishing_again_replaces_what_was_there(runs: tuple[Path, Path], tmp_path: Path) -> None:

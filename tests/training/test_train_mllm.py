@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mofe_restore.model.mllm import load_mllm
+from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.views import views
 from mofe_restore.model.wording import DESCRIBE
 from mofe_restore.training import train_mllm

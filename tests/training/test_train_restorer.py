@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mofe_restore.model.mllm import load_mllm
+from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.restorer import check_guidance, load_restorer
 from mofe_restore.training import train_restorer
 from mofe_restore.training.config import LoopConfig
-from mofe_restore.training.train_restorer import GRID, RestorerData, RestorerLosses, RestorerTask
+from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask
 
 MODEL = {
     "widths": [8, 8, 16, 16],
@@ -88,7 +88,7 @@ def test_a_run_writes_a_restorer_that_knows_its_mllm(photos: Path, tiny_mllm_fol
 def test_crops_of_a_scene_lie_on_the_grid_and_match_their_targets(task: RestorerTask) -> None:
     batch = task.batch(0)
     assert batch["crop"].shape == batch["target"].shape == (6, 3, 64, 64)
-    assert (batch["place"][:, :2] % GRID == 0).all()
+    assert (batch["place"][:, :2] % task.network.multiple == 0).all()
     assert (batch["place"][:, :2] + 64 <= batch["place"][:, 2:]).all()
     assert batch["looks"].shape[0] == batch["thumbnail"].shape[0] == 3
 
