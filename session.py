@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .model.precision import dtype_of
 from .model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
 
 if TYPE_CHECKING:
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
     from .model.pipeline import Restoration
 
 
-def is_oom(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the CPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text)
-
-
 def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -32,7 +25,7 @@ def best_device() -> torch.device:
 def restorer_precision(name: str, device: torch.device) -> torch.dtype:
     """The precision of a run: "auto" is bf16 on hardware that computes in it, and fp32 elsewhere."""
     if name != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+        return dtype_of(name)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     # Without these instructions a CPU emulates bf16 and takes longer than in fp32. Torch has no public question for it.
@@ -88,18 +81,8 @@ class Session:
         return self.mllm.describe(rgb.to(self.device), with_text=with_text)
 
     def guide(self, rgb: Tensor, *, with_text: bool = True) -> Guidance | None:
-        """The guidance that `restore` is to get; None in an unguided session.
-
-        Raises:
-            GuidanceError: this MLLM is not the one that the restorer was trained with.
-        """
-        if not self.guided:
-            return None
-        from .model.restorer import check_guidance
-
-        guidance = self.describe(rgb, with_text=with_text)
-        check_guidance(self.restorer[1], guidance)
-        return guidance
+        """The guidance that `restore` is to get; None in an unguided session."""
+        return self.describe(rgb, with_text=with_text) if self.guided else None
 
     def restore(
         self,
@@ -123,5 +106,4 @@ class Session:
             tile=tile,
             precision=self.precision,
             on_tile=on_tile,
-            is_oom=is_oom,
         )

@@ -13,6 +13,12 @@ LEVELS = 4
 HALO_BUDGET = 128
 """The largest halo a side in picture pixels (design, section 2)."""
 
+THUMBNAIL_BUDGET = 256
+"""The largest side of the global branch's picture in pixels (design, section 2)."""
+
+DERIVED = frozenset({"halo", "reach"})
+"""Keys of a card's architecture that follow from the others: stated there for readers, checked when it is read."""
+
 
 @dataclass(frozen=True)
 class RestorerConfig:
@@ -84,6 +90,8 @@ class RestorerConfig:
                 raise ValueError(f"a width of {width} cannot be cut into attention heads of {self.head_width}")
         if self.thumbnail % 8:
             raise ValueError(f"thumbnail must be a multiple of 8, not {self.thumbnail}")
+        if self.thumbnail > THUMBNAIL_BUDGET:
+            raise ValueError(f"thumbnail must be at most {THUMBNAIL_BUDGET}, not {self.thumbnail}")
         if self.halo > HALO_BUDGET:
             raise ValueError(
                 f"these depths give a receptive field of {self.reach} px a side, "
@@ -123,23 +131,36 @@ class RestorerConfig:
         """Plain JSON types."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
+    def describe(self) -> dict[str, Any]:
+        """`to_dict` and the `DERIVED` keys, for the card of a weight file."""
+        return {**self.to_dict(), **{name: getattr(self, name) for name in sorted(DERIVED)}}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RestorerConfig:
-        """The inverse of `to_dict`; fields that are not given keep their defaults.
+        """The inverse of `to_dict` and of `describe`; fields that are not given keep their defaults.
 
         Raises:
-            ValueError: an unknown field, `guidance_width` missing, or a value that does not make sense.
+            ValueError: an unknown field, `guidance_width` missing, a value that does not make sense, or a `DERIVED` key
+                that is not what follows from the fields.
         """
         known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = sorted(set(values) - known - DERIVED)
         if unknown:
             raise ValueError(f"the architecture has unknown fields: {', '.join(unknown)}")
         if "guidance_width" not in values:
             raise ValueError("the architecture does not say its guidance_width")
         given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if name not in DERIVED
         }
-        return cls(**given)
+        config = cls(**given)
+        for name in sorted(DERIVED & set(values)):
+            if values[name] != getattr(config, name):
+                raise ValueError(
+                    f"the architecture says {name} {values[name]!r}, but its {name} is {getattr(config, name)}"
+                )
+        return config
 
 
 def _round_up(value: int, multiple: int) -> int:

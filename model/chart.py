@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .guidance import DEGRADATIONS, PRESENT
 from .routing import BlockRouting, Routing, check_frame
+from .wording import NAMES
 
 WIDTH = 1024
 MARGIN = 28
@@ -28,7 +29,6 @@ EXPERT_COLOURS = (
 """Okabe and Ito's palette (2008), told apart with every common colour blindness."""
 PRESENT_COLOUR = (213, 94, 0)
 ABSENT_COLOUR = (176, 181, 187)
-DEGRADATION_NAMES = {"low_light": "low light", "jpeg": "JPEG blocks"}
 
 
 def draw_routing(routing: Routing, frame: int, picture: Tensor | None = None) -> Image.Image:
@@ -63,23 +63,23 @@ def draw_routing(routing: Routing, frame: int, picture: Tensor | None = None) ->
     if not blocks:
         page.rule()
         page.text("Nothing was restored here: the strength or the mask was zero.", 17)
-    for number, block in enumerate(blocks, 1):
+    for block in blocks:
         page.rule()
-        _draw_block(page, block, number, len(blocks), backdrop)
+        _draw_block(page, block, backdrop)
     if blocks:
         page.rule()
         page.paragraph(
-            "Every expert repairs one band of the picture's detail, from broad shapes to fine detail. The bars are its "
-            "mean share of the work; the maps show where: the stronger the colour, the more it counts, from the least "
-            "to the most in this picture.",
+            "Every expert repairs details of one range of sizes: px are picture pixels from one light stripe to the "
+            "next. The bars are its mean share of the work; the maps show where: the stronger the colour, the more it "
+            "counts, from the least to the most in this picture. What the mask kept out of all work has no colour.",
             14,
             FAINT,
         )
     return page.finish()
 
 
-def _draw_block(page: _Page, block: BlockRouting, number: int, count: int, backdrop: Image.Image) -> None:
-    page.text(f"Frequency experts {number} of {count} ({block.name}): one choice per {block.window_px} px square", 19)
+def _draw_block(page: _Page, block: BlockRouting, backdrop: Image.Image) -> None:
+    page.text(f"{block.title()}: one choice per {block.window_px} px square", 19)
     page.space(4)
     experts = len(block.weights)
     colours = [EXPERT_COLOURS[index % len(EXPERT_COLOURS)] for index in range(experts)]
@@ -96,11 +96,10 @@ def _draw_block(page: _Page, block: BlockRouting, number: int, count: int, backd
         for column, index in enumerate(range(start, min(start + columns, experts))):
             left = MARGIN + column * (cell + gap)
             page.label(left, block.band_names()[index], colours[index])
-            page.put(_heat(block.map[index], backdrop.resize(size), colours[index]), left, 28)
+            page.put(_heat(block.map[index], block.seen, backdrop.resize(size), colours[index]), left, 28)
             low, high = block.band_ranges()[index]
-            band = f"from {low:.2f} cycles/px" if high is None else f"{low:.2f}-{high:.2f} cycles/px"
-            page.note(left, size[1] + 32, band)
-            least, most = float(block.map[index].min()), float(block.map[index].max())
+            page.note(left, size[1] + 32, f"{low:.3f}-{high:.3f} cycles/px")
+            least, most = block.extremes()[index]
             page.note(left, size[1] + 50, f"share {_percent(least)} to {_percent(most)}")
         page.space(size[1] + 74)
 
@@ -117,12 +116,13 @@ def _backdrop(picture: Tensor | None, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels).resize(shape).point([110 + round(value * 0.57) for value in range(256)])
 
 
-def _heat(weights: Tensor, backdrop: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
-    """One expert's map [nH, nW] in its colour over the picture, stretched from its least to its most."""
-    low, high = float(weights.min()), float(weights.max())
+def _heat(weights: Tensor, seen: Tensor, backdrop: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    """One expert's map [nH, nW] in its colour over the picture, stretched from its least to its most where seen."""
+    low, high = float(weights[seen].min()), float(weights[seen].max())
     spread = high - low
     # a map that hardly varies is shown evenly, not stretched into noise
     level = (weights - low) / spread if spread > 0.01 else torch.full_like(weights, 0.35)
+    level = torch.where(seen, level, 0)
     opacity = Image.fromarray((level * 217 + 0.5).to(torch.uint8).cpu().numpy().astype(np.uint8))
     opacity = opacity.resize(backdrop.size, Image.Resampling.NEAREST)
     return Image.composite(Image.new("RGB", backdrop.size, colour), backdrop.convert("RGB"), opacity)
@@ -187,7 +187,7 @@ class _Page:
         for name, score in zip(DEGRADATIONS, scores, strict=True):
             self.reserve(26)
             present = score >= PRESENT
-            self.draw.text((MARGIN, self.y), DEGRADATION_NAMES.get(name, name), INK if present else FAINT, _font(16))
+            self.draw.text((MARGIN, self.y), NAMES[name], INK if present else FAINT, _font(16))
             left, right = 170, 690
             self.draw.rectangle((left, self.y + 3, right, self.y + 17), (240, 241, 243))
             end = left + round((right - left) * min(max(score, 0.0), 1.0))

@@ -22,6 +22,7 @@ from .bands import (
     window_basis,
 )
 from .fusion import ScaleShift
+from .precision import full_precision
 from .router import Router
 
 
@@ -73,7 +74,7 @@ class FrequencyExperts(nn.Module):
 
     def projections(self) -> Tensor:
         """Band matrices [K, P, P] fp32 for windows of P pixels."""
-        with torch.autocast(self.basis.device.type, enabled=False):
+        with full_precision(self.basis.device):
             memberships = band_memberships(self.radii.float(), self.edges, self.softness)
             return band_projections(self.basis.float(), memberships)
 

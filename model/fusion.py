@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .precision import full_precision
+
 
 class GuidanceTrunk(nn.Module):
     """Brings the MLLM's embeddings to the network's width, or puts learned neutral ones in their place.
@@ -49,7 +51,7 @@ class GuidanceTrunk(nn.Module):
         neutral_token = self.neutral_token.float()
         if tokens is None or pooled is None:
             return neutral_vector, neutral_token.expand(batch, 1, -1)
-        with torch.autocast(pooled.device.type, enabled=False):
+        with full_precision(pooled.device):
             vector = F.silu(self.project(self.pooled_norm(pooled.float())))
             tokens = self.token_norm(tokens.float())
         if keep is None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .architecture import RestorerConfig
 from .blocks import GatedBlock, convolve, unfold_pixels
+from .precision import full_precision
 
 GAIN_LIMIT = 3.0
 """Largest absolute log-gain of the affine correction: a factor of about 20 either way."""
@@ -100,7 +101,7 @@ def sample(grid: Tensor, position: Position, height: int, width: int, scale: int
         [B, height, width, C] fp32.
     """
     batch, rows, columns, channels = grid.shape
-    with torch.autocast(grid.device.type, enabled=False):
+    with full_precision(grid.device):
         down = sampling_weights(position.top, position.height, height, scale, rows).to(grid.device)
         along = sampling_weights(position.left, position.width, width, scale, columns).to(grid.device)
         lines = (down @ grid.float().reshape(batch, rows, columns * channels)).reshape(batch, height, columns, channels)
@@ -164,6 +165,6 @@ class GlobalBranch(nn.Module):
         vector = vector + self.to_vector(features.mean((1, 2))).float()
         maps = (None, *(project(features) for project in self.to_maps))
         fine = self.fine_block(fine + unfold_pixels(self.to_fine(features)).to(fine.dtype), vector)
-        with torch.autocast(fine.device.type, enabled=False):
+        with full_precision(fine.device):
             affine = self.to_affine(fine.float()) + self.to_overall(vector)[:, None, None]
         return vector, maps, affine

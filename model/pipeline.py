@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .guidance import Guidance, GuidanceError
+from .guidance import Guidance
+from .inputs import RestorationError, check_inputs, is_finite
 from .overview import Context, Position, thumbnail_of
 from .restorer import Restorer
 from .routing import BlockRouting, Routing, RoutingCanvas
-from .tiling import Box, Tile, cut_tiles, plan_tiles, read_box, round_up
-
-SMALLEST_SIDE = 16
-"""Pictures have at least this many pixels a side."""
+from .tiling import Box, Tile, cut_tiles, padded_box, read_box, round_up
 
 WHOLE_PIXELS = 1024 * 1024
 """Up to this many pixels a picture is restored in one piece when the tile size is automatic."""
@@ -25,9 +24,8 @@ AUTO_TILE = 512
 SMALLEST_TILE = 64
 """Out of memory with a tile of this side is final."""
 
-
-class RestorationError(ValueError):
-    """A picture that cannot be restored; the message is one sentence for the user."""
+BYTES_PER_PIXEL = 1024
+"""Working memory of the network per pixel that it reads at once, in fp32 (measured on the CPU, rounded up)."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,37 @@ class Restoration:
     routing: Routing
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device ran out of memory; hosts with their own exceptions pass their own function."""
-    return isinstance(error, torch.cuda.OutOfMemoryError)  # also that of other accelerators
+def is_out_of_memory(error: BaseException, also: Callable[[BaseException], bool] | None = None) -> bool:
+    """Whether memory ran out, on an accelerator or on the CPU; if so, what the failed attempt held is let go.
+
+    Args:
+        error: any error.
+        also: asked first, for hosts with knowledge of their own.
+    """
+    if not (also is not None and also(error)) and not _says_out_of_memory(error):
+        return False
+    traceback.clear_frames(error.__traceback__)  # its frames would keep the activations alive during the next attempt
+    return True
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):  # the first is also that of other accelerators
+        return True
+    # the CPU's allocator and some accelerators have no exception of their own
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def working_bytes(network: Restorer, height: int, width: int, tile: int = 0) -> int:
+    """An estimate of the memory that restoring a picture takes beside the network's weights: that of one tile."""
+    read = _tile_side(tile, height, width, network.multiple) + 2 * network.halo
+    rows, columns = (min(read, round_up(length, network.multiple)) for length in (height, width))
+    return BYTES_PER_PIXEL * rows * columns
+
+
+def has_work(strength: float, mask: Tensor | None) -> bool:
+    """Whether there is anything to restore with this strength and mask, in any picture."""
+    return strength > 0 and (mask is None or bool((mask > 0).any()))
 
 
 def restore_picture(
@@ -60,7 +86,7 @@ def restore_picture(
     Args:
         network: in evaluation mode with fp32 weights, on the device to work on.
         picture: [B, C, H, W] in 0..1, on any device, fp16, bf16 or fp32; C is 1 (grey), 3, or 4 (the alpha channel
-            passes through untouched); H and W from `SMALLEST_SIDE` up.
+            passes through untouched); H and W from 16 up.
         guidance: for B pictures or for one; None for neutral guidance.
         strength: 0..1, blends the result with the input.
         mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
@@ -71,22 +97,23 @@ def restore_picture(
 
     Raises:
         RestorationError: an input that makes no sense, or a result that is not finite even in fp32.
-        GuidanceError: the guidance does not fit the batch or the network.
+        GuidanceError: the guidance does not fit the batch or the network, or another MLLM made it.
     """
-    mask = _check(picture, strength, mask)
-    _check_guidance(network, guidance, len(picture))
+    check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile)
+    mask = None if mask is None else mask.float().clamp(0, 1)
     frames, _, height, width = picture.shape
     run = _Run(network, precision, _tile_side(tile, height, width, network.multiple), on_tile, is_oom)
     result = picture.detach().clone()
-    routings: list[tuple[BlockRouting, ...]] = []
     guides = [None if guidance is None else guidance.for_frame(index, frames) for index in range(frames)]
+    jobs = {}
     for index in range(frames):
         amount = None if mask is None else mask[index if len(mask) > 1 else 0]
-        if strength == 0 or (amount is not None and not bool((amount > 0).any())):
-            routings.append(())
-            continue
-        job = _Job(run, picture[index], guides[index])
-        routings.append(job.restore(result[index], strength, amount, frames - 1 - index))
+        if has_work(strength, amount):
+            jobs[index] = _Job(run, picture[index], guides[index], strength, amount)
+    routings: list[tuple[BlockRouting, ...]] = [()] * frames
+    while jobs:
+        index = next(iter(jobs))
+        routings[index] = jobs.pop(index).restore(result[index], jobs.values())
     routing = Routing(
         frames=tuple(routings),
         sizes=((height, width),) * frames,
@@ -117,43 +144,64 @@ class _Run:
 
 
 class _Job:
-    """One picture [C, H, W] on its way through the network."""
+    """One picture [C, H, W] on its way through the network, with something to restore in it."""
 
-    def __init__(self, run: _Run, frame: Tensor, guidance: Guidance | None) -> None:
+    def __init__(
+        self, run: _Run, frame: Tensor, guidance: Guidance | None, strength: float, mask: Tensor | None
+    ) -> None:
         self.run = run
         self.frame = frame
         self.guidance = guidance
+        self.strength = strength
+        self.mask = mask
         self.height, self.width = frame.shape[-2:]
+        self.padded = padded_box(self.height, self.width, run.network.multiple)
         self.device = next(run.network.parameters()).device
         self.contexts: dict[torch.dtype, Context] = {}
+        self._ahead = (0, 0)
 
-    def restore(
-        self, result: Tensor, strength: float, mask: Tensor | None, pictures_left: int
-    ) -> tuple[BlockRouting, ...]:
-        """Writes the restored picture into result [C, H, W] and returns its routing."""
+    def restore(self, result: Tensor, later: Collection[_Job]) -> tuple[BlockRouting, ...]:
+        """Writes the restored picture into result [C, H, W] and returns its routing; `later` jobs only count."""
         run, network = self.run, self.run.network
         canvases = [
-            RoutingCanvas(name, network.config.experts, edges, network.config.window * scale, self.height, self.width)
+            RoutingCanvas(
+                name, network.config.experts, edges, scale, network.config.window * scale, self.height, self.width
+            )
             for name, edges, scale in zip(network.mofe_names, network.band_edges(), network.mofe_scales, strict=True)
         ]
-        padded = Box(0, 0, round_up(self.height, network.multiple), round_up(self.width, network.multiple))
-        tiles = cut_tiles(padded, padded, run.side, network.halo, network.multiple)
+        tiles = self._cut(self.padded)
         while tiles:
             outcome = self._try(tiles[0])
             if outcome is None:  # out of memory: what is left to do goes on in smaller tiles, what is done stays
-                smaller = (cut_tiles(tile.core, padded, run.side, network.halo, network.multiple) for tile in tiles)
-                tiles = [tile for part in smaller for tile in part]
+                tiles = [smaller for tile in tiles for smaller in self._cut(tile.core)]
                 continue
             tile = tiles.pop(0)
             restored, routing = outcome
-            self._blend(result, restored, tile.core, strength, mask)
+            self._blend(result, restored, tile.core)
             for canvas, weights in zip(canvases, routing, strict=True):
                 canvas.put(tile, weights)
             run.done += 1
             if run.on_tile is not None:
-                each = len(plan_tiles(self.height, self.width, run.side, network.halo, network.multiple))
-                run.on_tile(run.done, run.done + len(tiles) + pictures_left * each)
+                run.on_tile(run.done, run.done + len(tiles) + sum(job.tiles_ahead() for job in later))
         return tuple(canvas.finish() for canvas in canvases)
+
+    def tiles_ahead(self) -> int:
+        """How many tiles the whole picture takes at the present size of tiles."""
+        side, tiles = self._ahead
+        if side != self.run.side:
+            tiles = len(self._cut(self.padded))
+            self._ahead = (self.run.side, tiles)
+        return tiles
+
+    def _cut(self, area: Box) -> list[Tile]:
+        """The tiles of an area that have something to restore."""
+        network = self.run.network
+        tiles = cut_tiles(area, self.padded, self.run.side, network.halo, network.multiple)
+        return [tile for tile in tiles if has_work(self.strength, self._mask_in(tile.core))]
+
+    def _mask_in(self, core: Box) -> Tensor | None:
+        """The part [h, w] of the mask in a core, less its padding."""
+        return None if self.mask is None else self.mask[core.top : core.bottom, core.left : core.right]
 
     def _try(self, tile: Tile) -> tuple[Tensor, list[Tensor]] | None:
         """The tile's result, or None after an out-of-memory error that made the tiles smaller."""
@@ -167,9 +215,9 @@ class _Job:
     def _work(self, tile: Tile) -> tuple[Tensor, list[Tensor]]:
         """The restored core [3, h, w] fp32 and the routing of the read area; once more in fp32 if it is not finite."""
         restored, routing = self._pass(tile, self.run.precision)
-        if not _finite(restored, *routing) and self.run.precision != torch.float32:
+        if not is_finite(restored, *routing) and self.run.precision != torch.float32:
             restored, routing = self._pass(tile, torch.float32)
-        if not _finite(restored, *routing):
+        if not is_finite(restored, *routing):
             raise RestorationError(
                 f"The network gave values that are not finite at row {tile.core.top}, column {tile.core.left}: "
                 "the weights or the guidance may be damaged, load them again."
@@ -199,21 +247,19 @@ class _Job:
             self.contexts[precision] = self.run.network.look(thumbnail, tokens, pooled)
         return self.contexts[precision]
 
-    def _blend(self, result: Tensor, restored: Tensor, core: Box, strength: float, mask: Tensor | None) -> None:
+    def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:
         """Blends a restored core [3, h, w] into the picture, less its padding; touches nothing where the blend is 0."""
         rows = slice(core.top, min(core.bottom, self.height))
         columns = slice(core.left, min(core.right, self.width))
-        if rows.start >= rows.stop or columns.start >= columns.stop:
-            return
         colours = 1 if len(self.frame) == 1 else 3
         before = self.frame[:colours, rows, columns]
         after = restored[:, : rows.stop - core.top, : columns.stop - core.left].to(before.device)
         if colours == 1:
             after = after.mean(0, keepdim=True)
-        if mask is None:
-            amount = after.new_full((1, 1, 1), strength)
-        else:
-            amount = strength * mask[None, rows, columns].to(before.device, torch.float32)
+        mask = self._mask_in(core)
+        amount = after.new_full((1, 1, 1), self.strength)
+        if mask is not None:
+            amount = amount * mask[None].to(amount)
         blended = torch.lerp(before.float(), after, amount.expand_as(after)).clamp(0, 1).to(before.dtype)
         result[:colours, rows, columns] = torch.where(amount > 0, blended, before)
 
@@ -224,62 +270,8 @@ def _colour(picture: Tensor) -> Tensor:
     return picture.expand(-1, 3, -1, -1) if picture.shape[1] == 1 else picture
 
 
-def _finite(*tensors: Tensor) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-
-
 def _tile_side(tile: int, height: int, width: int, multiple: int) -> int:
     """The side of a tile's core in px: a multiple of `multiple`, at least `SMALLEST_TILE`."""
-    if tile < 0:
-        raise RestorationError(f"The tile size is {tile}: give a size in pixels, or 0 to choose it by the picture.")
     if tile == 0:
         tile = max(height, width) if height * width <= WHOLE_PIXELS else AUTO_TILE
     return max(SMALLEST_TILE, round_up(tile, multiple))
-
-
-def _check(picture: Tensor, strength: float, mask: Tensor | None) -> Tensor | None:
-    """Says in one sentence what is wrong with the inputs; returns the mask in 0..1, [B or 1, H, W] fp32."""
-    if picture.ndim != 4 or picture.shape[1] not in (1, 3, 4) or not picture.is_floating_point():
-        raise RestorationError(
-            f"The picture is {picture.dtype} of shape {tuple(picture.shape)}: "
-            "give floating-point pictures [batch, channels, height, width] with 1, 3 or 4 channels."
-        )
-    batch, _, height, width = picture.shape
-    if min(height, width) < SMALLEST_SIDE:
-        raise RestorationError(
-            f"The picture is {width} x {height} px: it must be at least {SMALLEST_SIDE} px a side, enlarge it first."
-        )
-    if not 0 <= strength <= 1:
-        raise RestorationError(f"The strength is {strength}: it must lie between 0 and 1.")
-    for index, frame in enumerate(picture):
-        if not _finite(frame[:3]):
-            raise RestorationError(
-                f"Picture {index} of the batch holds values that are not finite (NaN or infinity): "
-                "check the node that made it."
-            )
-    if mask is None:
-        return None
-    if mask.ndim != 3 or mask.shape[0] not in (1, batch) or mask.shape[1:] != (height, width):
-        raise RestorationError(
-            f"The mask has shape {tuple(mask.shape)} but the picture needs {(batch, height, width)} or "
-            f"{(1, height, width)}: resize the mask or make one per picture."
-        )
-    mask = mask.float()
-    if not _finite(mask):
-        raise RestorationError(
-            "The mask holds values that are not finite (NaN or infinity): check the node that made it."
-        )
-    return mask.clamp(0, 1)
-
-
-def _check_guidance(network: Restorer, guidance: Guidance | None, batch: int) -> None:
-    if guidance is None:
-        return
-    guidance.for_frame(0, batch)
-    if guidance.pooled.shape[-1] != network.config.guidance_width:
-        raise GuidanceError(
-            f"The guidance is {guidance.pooled.shape[-1]} numbers wide but the restorer was trained with "
-            f"{network.config.guidance_width}: load the MLLM it was trained with."
-        )
-    if not _finite(guidance.tokens, guidance.pooled):
-        raise GuidanceError("The guidance holds values that are not finite: describe the picture again.")

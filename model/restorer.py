@@ -29,7 +29,14 @@ class Restorer(nn.Module):
     """Repairs crops of pictures, at any position, from the picture's thumbnail and the MLLM's guidance.
 
     Untrained it is the identity: the last convolution and the affine grid start at zero.
+
+    Attributes:
+        config: its sizes.
+        mllm_identity: the MLLM whose guidance it was trained with, from its card; empty for a network without a card,
+            which takes guidance of any. No part of the state dict.
     """
+
+    mllm_identity: str = ""
 
     def __init__(self, config: RestorerConfig) -> None:
         super().__init__()
@@ -218,17 +225,18 @@ def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
     if broken:
         raise WeightFileError(f"{path} holds values that are not finite ({broken[0]}): put the original file back.")
     network.load_state_dict(state)
+    network.mllm_identity = card.mllm_identity
     return network.eval(), card
 
 
-def check_guidance(card: Card, guidance: Guidance) -> None:
-    """Guidance of one MLLM never silently drives a restorer trained with another.
+def check_guidance(restorer: Card | Restorer, guidance: Guidance) -> None:
+    """Guidance of one MLLM never silently drives a restorer trained with another; `restore_picture` sees to it.
 
     Raises:
         GuidanceError: the identities differ.
     """
-    if guidance.mllm_identity != card.mllm_identity:
+    if restorer.mllm_identity and guidance.mllm_identity != restorer.mllm_identity:
         raise GuidanceError(
-            f"The guidance comes from the MLLM {guidance.mllm_identity} but the restorer {card.name} was trained with "
-            f"{card.mllm_identity}: load that MLLM and describe the picture again."
+            f"The guidance comes from the MLLM {guidance.mllm_identity} but the restorer was trained with "
+            f"{restorer.mllm_identity}: load that MLLM and describe the picture again."
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .precision import full_precision
+
 ENERGY_FLOOR = 1e-4
 """Added to a band's mean square before the logarithm; features are normalised, so their mean square is about 1."""
 
@@ -51,7 +53,7 @@ class Router(nn.Module):
         """
         means = windows.mean(0, dtype=torch.float32)
         shape = spectral_shape(bands)
-        with torch.autocast(means.device.type, enabled=False):
+        with full_precision(means.device):
             logits = self.from_guidance(vector.float())[:, None, None]
             logits = logits + self.from_spectrum(shape) + self.from_features(means)
             return torch.softmax(logits / self.temperature, dim=-1).permute(0, 3, 1, 2)

@@ -44,29 +44,30 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def plan_tiles(height: int, width: int, tile: int, halo: int, multiple: int) -> list[Tile]:
-    """Tiles of a picture, row by row; it is thought padded at the bottom and the right to the multiple.
+def padded_box(height: int, width: int, multiple: int) -> Box:
+    """The whole picture, thought padded at the bottom and the right to the multiple.
+
+    Raises:
+        ValueError: a picture without pixels.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a picture of {height} x {width} px cannot be tiled")
+    return Box(0, 0, round_up(height, multiple), round_up(width, multiple))
+
+
+def cut_tiles(area: Box, whole: Box, tile: int, halo: int, multiple: int) -> list[Tile]:
+    """Tiles of the padded picture or of a part of it, row by row.
 
     Args:
-        height, width: picture size in px, at least 1.
-        tile: side of a core in px, a multiple of `multiple`; from the picture's size up, one tile is the whole picture.
+        area: what the cores are to partition.
+        whole: the padded picture (`padded_box`), within which tiles are read.
+        tile: side of a core in px, a multiple of `multiple`; from the area's size up, one tile is the whole area.
         halo: context in px a side, a multiple of `multiple`; cut off at the padded picture's borders.
         multiple: all origins and sizes are multiples of it.
-
-    Returns:
-        Tiles whose cores partition the padded picture.
 
     Raises:
         ValueError: a size that is not positive or not a multiple.
     """
-    if height < 1 or width < 1:
-        raise ValueError(f"a picture of {height} x {width} px cannot be tiled")
-    whole = Box(0, 0, round_up(height, multiple), round_up(width, multiple))
-    return cut_tiles(whole, whole, tile, halo, multiple)
-
-
-def cut_tiles(area: Box, whole: Box, tile: int, halo: int, multiple: int) -> list[Tile]:
-    """The same for a part of the padded picture: tiles whose cores partition `area`, read within `whole`."""
     if multiple < 1 or tile < 1 or tile % multiple or halo < 0 or halo % multiple:
         raise ValueError(f"tile {tile} and halo {halo} must be multiples of {multiple}")
     tiles = []

@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 
 def known(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that `kind` takes in this version of ComfyUI; what is left out is decoration only."""
+    """The settings that a class or function takes in this version of ComfyUI; it can do without the rest."""
     parameters = inspect.signature(kind).parameters
     return {name: value for name, value in settings.items() if name in parameters}
 

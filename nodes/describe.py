@@ -83,6 +83,7 @@ class DescribeDegradation(io.ComfyNode):
         from ..model.mllm import report
 
         picture = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
+        images.check_colours(picture)  # all of them, before the first one takes its time
         host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
         progress = host.Progress(len(picture) * MAX_TOKENS)
         parts = []
@@ -99,7 +100,8 @@ class DescribeDegradation(io.ComfyNode):
             )
         progress.at(len(picture) * MAX_TOKENS, len(picture) * MAX_TOKENS)
         guidance = Guidance.join(parts).to(host.intermediate_device())
-        return io.NodeOutput(guidance, in_words(guidance.descriptions), json.dumps(report(guidance), indent=2))
+        text = json.dumps(report(guidance), indent=2, allow_nan=False)
+        return io.NodeOutput(guidance, in_words(guidance.descriptions), text)
 
 
 class TokenCounter:

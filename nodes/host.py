@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Any
+
+from . import compat
 
 if TYPE_CHECKING:
     import torch
@@ -39,22 +40,27 @@ def mllm_devices() -> tuple[torch.device, torch.device]:
 
 def restorer_precision(name: str, device: torch.device) -> torch.dtype:
     """The type in which the restorer computes; "auto" is bf16 where the device is good at it and fp32 elsewhere."""
-    import torch
     from comfy import model_management
+
+    from ..model.precision import dtype_of
 
     if name == "auto":
         name = "bf16" if model_management.should_use_bf16(device) else "fp32"
-    try:
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-    except KeyError:
-        raise ValueError(f"Precision {name!r} is not known: choose one of {', '.join(PRECISIONS)}.") from None
+    return dtype_of(name)
 
 
 def load(patcher: Any, activation_bytes: int) -> None:
-    """Brings a network to its device, with room for `activation_bytes` beside it."""
+    """Brings a whole network to its device, with room for `activation_bytes` beside it.
+
+    Our layers are torch's own and not ComfyUI's, which fetch their weights as they compute: a network that is loaded in
+    part would mix devices.
+    """
     from comfy import model_management
 
-    model_management.load_models_gpu([patcher], memory_required=activation_bytes)
+    whole = compat.known(model_management.load_models_gpu, {"force_full_load": True})
+    model_management.load_models_gpu([patcher], memory_required=activation_bytes, **whole)
+    if any(parameter.device.type != patcher.load_device.type for parameter in patcher.model.parameters()):
+        patcher.model.to(patcher.load_device)  # an older ComfyUI, or one started with --novram
 
 
 def to_intermediate(result: torch.Tensor) -> torch.Tensor:
@@ -94,32 +100,28 @@ class Progress:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on an accelerator or on the CPU; if so, what the failed attempt held is freed."""
+    """Whether memory ran out; if so, what the failed attempt held is freed."""
     from comfy import model_management
 
-    if not _says_out_of_memory(error):
+    from ..model import pipeline
+
+    if not pipeline.is_out_of_memory(error, also=_comfy_says_out_of_memory):
         return False
-    traceback.clear_frames(error.__traceback__)  # its frames would keep the activations alive during the next attempt
     model_management.soft_empty_cache()
     return True
 
 
-def _says_out_of_memory(error: BaseException) -> bool:
+def _comfy_says_out_of_memory(error: BaseException) -> bool:
     from comfy import model_management
 
     if isinstance(error, model_management.InterruptProcessingException):
         return False
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error)
-    if isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text):
-        return True  # the CPU's allocator has no exception of its own
-    if hasattr(model_management, "raise_non_oom"):
-        try:
-            model_management.raise_non_oom(error)
-        except BaseException as raised:
-            if raised is not error:
-                raise
-            return False
-        return True
-    return isinstance(error, model_management.OOM_EXCEPTION)
+    if not hasattr(model_management, "raise_non_oom"):
+        return isinstance(error, model_management.OOM_EXCEPTION)
+    try:
+        model_management.raise_non_oom(error)
+    except BaseException as raised:
+        if raised is not error:
+            raise
+        return False
+    return True

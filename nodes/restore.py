@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from ..model.guidance import Guidance
 
-BYTES_PER_PIXEL = 1024
-"""Working memory of the network per pixel that it reads at once, in fp32 (measured on the CPU, rounded up)."""
-
 
 class Restore(io.ComfyNode):
     @classmethod
@@ -109,20 +106,22 @@ class Restore(io.ComfyNode):
         mask: torch.Tensor | None = None,
         feather: int = 0,
     ) -> io.NodeOutput:
-        from ..model.pipeline import restore_picture
-        from ..model.restorer import check_guidance
+        from ..model.inputs import check_inputs
+        from ..model.pipeline import has_work, restore_picture, working_bytes
 
-        if guidance is not None:
-            check_guidance(restorer.card, guidance)
-        picture = images.channels_first(image)
+        network, picture = restorer.network, images.channels_first(image)
         height, width = picture.shape[-2:]
-        host.load(restorer.patcher, activation_bytes(restorer.network.halo, height, width, tile_size))
+        mask = images.fitted_mask(mask, height, width, feather)
+        # before the network takes room on the device
+        check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
+        if has_work(strength, mask):
+            host.load(restorer.patcher, working_bytes(network, height, width, tile_size))
         result = restore_picture(
-            restorer.network,
+            network,
             picture,
             guidance,
             strength=strength,
-            mask=images.fitted_mask(mask, height, width, feather),
+            mask=mask,
             tile=tile_size,
             precision=restorer.precision,
             on_tile=host.Progress(len(picture)).at,
@@ -130,12 +129,3 @@ class Restore(io.ComfyNode):
         )
         routing = RoutedPictures(result.routing, images.thumbnails(result.picture))
         return io.NodeOutput(host.to_intermediate(result.picture.movedim(1, -1)), routing)
-
-
-def activation_bytes(halo: int, height: int, width: int, tile: int) -> int:
-    """An estimate of the memory that one tile needs, its halo included."""
-    from ..model.pipeline import AUTO_TILE, WHOLE_PIXELS
-
-    if tile == 0:
-        tile = max(height, width) if height * width <= WHOLE_PIXELS else AUTO_TILE
-    return BYTES_PER_PIXEL * min(height, tile + 2 * halo) * min(width, tile + 2 * halo)

@@ -42,8 +42,8 @@ class ShowRouting(io.ComfyNode):
                 io.String.Output(
                     "json",
                     tooltip=(
-                        "The same in numbers: per block and expert its band in cycles per pixel and its mean, least "
-                        "and most share of the work."
+                        "The same in numbers: per block and expert its band, its mean, least and most share of the "
+                        "work, and a coarse map of where it worked."
                     ),
                 ),
             ],

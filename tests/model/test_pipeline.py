@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from mofe_restore.model.guidance import Guidance, GuidanceError
-from mofe_restore.model.pipeline import RestorationError, restore_picture
+from mofe_restore.model.pipeline import RestorationError, is_out_of_memory, restore_picture, working_bytes
 from mofe_restore.model.restorer import Restorer
 
 MakeGuidance = Callable[..., Guidance]
@@ -21,13 +22,14 @@ class Mishap:
         self.calls: list[tuple[tuple[int, ...], torch.dtype]] = []
         self.fail_at: set[int] = set()
         self.nan_at: set[int] = set()
+        self.error: Exception = MemoryError("no room")
         original = network.restore
 
         def restore(crop, context, position):  # type: ignore[no-untyped-def]
             precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
             self.calls.append((tuple(crop.shape[-2:]), precision))
             if len(self.calls) in self.fail_at:
-                raise MemoryError("no room")
+                raise self.error
             restored, routing = original(crop, context, position)
             if len(self.calls) in self.nan_at:
                 restored = restored.clone()
@@ -35,10 +37,6 @@ class Mishap:
             return restored, routing
 
         monkeypatch.setattr(network, "restore", restore)
-
-
-def is_memory_error(error: BaseException) -> bool:
-    return isinstance(error, MemoryError)
 
 
 @pytest.fixture
@@ -74,6 +72,39 @@ def test_an_empty_mask_does_no_work(restorer: Restorer, mishap: Mishap) -> None:
     picture = torch.rand(1, 3, 64, 64)
     result = restore_picture(restorer, picture, None, mask=torch.zeros(1, 64, 64))
     assert torch.equal(result.picture, picture) and result.routing.frames == ((),) and not mishap.calls
+
+
+def test_a_small_mask_costs_a_tile_and_gives_what_the_whole_would(restorer: Restorer, mishap: Mishap) -> None:
+    picture, mask = torch.rand(1, 3, 250, 190), torch.zeros(1, 250, 190)
+    mask[:, 70:90, 130:150] = 1
+    whole = restore_picture(restorer, picture, None, tile=64)
+    mishap.calls.clear()
+    part = restore_picture(restorer, picture, None, tile=64, mask=mask)
+    assert len(mishap.calls) == 1
+    inside = (mask > 0).expand(3, -1, -1)
+    assert torch.equal(part.picture[0][inside], whole.picture[0][inside])
+    for one, other in zip(part.routing.frames[0], whole.routing.frames[0], strict=True):
+        assert int(one.seen.sum()) == (64 // one.window_px) ** 2 and bool(other.seen.all())
+        assert torch.equal(one.map[:, one.seen], other.map[:, one.seen])
+        assert not one.map[:, ~one.seen].any()
+        assert float(one.weights.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_progress_counts_only_pictures_and_tiles_with_work(restorer: Restorer, mishap: Mishap) -> None:
+    mask = torch.zeros(3, 128, 128)
+    mask[0] = 1
+    mask[2, 0, 0] = 1
+    mishap.fail_at = {2}
+    progress: list[tuple[int, int]] = []
+    restore_picture(
+        restorer,
+        torch.rand(3, 3, 128, 128),
+        None,
+        mask=mask,
+        tile=128,
+        on_tile=lambda done, total: progress.append((done, total)),
+    )
+    assert progress == [(1, 2), (2, 2)]  # out of memory at the last picture, of which a quarter has work
 
 
 def test_half_strength_lies_halfway(restorer: Restorer) -> None:
@@ -183,6 +214,16 @@ def test_guidance_of_another_width_or_number_is_refused(restorer: Restorer, make
         restore_picture(restorer, picture, make_guidance(2))
 
 
+def test_guidance_of_another_mllm_never_drives_a_restorer(
+    restorer: Restorer, mishap: Mishap, make_guidance: MakeGuidance
+) -> None:
+    restorer.mllm_identity = "mllm-a"
+    restore_picture(restorer, torch.rand(1, 3, 32, 32), make_guidance(identity="mllm-a"))
+    with pytest.raises(GuidanceError, match=r"mllm-b.*mllm-a"):
+        restore_picture(restorer, torch.rand(1, 3, 32, 32), make_guidance(identity="mllm-b"))
+    assert len(mishap.calls) == 1
+
+
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_out_of_memory_at_the_kth_tile_halves_the_tile_and_goes_on(
     restorer: Restorer, mishap: Mishap, make_guidance: MakeGuidance, k: int
@@ -197,7 +238,6 @@ def test_out_of_memory_at_the_kth_tile_halves_the_tile_and_goes_on(
         pictures,
         guidance,
         tile=128,
-        is_oom=is_memory_error,
         on_tile=lambda done, total: progress.append((done, total)),
     )
     assert (result.picture - expected.picture).abs().max() < 1e-4
@@ -212,15 +252,52 @@ def test_out_of_memory_at_the_kth_tile_halves_the_tile_and_goes_on(
 def test_out_of_memory_with_the_smallest_tile_is_final(restorer: Restorer, mishap: Mishap) -> None:
     mishap.fail_at = set(range(1, 100))
     with pytest.raises(MemoryError):
-        restore_picture(restorer, torch.rand(1, 3, 300, 200), None, is_oom=is_memory_error)
+        restore_picture(restorer, torch.rand(1, 3, 300, 200), None)
     assert len(mishap.calls) <= 4
 
 
 def test_errors_that_are_not_about_memory_are_not_swallowed(restorer: Restorer, mishap: Mishap) -> None:
     mishap.fail_at = {1}
-    with pytest.raises(MemoryError):
+    mishap.error = RuntimeError("a shape does not fit")
+    with pytest.raises(RuntimeError, match="a shape does not fit"):
         restore_picture(restorer, torch.rand(1, 3, 128, 128), None)
     assert len(mishap.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        RuntimeError("MPS backend out of memory"),
+    ],
+)
+def test_a_lack_of_memory_is_known_on_every_device(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+def test_a_host_may_know_more_about_memory_and_what_the_attempt_held_is_let_go() -> None:
+    class Thing:
+        pass
+
+    def attempt() -> None:
+        held = Thing()
+        alive.append(weakref.ref(held))
+        raise OSError("device lost")
+
+    alive: list[weakref.ref[Thing]] = []
+    try:
+        attempt()
+    except OSError as error:
+        assert not is_out_of_memory(error) and alive[0]() is not None
+        assert is_out_of_memory(error, also=lambda error: isinstance(error, OSError)) and alive[0]() is None
+
+
+def test_the_working_memory_is_that_of_one_tile_with_its_halo(restorer: Restorer) -> None:
+    assert working_bytes(restorer, 600, 500) == 1024 * 608 * 512
+    assert working_bytes(restorer, 3000, 4000) == working_bytes(restorer, 6000, 8000) == 1024 * (512 + 256) ** 2
+    assert working_bytes(restorer, 3000, 4000, tile=64) == 1024 * (64 + 256) ** 2
 
 
 @pytest.mark.parametrize("k", [1, 3])

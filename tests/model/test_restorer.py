@@ -44,6 +44,7 @@ def test_a_halo_beyond_the_budget_is_refused() -> None:
         ("experts", 1),
         ("mofe_levels", (3,)),
         ("thumbnail", 100),
+        ("thumbnail", 264),
         ("softness", 0.0),
         ("guidance_width", "16"),
         ("residual_init", float("nan")),
@@ -60,6 +61,15 @@ def test_a_config_survives_its_dict(tiny_config: RestorerConfig) -> None:
     assert RestorerConfig.from_dict(tiny_config.to_dict()) == tiny_config
     with pytest.raises(ValueError, match="colour"):
         RestorerConfig.from_dict({**tiny_config.to_dict(), "colour": 1})
+
+
+def test_a_card_may_state_halo_and_reach_and_they_are_checked(tiny_config: RestorerConfig) -> None:
+    described = tiny_config.describe()
+    assert set(described) - set(tiny_config.to_dict()) == {"halo", "reach"}
+    assert RestorerConfig.from_dict(described) == tiny_config
+    assert Restorer.from_config(described).halo == described["halo"]
+    with pytest.raises(ValueError, match="says halo 32, but its halo is 128"):
+        RestorerConfig.from_dict({**described, "halo": 32})
 
 
 @pytest.mark.parametrize("depths", [((2, 4, 3, 2), (2, 2, 2)), ((1, 1, 1, 1), (1, 1, 1))])
@@ -175,7 +185,13 @@ def test_the_affine_correction_starts_as_the_identity_and_its_gain_is_bounded() 
     assert torch.allclose(correct(crop, wild), crop * torch.tensor(3.0).exp())
 
 
-def test_guidance_of_another_mllm_is_refused_by_name(card: Card, make_guidance: Callable[..., Guidance]) -> None:
-    check_guidance(card, make_guidance(identity="mllm-a"))
-    with pytest.raises(GuidanceError, match=r"mllm-b.*mllm-a"):
-        check_guidance(card, make_guidance(identity="mllm-b"))
+def test_guidance_of_another_mllm_is_refused_by_name(
+    restorer: Restorer, card: Card, make_guidance: Callable[..., Guidance]
+) -> None:
+    check_guidance(restorer, make_guidance(identity="any"))  # a network without a card
+    restorer.mllm_identity = "mllm-a"
+    assert "mllm_identity" not in restorer.state_dict()
+    for trained in (card, restorer):
+        check_guidance(trained, make_guidance(identity="mllm-a"))
+        with pytest.raises(GuidanceError, match=r"mllm-b.*mllm-a"):
+            check_guidance(trained, make_guidance(identity="mllm-b"))

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
-from mofe_restore.model.chart import WIDTH, draw_routing
+from mofe_restore.model.chart import WIDTH, _heat, draw_routing
 from mofe_restore.model.guidance import DEGRADATIONS, Guidance
 from mofe_restore.model.pipeline import restore_picture
 from mofe_restore.model.restorer import Restorer
-from mofe_restore.model.routing import BlockRouting, Routing
+from mofe_restore.model.routing import BlockRouting, Routing, wavelengths
+from mofe_restore.model.wording import NAMES
 
 
 @pytest.fixture
@@ -28,7 +30,46 @@ def test_the_report_is_json_and_names_every_expert_with_its_band(routing: Routin
     for block in report["blocks"]:
         assert sum(expert["mean_weight"] for expert in block["experts"]) == pytest.approx(1, abs=1e-3)
         lows = [expert["from_cycles_per_px"] for expert in block["experts"]]
-        assert lows == sorted(lows) and lows[0] == 0 and block["experts"][-1]["to_cycles_per_px"] is None
+        highs = [expert["to_cycles_per_px"] for expert in block["experts"]]
+        assert lows == sorted(lows) and lows[0] == 0 and highs[:-1] == lows[1:]
+    assert [block["experts"][-1]["to_cycles_per_px"] for block in report["blocks"]] == [0.1768, 0.3536]
+
+
+def test_bands_are_named_by_the_size_of_their_details_in_the_picture() -> None:
+    assert wavelengths(0, 0.05) == "details above 20 px"
+    assert wavelengths(0.11, 0.25) == "details of 4.0 to 9.1 px"
+    many = torch.full((4, 1, 1), 0.25)
+    coarse, fine = (
+        BlockRouting("b", torch.full((4,), 0.25), many, many[0] > 0, [0.1 / s, 0.2 / s, 0.4 / s], s, 8 * s)
+        for s in (4, 2)
+    )
+    assert fine.band_names()[-1] == "details of 2.8 to 5.0 px"
+    assert coarse.band_names()[-1] == "details of 5.7 to 10 px"
+    assert "1/4" in coarse.title() and "1/2" in fine.title()
+
+
+def test_the_report_says_where_each_expert_worked(routing: Routing) -> None:
+    for block, report in zip(routing.frames[0], json.loads(routing.to_json(0))["blocks"], strict=True):
+        assert (report["map_rows"], report["map_columns"]) == tuple(block.seen.shape)  # small enough as it is
+        maps = torch.tensor([expert["map"] for expert in report["experts"]])
+        assert torch.allclose(maps, block.map, atol=6e-4)
+
+
+def test_the_map_of_a_report_is_coarse_and_knows_where_nothing_was_done() -> None:
+    weights = torch.rand(3, 40, 100).softmax(0)
+    seen = torch.zeros(40, 100, dtype=torch.bool)
+    seen[:10, :50] = True
+    block = BlockRouting("b", weights[:, seen].mean(1), weights * seen, seen, [0.1, 0.2], 2, 16)
+    text = Routing(((block,),), ((640, 1600),), ("[\n 1 ]",), (None,)).to_json(0)
+    report = json.loads(text)["blocks"][0]
+    assert (report["map_rows"], report["map_columns"]) == (16, 16)
+    first = [expert["map"] for expert in report["experts"]]
+    assert sum(rows[0][0] for rows in first) == pytest.approx(1, abs=2e-3)
+    assert first[0][0][0] == pytest.approx(float(weights[0, :3, :7].mean()), abs=1e-3)
+    assert first[0][15] == [None] * 16 and first[0][0][15] is None
+    assert report["experts"][0]["least"] > 0
+    assert len(text.splitlines()) < 120, "a row of a map is one line"
+    assert json.loads(text)["description"] == "[\n 1 ]"
 
 
 def test_edges_are_in_cycles_per_picture_pixel(routing: Routing) -> None:
@@ -52,8 +93,31 @@ def test_the_chart_shows_every_experts_colour(routing: Routing, with_picture: bo
     assert {(0, 114, 178), (0, 158, 115), (230, 159, 0), (204, 121, 167)} <= colours
 
 
+def test_the_chart_leaves_blank_what_was_not_worked_on(restorer: Restorer) -> None:
+    picture, mask = torch.rand(1, 3, 128, 128), torch.zeros(1, 128, 128)
+    mask[:, :20, :20] = 1
+    routing = restore_picture(restorer, picture, None, mask=mask, tile=64).routing
+    block = routing.frames[0][1]
+    grey = Image.new("L", (128, 128), 225)
+    heat = _heat(block.map[0], block.seen, grey, (0, 114, 178))
+    assert heat.getpixel((100, 100)) == heat.getpixel((20, 100)) == (225, 225, 225)
+    assert heat.getcolors() != [(128 * 128, (225, 225, 225))]
+    assert draw_routing(routing, 0, picture).width == WIDTH
+
+
+def test_the_chart_calls_degradations_by_their_usual_names(routing: Routing, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda *args: (said.append(args[2]), draw(*args)))
+    draw_routing(routing, 0)
+    assert set(NAMES.values()) <= set(said)
+
+
 def test_the_chart_copes_with_no_guidance_nothing_restored_many_experts_and_endless_words() -> None:
-    block = BlockRouting("mofe at 1/2", torch.full((6,), 1 / 6), torch.full((6, 40, 1), 1 / 6), [0.1] * 5, 16)
+    seen = torch.ones(40, 1, dtype=torch.bool)
+    seen[20:] = False
+    share = torch.full((6, 40, 1), 1 / 6) * seen
+    block = BlockRouting("mofe at 1/2", torch.full((6,), 1 / 6), share, seen, [0.1] * 5, 2, 16)
     routing = Routing(((block,), ()), ((640, 16), (16, 16)), ("haze " * 300 + "x" * 900, ""), (None, torch.rand(7)))
     assert draw_routing(routing, 0, torch.rand(1, 640, 16)).height > 800
     assert draw_routing(routing, 1).width == WIDTH

@@ -8,7 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mofe_restore.model.tiling import Box, cut_tiles, plan_tiles, read_box, reflected
+from mofe_restore.model.tiling import Box, Tile, cut_tiles, padded_box, read_box, reflected
+
+
+def plan_tiles(height: int, width: int, tile: int, halo: int) -> list[Tile]:
+    whole = padded_box(height, width, 32)
+    return cut_tiles(whole, whole, tile, halo, 32)
 
 
 @settings(max_examples=60, deadline=None)
@@ -19,7 +24,7 @@ from mofe_restore.model.tiling import Box, cut_tiles, plan_tiles, read_box, refl
     halo=st.sampled_from([0, 32, 128]),
 )
 def test_cores_partition_the_padded_picture_on_the_grid(height: int, width: int, tile: int, halo: int) -> None:
-    tiles = plan_tiles(height, width, tile, halo, 32)
+    tiles = plan_tiles(height, width, tile, halo)
     padded = (-(-height // 32) * 32, -(-width // 32) * 32)
     covered = torch.zeros(padded, dtype=torch.int)
     for part in tiles:
@@ -33,7 +38,7 @@ def test_cores_partition_the_padded_picture_on_the_grid(height: int, width: int,
 
 
 def test_a_tile_as_large_as_the_picture_is_the_whole_picture() -> None:
-    (only,) = plan_tiles(517, 389, 544, 128, 32)
+    (only,) = plan_tiles(517, 389, 544, 128)
     assert only.core == only.read == Box(0, 0, 544, 416)
 
 
@@ -46,7 +51,9 @@ def test_a_part_can_be_cut_smaller_and_still_reads_beyond_itself() -> None:
 @pytest.mark.parametrize(("tile", "halo"), [(100, 32), (128, 20), (0, 0)])
 def test_sizes_off_the_grid_are_refused(tile: int, halo: int) -> None:
     with pytest.raises(ValueError, match=str(tile)):
-        plan_tiles(100, 100, tile, halo, 32)
+        plan_tiles(100, 100, tile, halo)
+    with pytest.raises(ValueError, match="0 x 5 px"):
+        padded_box(0, 5, 32)
 
 
 @pytest.mark.parametrize(("length", "count"), [(16, 32), (17, 96), (5, 64), (2, 9), (1, 4), (64, 64)])

@@ -130,6 +130,15 @@ def test_another_kind_is_refused(weight_file: Path) -> None:
         read_card(weight_file, "mllm_head")
 
 
+def test_a_loaded_network_knows_its_mllm_and_its_card_may_state_the_halo(
+    tmp_path: Path, restorer: Restorer, card: Card, tiny_config: RestorerConfig
+) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, restorer.state_dict(), dataclasses.replace(card, architecture=tiny_config.describe()))
+    network, loaded = load_restorer(path)
+    assert network.mllm_identity == "mllm-a" and loaded.architecture["halo"] == network.halo
+
+
 def test_tensors_that_do_not_fit_the_architecture_are_refused(
     tmp_path: Path, restorer: Restorer, card: Card, tiny_config: RestorerConfig
 ) -> None:
@@ -147,6 +156,8 @@ def test_tensors_that_do_not_fit_the_architecture_are_refused(
     wider = dataclasses.replace(tiny_config, guidance_width=24).to_dict()
     refused(state, dataclasses.replace(card, architecture=wider), "wrongly sized")
     refused(state, dataclasses.replace(card, architecture={"depth": 3}), "cannot build")
+    boasting = {**tiny_config.describe(), "reach": 16}
+    refused(state, dataclasses.replace(card, architecture=boasting), "says reach 16")
     refused(state, dataclasses.replace(card, architecture={"guidance_width": "x"}), "cannot build")
 
 

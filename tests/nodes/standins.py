@@ -138,7 +138,7 @@ class Host:
     def _model_management(self) -> ModuleType:
         cpu = torch.device("cpu")
 
-        def load_models_gpu(models: list[Any], memory_required: int = 0) -> None:
+        def load_models_gpu(models: list[Any], memory_required: int = 0, force_full_load: bool = False) -> None:
             self.loaded.extend((model, memory_required) for model in models)
 
         def throw_exception_if_processing_interrupted() -> None:

@@ -75,7 +75,7 @@ def test_a_batch_gives_what_its_pictures_give(describe: Callable[..., Any]) -> N
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
-        (torch.full((1, 32, 32, 3), torch.inf), "not finite"),
+        (torch.full((1, 32, 32, 3), torch.inf), "Picture 0 .* not finite"),
         (torch.rand(1, 32, 32, 2), "2 channels"),
         (torch.rand(0, 32, 32, 3), "empty"),
     ],
@@ -85,6 +85,14 @@ def test_a_picture_that_makes_no_sense_gets_one_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         describe(image)
+
+
+def test_every_picture_is_checked_before_the_first_is_described(describe: Callable[..., Any], host: Host) -> None:
+    image = picture(3)
+    image[2, 5, 5, 1] = torch.nan
+    with pytest.raises(ValueError, match="Picture 2 .* not finite"):
+        describe(image)
+    assert host.loaded == host.progress == []
 
 
 def test_the_model_is_loaded_by_the_host(describe: Callable[..., Any], mllm: Any, host: Host) -> None:

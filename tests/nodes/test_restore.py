@@ -73,6 +73,37 @@ def test_a_mask_of_another_size_is_fitted(restore: Callable[..., Any]) -> None:
     assert not torch.equal(result[:, :, 33:], image[:, :, 33:])
 
 
+def test_a_feather_keeps_thin_strokes_and_grey_masks(nodes: ModuleType) -> None:
+    from mofe_restore.nodes.images import feathered
+
+    stroke = torch.zeros(1, 40, 60)
+    stroke[:, 18:22, :] = 1
+    soft = feathered(stroke, 32)
+    assert bool((soft[stroke > 0] > 0).all()) and bool((soft[stroke == 0] == 0).all())
+    grey = torch.full((2, 30, 50), 0.5)
+    assert torch.equal(feathered(grey, 7), grey) and torch.equal(feathered(grey, 300), grey)
+
+
+@pytest.mark.parametrize("feather", [1, 5, 32, 33, 100])
+def test_a_feather_is_as_wide_as_asked(nodes: ModuleType, feather: int) -> None:
+    from mofe_restore.nodes.images import feathered
+
+    mask = torch.zeros(1, 3, 300)
+    mask[:, :, 50:] = 1
+    full = int((feathered(mask, feather)[0, 1] < 0.999).sum()) - 50
+    assert feather <= full <= feather + feather // 32 + 1
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+def test_erosion_takes_the_smallest_neighbour(nodes: ModuleType, reach: int) -> None:
+    from mofe_restore.nodes.images import eroded
+
+    mask = torch.rand(2, 20, 30)
+    expected = -torch.nn.functional.max_pool2d(-mask, (1, 2 * reach + 1), 1, (0, reach))
+    assert torch.equal(eroded(mask, reach, -1), expected)
+    assert torch.equal(eroded(mask.mT, reach, -2), expected.mT)
+
+
 def test_a_feathered_mask_fades_in_inwards(nodes: ModuleType) -> None:
     from mofe_restore.nodes.images import feathered
 
@@ -128,6 +159,51 @@ def test_the_network_is_loaded_by_the_host(restore: Callable[..., Any], restorer
     restore(picture())
     assert [patcher for patcher, _ in host.loaded] == [restorer.patcher]
     assert host.loaded[0][1] > 0
+
+
+def test_the_network_is_loaded_whole(
+    nodes: ModuleType, restorer: Any, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mofe_restore.nodes import host as bridge
+
+    asked = []
+
+    def today(models: list[Any], memory_required: int = 0, force_full_load: bool = False) -> None:
+        asked.append((memory_required, force_full_load))
+
+    def older(models: list[Any], memory_required: int = 0) -> None:
+        asked.append((memory_required, None))
+
+    for load_models_gpu in (today, older):
+        monkeypatch.setattr(host.modules["comfy.model_management"], "load_models_gpu", load_models_gpu)
+        restorer.patcher.load_device = torch.device("meta")  # stands in for a GPU to which nothing was brought
+        bridge.load(restorer.patcher, 7)
+        assert {parameter.device.type for parameter in restorer.network.parameters()} == {"meta"}
+    assert asked == [(7, True), (7, None)]
+
+
+def test_nothing_is_loaded_where_there_is_nothing_to_do(restore: Callable[..., Any], host: Host) -> None:
+    for settings in ({"strength": 0.0}, {"mask": torch.zeros(2, 40, 56)}):
+        restore(picture(2), **settings)
+    assert host.loaded == []
+
+
+def test_inputs_are_checked_before_the_network_is_loaded(
+    restore: Callable[..., Any], make_guidance: Callable[..., Any], host: Host
+) -> None:
+    holed = picture(2)
+    holed[1, 0, 0, 0] = torch.nan
+    for image, settings in (
+        (holed, {}),
+        (picture(height=8), {}),
+        (picture(), {"guidance": make_guidance(identity="mllm-b")}),
+        (picture(3), {"guidance": make_guidance(2)}),
+        (picture(3), {"mask": torch.ones(2, 40, 56)}),
+        (picture(), {"mask": torch.full((40, 56), torch.nan)}),
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            restore(image, **settings)
+    assert host.loaded == []
 
 
 def test_progress_ends_with_the_last_tile(restore: Callable[..., Any], host: Host) -> None:

@@ -1,0 +1,27 @@
+"""The precisions a user can ask for by name, and arithmetic that stays in full precision whatever surrounds it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The type behind a name.
+
+    Raises:
+        ValueError: a name that is not in `DTYPES`; one sentence for the user.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"Precision {name!r} is not known: choose one of auto, {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast inside; nothing at all where there is none to leave, since some devices (DirectML) do not know it."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

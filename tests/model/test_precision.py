@@ -1,0 +1,41 @@
+"""Precisions by name, and what stays in full precision on every device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from mofe_restore.model.overview import Position
+from mofe_restore.model.precision import DTYPES, dtype_of, full_precision
+from mofe_restore.model.restorer import Restorer
+
+
+def test_every_name_has_its_type_and_others_are_refused_in_words() -> None:
+    assert [dtype_of(name) for name in DTYPES] == [torch.float32, torch.bfloat16, torch.float16]
+    with pytest.raises(ValueError, match="Precision 'fp8' is not known: choose one of auto, fp32, bf16, fp16"):
+        dtype_of("fp8")
+
+
+def test_full_precision_leaves_autocast_and_comes_back_to_it() -> None:
+    one = torch.rand(4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        with full_precision(one.device):
+            assert (one @ one).dtype == torch.float32
+        assert (one @ one).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_on_a_device_without_autocast_the_network_does_not_ask_for_it(
+    restorer: Restorer, monkeypatch: pytest.MonkeyPatch, available: bool
+) -> None:
+    def autocast(*_: Any, **__: Any) -> None:
+        raise RuntimeError("unsupported autocast device_type")  # DirectML says that it has it, and fails
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device_type: available)
+    tokens, pooled, position = torch.randn(1, 5, 16), torch.randn(1, 16), Position.of(0, 0, 32, 32)
+    with torch.inference_mode():
+        restored, _ = restorer(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), tokens, pooled, None, position)
+    assert bool(restored.isfinite().all())
