@@ -193,7 +193,7 @@ class RestorerTask:
             kind="restorer",
             name=str(about.get("name", "restorer")),
             version="0.1.0",
-            architecture=network.config.to_dict(),
+            architecture=network.config.describe(),
             training=training_record(self.tables, step),
             metrics=metrics,
             data=str(about.get("data", "")),
