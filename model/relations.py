@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .precision import full_precision
+
 
 def routing_vectors(routings: Sequence[Tensor]) -> Tensor:
     """One routing vector per picture, [B, blocks * K]: the mean weight of each expert in each MoFE block.
@@ -42,7 +44,7 @@ def relational_alignment_loss(routing: Tensor, embeddings: Tensor, temperature: 
         raise ValueError(f"{batch} routing vectors but {embeddings.shape[0]} embeddings")
     if batch < 3:
         return routing.float().sum() * 0.0
-    with torch.autocast(routing.device.type, enabled=False):
+    with full_precision(routing.device):
         target = _centred_cosines(embeddings.detach().float())
         target = torch.tanh(target / temperature) / torch.tanh(target.new_tensor(1.0 / temperature))
         difference = (_centred_cosines(routing.float()) - target).square()
