@@ -40,9 +40,8 @@ class Ema:
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         averaged = dict(self.network.named_parameters())
-        trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-        self._sources = [p.detach() for _, p in trained]
-        self._averages = [averaged[name].detach() for name, _ in trained]
+        self._source = network
+        self._averages = [averaged[name].detach() for name, p in network.named_parameters() if p.requires_grad]
         buffers = dict(self.network.named_buffers())
         self._buffers = [(buffers[name], b) for name, b in network.named_buffers()]
 
@@ -50,6 +49,8 @@ class Ema:
     def update(self, updates: int) -> None:
         """Take in the network's present weights; `updates` is the number of updates before this one."""
         if self._averages:
-            torch._foreach_lerp_(self._averages, self._sources, 1.0 - ema_decay(self.decay, updates))
+            # asked for anew each time: preparing for several processes gives the parameters other memory
+            sources = [p.detach() for p in self._source.parameters() if p.requires_grad]
+            torch._foreach_lerp_(self._averages, sources, 1.0 - ema_decay(self.decay, updates))
         for average, source in self._buffers:
             average.copy_(source)
