@@ -18,7 +18,7 @@ from .commands.demo import run_demo
 from .commands.describe import run_describe
 from .commands.evaluate import run_composites, run_descriptions, run_guidance, run_pairs
 from .commands.restore import run_restore
-from .commands.shared import say
+from .commands.shared import os_sentence, say
 from .commands.train import run_train
 
 EXTRAS = {
@@ -38,24 +38,28 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def _tile(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} px is no tile size: give 0 (automatic) or a number above 0")
-    return value
+def _whole(least: int) -> Callable[[str], int]:
+    """A converter of arguments to whole numbers from `least` up."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        return value
+
+    return convert
 
 
 def _strength(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
     return value
 
 
@@ -85,7 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     restore = add(commands, "restore", run_restore, "Restore pictures, each to DIR/<name>.png.", guided)
     restore.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     restore.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="made if it does not exist")
-    restore.add_argument("--tile", type=_tile, default=0, metavar="N", help="tile size in px; 0 (default) = automatic")
+    restore.add_argument(
+        "--tile", type=_whole(0), default=0, metavar="N", help="tile size in px; 0 (default) = automatic"
+    )
     restore.add_argument(
         "--strength", type=_strength, default=1.0, metavar="S", help="0 = unchanged, 1 (default) = full"
     )
@@ -109,13 +115,13 @@ def build_parser() -> argparse.ArgumentParser:
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded pictures and their originals")
     for command in (composites, descriptions, guidance):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
-        command.add_argument("--seed", type=int, default=0, help="of the degradations")
+        command.add_argument("--seed", type=_whole(0), default=0, help="of the degradations")
     for command in (composites, pairs, descriptions, guidance):
-        command.add_argument("--limit", type=_positive, metavar="N", help="use the first N photographs only")
+        command.add_argument("--limit", type=_whole(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 
     bench = add(commands, "bench", run_bench, "Measure time and memory on this machine.", restorers)
-    bench.add_argument("--runs", type=_positive, default=5, metavar="N", help="repetitions (default 5)")
+    bench.add_argument("--runs", type=_whole(1), default=5, metavar="N", help="repetitions (default 5)")
     bench.add_argument("--no-large", action="store_true", help="leave out the 3840 x 2160 picture")
 
     demo = add(commands, "demo", run_demo, "Degrade and restore the bundled photographs.", restorers)
@@ -126,13 +132,24 @@ def build_parser() -> argparse.ArgumentParser:
 # Errors -------------------------------------------------------------------------------------------------------------
 
 
-def _is_ours(error: BaseException) -> bool:
-    """Whether an error was raised by this package's own code, and thus has a sentence written for the user."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    package = trace.tb_frame.f_globals.get("__package__") if trace is not None else None
-    return package is not None and (package == __package__ or package.startswith(f"{__package__}."))
+USER_ERRORS = {
+    "commands.shared": "CommandError",
+    "model.guidance": "GuidanceError",
+    "model.inputs": "RestorationError",
+    "model.mllm": "MllmError",
+    "model.weights": "WeightFileError",
+    "pictures": "PictureError",
+    "training.config": "TrainingError",
+    "training.photos": "PhotoError",
+    "training.tables": "EvaluationError",
+}
+"""Module -> its error class whose message is a sentence for the user. Any other ValueError is a defect of ours."""
+
+
+def _is_for_the_user(error: ValueError) -> bool:
+    """Whether an error is one of `USER_ERRORS`; nothing is imported, since what was never imported raised nothing."""
+    modules = ((sys.modules.get(f"{__package__}.{module}"), name) for module, name in USER_ERRORS.items())
+    return isinstance(error, tuple(getattr(module, name) for module, name in modules if module is not None))
 
 
 @contextmanager
@@ -144,8 +161,7 @@ def _one_sentence() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"{where}{error.strerror or error}.")
+        say(os_sentence(error))
         raise SystemExit(1) from None
     except ModuleNotFoundError as error:
         extra = next((extra for extra, modules in EXTRAS.items() if error.name in modules), None)
@@ -154,7 +170,7 @@ def _one_sentence() -> Iterator[None]:
         say(f'This command needs {error.name}, which comes with pip install "mofe-restore[{extra}]".')
         raise SystemExit(1) from None
     except ValueError as error:
-        if not _is_ours(error):
+        if not _is_for_the_user(error):
             raise
         say(str(error))
         raise SystemExit(1) from None

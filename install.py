@@ -44,6 +44,9 @@ REQUIREMENTS = {
 }
 TORCH = "requirements-torch.txt"
 STAMP = "mofe-requirements.json"
+MADE_HERE = "mofe-made-by-install.py"
+"""Lies in every environment that this program made; one without it is somebody else's and is never cleared."""
+
 UNFINISHED = "mofe-unfinished"
 
 
@@ -156,18 +159,28 @@ def call(*command: str | Path) -> int:
     return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode  # noqa: S603
 
 
-def version_of(python: str | Path) -> tuple[int, int] | None:
-    """The version of an interpreter, or None where it does not run."""
-    ask = [str(python), "-c", "import sys, pip; print(*sys.version_info[:2])"]
+def answer_of(python: str | Path, code: str) -> str | None:
+    """What an interpreter prints when it runs a line of ours, or None where it fails."""
     try:
-        # `python` is a full path found by us; the arguments are fixed.
-        answer = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        # `python` is a full path found by us; the code is fixed.
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if answer.returncode != 0:
+    return done.stdout if done.returncode == 0 else None
+
+
+def version_of(python: str | Path) -> tuple[int, int] | None:
+    """The version of an interpreter, or None where it does not run."""
+    answer = answer_of(python, "import sys; print(*sys.version_info[:2])")
+    if answer is None:
         return None
-    major, minor = answer.stdout.split()[:2]
+    major, minor = answer.split()[:2]
     return int(major), int(minor)
+
+
+def has_pip(python: str | Path) -> bool:
+    """Whether an interpreter can run pip; environments that uv made cannot."""
+    return answer_of(python, "import pip") is not None
 
 
 def find_python() -> str:
@@ -202,19 +215,30 @@ def read_stamp(environment: Path) -> dict[str, str]:
 def prepare(purpose: str, environment: Path = ROOT / ".venv") -> Path:
     """Makes `environment` fit for `purpose` and returns its interpreter; does nothing when it already is.
 
-    An environment that somebody else made is kept and filled. One that this program left half-made, or that does not
-    run, is made anew.
+    One that this program left half-made, or made and that does not run any more, is made anew. An environment that
+    somebody else made is kept and filled, or refused, but never cleared.
     """
     python, stamp = python_of(environment), wanted_stamp(purpose)
+    runs = python.exists() and version_of(python) is not None
+    ours = (environment / MADE_HERE).exists()
     unfinished = environment / UNFINISHED
-    runs = python.exists() and not unfinished.exists() and version_of(python) is not None
-    if runs and stamp.items() <= read_stamp(environment).items():
-        return python
-    if not runs:
-        print(f"Making {environment.name} ...", flush=True)
-        if call(find_python(), "-m", "venv", "--clear", environment) != 0:
-            raise InstallError(f"{environment} could not be made: is the venv module of Python installed?")
-    unfinished.touch()
+    if runs and not (ours and unfinished.exists()):
+        if stamp.items() <= read_stamp(environment).items():
+            return python
+    elif ours or not environment.exists():
+        make(environment)
+        ours = True
+    else:
+        raise InstallError(
+            f"{environment} holds no Python that runs and was not made by install.py: rename or delete it, then run "
+            "the same command again."
+        )
+    if ours:
+        unfinished.touch()
+    if not has_pip(python):
+        print("Adding pip ...", flush=True)
+        if call(python, "-m", "ensurepip", "--default-pip") != 0:
+            raise InstallError(f"{python} has no pip: install pip into {environment}, then run the same command again.")
     pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet")
     constraints = [part for name in REQUIREMENTS[purpose] for part in ("-c", ROOT / name)]
     requirements = [part for name in REQUIREMENTS[purpose] for part in ("-r", ROOT / name)]
@@ -229,8 +253,20 @@ def prepare(purpose: str, environment: Path = ROOT / ".venv") -> Path:
             raise InstallError(f"pip could not install {what}: its message is above; run the same command again.")
     done = read_stamp(environment) | stamp
     (environment / STAMP).write_text(json.dumps(done, indent=1), encoding="utf-8")
-    unfinished.unlink()
+    unfinished.unlink(missing_ok=True)
     return python
+
+
+def make(environment: Path) -> None:
+    """A new environment with the mark `MADE_HERE`, which comes first: it also has to tell whose a half-made one is."""
+    print(f"Making {environment.name} ...", flush=True)
+    if environment.exists():
+        shutil.rmtree(environment)
+    environment.mkdir(parents=True)
+    (environment / MADE_HERE).touch()
+    (environment / UNFINISHED).touch()
+    if call(find_python(), "-m", "venv", environment) != 0:
+        raise InstallError(f"{environment} could not be made: is the venv module of Python installed?")
 
 
 def run_demo(arguments: list[str]) -> int:

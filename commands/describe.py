@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .shared import each, make_json_folder, open_session, scores_of, write_json
+from .shared import each, expand, make_json_folder, open_session, scores_of, write_json
 
 
 def run_describe(args: argparse.Namespace) -> int:
+    pictures = expand(args.pictures)
     make_json_folder(args.json)
     from ..pictures import read_picture
 
@@ -24,7 +25,6 @@ def run_describe(args: argparse.Namespace) -> int:
         )
 
     try:
-        return each(args.pictures, describe)
-    finally:
-        if results:  # also those from before a Ctrl-C
-            write_json(args.json, results)
+        return each(pictures, describe)
+    finally:  # also what there is before a Ctrl-C, and an empty list where every picture failed
+        write_json(args.json, results)

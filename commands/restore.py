@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .shared import CommandError, each, make_json_folder, open_session, say, scores_of, write_json
+from .shared import CommandError, each, expand, make_json_folder, open_session, say, scores_of, write_json
 
 
 def _plan_outputs(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
@@ -30,7 +30,8 @@ def _plan_outputs(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
 
 
 def run_restore(args: argparse.Namespace) -> int:
-    outputs = _plan_outputs(args.pictures, args.output)
+    pictures = expand(args.pictures)
+    outputs = _plan_outputs(pictures, args.output)
     from ..pictures import PictureError, read_mask, read_picture, write_picture
 
     mask = read_mask(args.mask) if args.mask else None
@@ -74,10 +75,9 @@ def run_restore(args: argparse.Namespace) -> int:
         )
 
     try:
-        return each(args.pictures, restore)
-    finally:
-        if results:  # also those from before a Ctrl-C
-            write_json(args.json, results)
+        return each(pictures, restore)
+    finally:  # also what there is before a Ctrl-C, and an empty list where every picture failed
+        write_json(args.json, results)
 
 
 def _tile_bar(path: Path) -> Callable[[int, int], None] | None:

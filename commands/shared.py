@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import sys
@@ -60,23 +61,56 @@ def say(message: str) -> None:
         print(text, file=sys.stderr)
 
 
+def os_sentence(error: OSError) -> str:
+    """What the operating system complains about, as a sentence."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
+def expand(pictures: Sequence[Path]) -> list[Path]:
+    """The pictures, each once, with patterns such as *.jpg replaced by what they match: Windows' shell does not do it.
+
+    A path that exists is taken as it is, also with such characters in it; so is a pattern that matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for path in pictures:
+        # unlike Path.glob, this leaves out hidden files, as shells do
+        matches = [] if path.exists() else sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207
+        found.update(dict.fromkeys(matches or [path]))
+    return list(found)
+
+
 def each(pictures: Sequence[Path], work: Callable[[Path], None]) -> int:
     """Does `work` for every picture and goes on after a bad one, which gets its sentence. The exit status."""
     from tqdm import tqdm
-
-    from ..model.pipeline import RestorationError
-    from ..pictures import PictureError
 
     failed = 0
     hide = len(pictures) == 1 or not sys.stderr.isatty()
     for path in tqdm(pictures, unit="picture", disable=hide):
         try:
             work(path)
-        except (PictureError, RestorationError) as error:
+        except Exception as error:
+            text = _sentence_about_one(error)
+            if text is None:  # it concerns every picture, or is a defect of ours
+                raise
             failed += 1
-            text = str(error)
             say(text if str(path) in text else f"{path}: {text}")
     return 1 if failed else 0
+
+
+def _sentence_about_one(error: Exception) -> str | None:
+    """What to say of an error that concerns one picture only, or None where it is not of that kind."""
+    from ..model.inputs import RestorationError
+    from ..model.pipeline import is_out_of_memory
+    from ..pictures import PictureError
+
+    if isinstance(error, PictureError | RestorationError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # that one is about our own output
+        return os_sentence(error)
+    if is_out_of_memory(error):
+        return "Not enough memory for it: close other programs or make the picture smaller."
+    return None
 
 
 def scores_of(guidance: Guidance) -> dict[str, float]:

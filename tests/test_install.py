@@ -123,6 +123,7 @@ class FakeEnvironment:
         self.failing = ""
         monkeypatch.setattr(install, "call", self.call)
         monkeypatch.setattr(install, "find_python", lambda: sys.executable)
+        monkeypatch.setattr(install, "has_pip", lambda _: True)
         monkeypatch.setattr(install, "version_of", lambda python: (3, 11) if Path(python).exists() else None)
 
     def call(self, *command: object) -> int:
@@ -178,12 +179,83 @@ def test_half_made_environment_is_made_anew(install: ModuleType, fake: FakeEnvir
     assert fake.made == 2
 
 
-def test_environment_of_the_user_is_kept(install: ModuleType, fake: FakeEnvironment, tmp_path: Path) -> None:
+def test_our_environment_that_runs_no_more_is_made_anew(
+    install: ModuleType, fake: FakeEnvironment, tmp_path: Path
+) -> None:
+    install.prepare("demo", tmp_path / "env")
+    install.python_of(tmp_path / "env").unlink()
+    install.prepare("demo", tmp_path / "env")
+    assert fake.made == 2
+
+
+@pytest.fixture
+def of_the_user(install: ModuleType, tmp_path: Path) -> Path:
+    """An environment that install.py did not make, with something in it that must not be lost."""
     python = install.python_of(tmp_path / "env")
     python.parent.mkdir(parents=True)
     python.touch()
+    (tmp_path / "env" / "precious").touch()
+    return tmp_path / "env"
+
+
+def test_environment_of_the_user_is_kept_and_filled(
+    install: ModuleType, fake: FakeEnvironment, of_the_user: Path
+) -> None:
+    install.prepare("demo", of_the_user)
+    install.prepare("test", of_the_user)
+    assert fake.made == 0 and (of_the_user / "precious").exists()
+
+
+def test_environment_of_the_user_survives_a_failed_installation(
+    install: ModuleType, fake: FakeEnvironment, of_the_user: Path
+) -> None:
+    fake.failing = "requirements-torch.txt"
+    for _ in range(2):
+        with pytest.raises(install.InstallError, match="torch"):
+            install.prepare("demo", of_the_user)
+    fake.failing = ""
+    install.prepare("demo", of_the_user)
+    assert fake.made == 0 and (of_the_user / "precious").exists()
+
+
+def test_environment_of_the_user_that_does_not_run_is_refused_and_kept(
+    install: ModuleType, fake: FakeEnvironment, of_the_user: Path
+) -> None:
+    install.python_of(of_the_user).unlink()
+    with pytest.raises(install.InstallError, match="not made by install.py"):
+        install.prepare("demo", of_the_user)
+    assert fake.calls == [] and (of_the_user / "precious").exists()
+
+
+def test_environment_without_pip_gets_one_or_costs_a_sentence(
+    install: ModuleType, fake: FakeEnvironment, of_the_user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "has_pip", lambda _: False)
+    fake.failing = "ensurepip"
+    with pytest.raises(install.InstallError, match="has no pip"):
+        install.prepare("demo", of_the_user)
+    fake.failing = ""
+    install.prepare("demo", of_the_user)
+    assert fake.made == 0 and "ensurepip" in fake.calls[1]
+
+
+def test_a_python_without_pip_still_runs(install: ModuleType, tmp_path: Path) -> None:
+    assert install.call(sys.executable, "-m", "venv", "--without-pip", tmp_path / "env") == 0
+    python = install.python_of(tmp_path / "env")
+    assert install.version_of(python) == sys.version_info[:2]
+    assert not install.has_pip(python) and install.has_pip(sys.executable)
+
+
+def test_an_environment_is_marked_as_ours_before_it_is_made(
+    install: ModuleType, fake: FakeEnvironment, tmp_path: Path
+) -> None:
+    fake.failing = "venv"
+    with pytest.raises(install.InstallError, match="could not be made"):
+        install.prepare("demo", tmp_path / "env")
+    assert (tmp_path / "env" / install.MADE_HERE).exists()
+    fake.failing = ""
     install.prepare("demo", tmp_path / "env")
-    assert fake.made == 0
+    assert fake.made == 2
 
 
 def test_changed_requirements_are_installed(

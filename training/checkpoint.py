@@ -94,7 +94,7 @@ def load_checkpoint(run: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]] 
         return None
     try:
         progress = Progress(**json.loads((folder / PROGRESS).read_text(encoding="utf-8")))
-        return progress, {name: load_file(folder / f"{name}.safetensors") for name in TENSORS}
+        return progress, {name: _load(folder / f"{name}.safetensors") for name in TENSORS}
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise TrainingError(
             f"The checkpoint {folder} cannot be read ({error}): delete it to start the run afresh."
@@ -135,6 +135,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
         same = value.shape == like.shape and value.ndim > 0
         state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value) if same else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, copied: a mapped file could not be replaced by the next checkpoint (Windows)."""
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
 
 def _shape(tensor: Tensor | None) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .config import TrainingError
+
 
 def build_optimizer(network: nn.Module, kind: str, rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """One optimizer for all trainable parameters; those of less than two dimensions do not decay.
@@ -14,7 +16,15 @@ def build_optimizer(network: nn.Module, kind: str, rate: float, weight_decay: fl
     Args:
         kind: "adamw", or "muon", which orthogonalises the updates of linear layers (Jordan et al. 2024, scaled to the
             size of AdamW's updates as in arXiv 2502.16982) and leaves embeddings, convolutions and vectors to AdamW.
+
+    Raises:
+        TrainingError: this torch has no Muon.
     """
+    if kind == "muon" and not hasattr(torch.optim, "Muon"):
+        raise TrainingError(
+            f"The optimizer muon needs torch 2.9 or newer and this is {torch.__version__}: update torch, or set "
+            'optimizer = "adamw" in [loop].'
+        )
     matrices = _linear_weights(network) if kind == "muon" else []
     chosen = {id(parameter) for parameter in matrices}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]

@@ -22,6 +22,7 @@ import torch
 
 from ..model.mllm_folder import HEAD_FILE, identity_of
 from ..model.weights import SHIPPED_MLLM, Card, read_card, read_weights, write_weights
+from .folders import replace_folder, settle, staging
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -40,6 +41,7 @@ def publish(mllm: Path | None, restorer: Path | None, results: Mapping[str, Any]
     """
     folder = weights / SHIPPED_MLLM.name
     source = folder if mllm is None else mllm / "export" / "mllm"
+    settle(source)
     if restorer is not None:
         state, card = read_weights(restorer / "export" / "restorer.safetensors", "restorer")
         if card.mllm_identity != identity_of(source):
@@ -48,7 +50,7 @@ def publish(mllm: Path | None, restorer: Path | None, results: Mapping[str, Any]
                 f"{identity_of(source)}: publish the MLLM it was trained with."
             )
     if mllm is not None:
-        _replace_folder(source, folder)
+        replace_folder(shutil.copytree(source, staging(folder)), folder)
         _copy_history(mllm, folder, "training")
         _write(folder / "README.md", readable_card(read_card(folder / HEAD_FILE), _about(results, "descriptions")))
     if restorer is not None:
@@ -103,17 +105,6 @@ def _about(results: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _copy_history(run: Path, folder: Path, prefix: str) -> None:
     for name in ("log.csv", "curve.png"):
         shutil.copyfile(run / name, folder / f"{prefix}_{name}")
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    temporary, previous = (target.with_name(f".{target.name}.{suffix}") for suffix in ("new", "old"))
-    for leftover in (temporary, previous):
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(source, temporary)
-    if target.exists():
-        target.rename(previous)
-    temporary.rename(target)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,6 @@ physical parameters off the embedding (our design; what the embedding must carry
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +26,7 @@ from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
 from .config import TrainingError, check_sides
 from .degradations import Truth, degrade, sample_severities
+from .folders import replace_folder, settle, staging
 from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer, centre_eye
 from .photos import list_photos, read_photo
@@ -180,6 +180,11 @@ class MllmTask:
         return {**encode(self.processor, turns), "looks": torch.stack(looks), **truth_tensors(truths)}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """The loss and its parts.
+
+        "answers" is 0 in the batches that stop at the prompt, so its mean in the log is over all batches: times
+        `answers_every` it is the cross-entropy per token of the answers.
+        """
         answers, reading, early = network(batch)
         presence, strength, parameters = reading_losses(reading, batch)
         early_loss = sum(weight * part for weight, part in zip((2, 2, 10), reading_losses(early, batch), strict=True))
@@ -218,8 +223,8 @@ class MllmTask:
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
         """Write the whole model folder, complete, as `folder`/mllm."""
         target = folder / "mllm"
-        temporary = target.with_name(target.name + ".partial")
-        shutil.rmtree(temporary, ignore_errors=True)
+        settle(target)
+        temporary = staging(target)
         temporary.mkdir(parents=True)
         self.processor.save_pretrained(temporary)
         _keep_portable(temporary)
@@ -234,12 +239,7 @@ class MllmTask:
         save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
         card = replace(self._card(network, step, metrics), mllm_identity=identity_of(temporary))
         write_weights(temporary / HEAD_FILE, network.head.state_dict(), card)
-        previous = target.with_name(target.name + ".previous")
-        shutil.rmtree(previous, ignore_errors=True)
-        if target.exists():
-            target.rename(previous)
-        temporary.rename(target)
-        shutil.rmtree(previous, ignore_errors=True)
+        replace_folder(temporary, target)
 
     def _card(self, network: nn.Module, step: int, metrics: dict[str, float]) -> Card:
         return Card(

@@ -23,6 +23,7 @@ from ..model.views import views
 from ..model.weights import Card, write_weights
 from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
 from .degradations import COMBINATIONS, degrade, sample_combination
+from .folders import settle
 from .loop import train
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
@@ -64,6 +65,14 @@ class RestorerLosses:
     balance: float = 0.01
     guidance_dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        if not self.relational_temperature > 0:
+            raise TrainingError(
+                f"relational_temperature in [losses] must be above 0, not {self.relational_temperature}."
+            )
+        if not 0 <= self.guidance_dropout <= 1:
+            raise TrainingError(f"guidance_dropout in [losses] must lie between 0 and 1, not {self.guidance_dropout}.")
+
 
 class RestorerTask:
     """What the training loop needs to train the restorer."""
@@ -79,9 +88,14 @@ class RestorerTask:
         self.data, self.losses, self.tables, self.seed = data, losses, tables, loop.seed
         code_version()  # now, not when the files may have changed
         self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
+        settle(Path(data.mllm))
         self.mllm = load_mllm(data.mllm)
         torch.manual_seed(loop.seed)
-        self.network = Restorer(RestorerConfig.from_dict({**model, "guidance_width": self.mllm.width}))
+        try:
+            config = RestorerConfig.from_dict({**model, "guidance_width": self.mllm.width})
+        except ValueError as error:
+            raise TrainingError(f"[model] cannot be built: {error}.") from error
+        self.network = Restorer(config)
         if data.crop % self.network.multiple:
             raise TrainingError(
                 f"crop in [data] must be a multiple of {self.network.multiple} px for this network, not {data.crop}."

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mofe_restore.model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
 from mofe_restore.tests.commands.calls import run
 
 
@@ -19,12 +18,6 @@ def test_demo_writes_a_sheet_and_a_chart_of_each_photograph(
     assert len(list((tmp_path / "out").glob("*.png"))) == 10
 
 
-shipped = pytest.mark.skipif(
-    not (SHIPPED_RESTORER.exists() and (SHIPPED_MLLM / "config.json").exists()), reason="the weights are not there yet"
-)
-
-
-@shipped
 @pytest.mark.weights
 @pytest.mark.usefixtures("real_mllm")
 def test_demo_gains_on_every_degraded_photograph(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from mofe_restore.session import Session
 from mofe_restore.tests.commands.calls import noise, run, save, sentence
 
 
@@ -44,3 +47,59 @@ def test_bad_picture_does_not_cost_the_others(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["later.png", "photo.png"]
     assert [Path(entry["file"]).name for entry in json.loads(report.read_text())] == ["photo.png", "later.png"]
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")])
+def test_a_picture_too_large_for_the_memory_does_not_cost_the_others(
+    error: Exception,
+    photo: Path,
+    restorer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    restore = Session.restore
+
+    def lack(self: Session, pixels: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        if pixels.shape[3] == 50:
+            raise error
+        return restore(self, pixels, *rest, **options)
+
+    monkeypatch.setattr(Session, "restore", lack)
+    later = save(tmp_path / "later.png", noise(20, 20, 3))
+    assert run("restore", photo, later, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    text = sentence(capsys)
+    assert str(photo) in text and "memory" in text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["later.png"]
+
+
+def test_a_picture_that_cannot_be_written_does_not_cost_the_others(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out" / "photo.png").mkdir(parents=True)
+    later = save(tmp_path / "later.png", noise(20, 20, 3))
+    assert run("restore", photo, later, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert str(photo) in sentence(capsys)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["later.png", "photo.png"]
+
+
+@pytest.mark.parametrize("command", ["restore", "describe"])
+def test_json_is_written_even_if_every_picture_failed(command: str, restorer: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    extra = ("-o", tmp_path / "out", "--restorer", restorer) if command == "restore" else ()
+    assert run(command, tmp_path / "missing.png", "--json", report, *extra) == 1
+    assert json.loads(report.read_text()) == []
+
+
+def test_a_quoted_pattern_names_the_pictures_that_match(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", "c.jpg", "with[1].png"):
+        save(tmp_path / "in" / name, noise(20, 20, 3))
+    report, folder = tmp_path / "seen.json", tmp_path / "in"
+    words = (folder / "?.png", folder / "a.png", folder / "with[1].png")
+    assert run("describe", *words, "--json", report) == 0
+    assert [Path(entry["file"]).name for entry in json.loads(report.read_text())] == ["a.png", "b.png", "with[1].png"]
+
+
+def test_a_pattern_without_matches_costs_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("describe", tmp_path / "*.jpg") == 1
+    assert "*.jpg" in sentence(capsys)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from mofe_restore.training.checkpoint import load_optimizer, optimizer_tensors
+from mofe_restore.training.config import TrainingError
 from mofe_restore.training.optimizer import build_optimizer
 
 
@@ -70,3 +72,10 @@ def test_the_learning_rate_reaches_every_part() -> None:
     before = [parameter.clone() for parameter in net.parameters()]
     step(net, optimizer, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_a_torch_without_muon_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(TrainingError, match=r"torch 2\.9"):
+        build_optimizer(network(), "muon", 1e-2, 0.1)
+    build_optimizer(network(), "adamw", 1e-2, 0.1)

@@ -60,4 +60,11 @@ def test_publishing_again_replaces_what_was_there(runs: tuple[Path, Path], tmp_p
     (weights / "mllm" / "stale.json").write_text("{}")
     publish(*runs, {}, weights)
     assert not (weights / "mllm" / "stale.json").exists()
-    assert not list(weights.glob(".*"))
+    assert not [path for path in weights.iterdir() if path.suffix in (".partial", ".previous", ".tmp")]
+
+
+def test_an_export_that_was_killed_between_its_renames_is_published(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    export = runs[0] / "export" / "mllm"
+    export.rename(export.with_name("mllm.previous"))
+    publish(*runs, {}, tmp_path / "weights")
+    assert identity_of(tmp_path / "weights" / "mllm") == identity_of(export)

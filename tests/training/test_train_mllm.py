@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mofe_restore.model.mllm_folder import load_mllm
+from mofe_restore.model.mllm_folder import HEAD_FILE, load_mllm
 from mofe_restore.model.views import views
+from mofe_restore.model.weights import read_card
 from mofe_restore.model.wording import DESCRIBE
 from mofe_restore.training import train_mllm
 from mofe_restore.training.config import LoopConfig, TrainingError, load_toml
@@ -115,6 +116,15 @@ def test_validation_counts_presences(task: MllmTask) -> None:
     metrics = task.validate(task.network.eval())
     assert 0 <= metrics["f1_worst"] <= metrics["f1"] <= 1
     assert metrics["parameter_error"] >= 0
+
+
+def test_an_export_sets_right_what_a_killed_one_left(task: MllmTask, tmp_path: Path) -> None:
+    task.export(task.network, tmp_path, 1, {})
+    (tmp_path / "mllm").rename(tmp_path / "mllm.previous")
+    (tmp_path / "mllm.partial").mkdir()
+    task.export(task.network, tmp_path, 2, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["mllm"]
+    assert read_card(tmp_path / "mllm" / HEAD_FILE).training["step"] == 2
 
 
 def test_an_unknown_setting_is_named(photos: Path, tmp_path: Path) -> None:
