@@ -67,9 +67,7 @@ class RestorerLosses:
 
     def __post_init__(self) -> None:
         if not self.relational_temperature > 0:
-            raise TrainingError(
-                f"relational_temperature in [losses] must be above 0, not {self.relational_temperature}."
-            )
+            raise TrainingError("relational_temperature in [losses] must be above 0.")
         if not 0 <= self.guidance_dropout <= 1:
             raise TrainingError(f"guidance_dropout in [losses] must lie between 0 and 1, not {self.guidance_dropout}.")
 
