@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS
 from ..model.head import OWNER, DegradationHead, Reading, scaled
-from ..model.mllm_folder import HEAD_FILE, identity_of
+from ..model.mllm_folder import HEAD_FILE, identity_of, load_mllm
 from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
 from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
@@ -48,6 +48,8 @@ class MllmData:
     photos: str
     validation: str
     rain_layers: str = ""
+    initial: str = ""
+    """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
     answers_every: int = 4
     """Every so many batches the answers are learned too; the others stop at the prompt, where the embedding is read."""
@@ -157,13 +159,34 @@ class MllmTask:
         self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "card")}
         code_version()  # now, not when the files may have changed
         self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
+        torch.manual_seed(loop.seed)
+        if data.initial:
+            self._start_from(Path(data.initial), model)
+        else:
+            self._start_afresh(model)
+        self._validation: list[dict[str, Tensor]] = []
+
+    def _start_afresh(self, model: MllmConfig) -> None:
         tokenizer = build_tokenizer(_sentences(self.store, 4000), model.vocabulary)
         with TemporaryDirectory() as scratch:
             self.processor = build_processor(tokenizer, model, Path(scratch))
-        torch.manual_seed(loop.seed)
         self.network = MllmNetwork(build_model(model, tokenizer), DegradationHead(model.text_width))
         centre_eye(self.network.language_model, self.batch(0)["looks"].flatten(0, 1))
-        self._validation: list[dict[str, Tensor]] = []
+
+    def _start_from(self, folder: Path, model: MllmConfig) -> None:
+        """Takes a trained model's weights, tokenizer and processor, so that its words keep their numbers."""
+        settle(folder)
+        trained = load_mllm(folder, precision="fp32")
+        vision = trained.network.language_model.config.vision_config
+        text = trained.network.language_model.config.text_config
+        sizes = (vision.hidden_size, vision.num_hidden_layers, text.hidden_size, text.num_hidden_layers)
+        if sizes != (model.vision_width, model.vision_layers, model.text_width, model.text_layers):
+            raise TrainingError(f"{folder} in [data] has another architecture than [model]: make them the same.")
+        if trained.network.head is None:
+            raise TrainingError(f"{folder} in [data] has no {HEAD_FILE}: start from a model of this program.")
+        self.processor = trained.processor
+        self.network = MllmNetwork(trained.network.language_model, trained.network.head)
+        self.network.requires_grad_(True)
 
     def batch(self, index: int) -> dict[str, Tensor]:
         looks, truths, turns = [], [], []

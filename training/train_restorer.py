@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
-from ..model.restorer import Position, Restorer, RestorerConfig, thumbnail_of
+from ..model.restorer import Position, Restorer, RestorerConfig, load_restorer, thumbnail_of
 from ..model.views import views
 from ..model.weights import Card, write_weights
 from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
@@ -41,6 +41,8 @@ class RestorerData:
     mllm: str
     """Folder of the MLLM whose guidance the restorer learns to use."""
     rain_layers: str = ""
+    initial: str = ""
+    """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4
     crops: int = 2
     """Crops of each scene in a batch; a batch holds scenes x crops of them."""
@@ -94,6 +96,8 @@ class RestorerTask:
         except ValueError as error:
             raise TrainingError(f"[model] cannot be built: {error}.") from error
         self.network = Restorer(config)
+        if data.initial:
+            self._start_from(Path(data.initial))
         if data.crop % self.network.multiple:
             raise TrainingError(
                 f"crop in [data] must be a multiple of {self.network.multiple} px for this network, not {data.crop}."
@@ -101,6 +105,13 @@ class RestorerTask:
         self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "losses", "card")}
         self.recipe["mllm_identity"] = self.mllm.identity  # other embeddings would make another run
         self._validation: list[tuple[Tensor, Tensor]] = []
+
+    def _start_from(self, path: Path) -> None:
+        """Copies the weights of a trained restorer of the same architecture; its MLLM may be another."""
+        trained, _ = load_restorer(path)
+        if trained.config != self.network.config:
+            raise TrainingError(f"{path} in [data] has another architecture than [model]: make them the same.")
+        self.network.load_state_dict(trained.state_dict())
 
     def batch(self, index: int) -> dict[str, Any]:
         crops, targets, thumbnails, looks, places = [], [], [], [], []

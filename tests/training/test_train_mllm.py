@@ -137,3 +137,17 @@ def test_an_unknown_setting_is_named(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mllm.toml", "restorer.toml"])
 def test_the_shipped_configurations_can_be_read(root: Path, name: str) -> None:
     assert LoopConfig.from_table(load_toml(root / "training" / name)["loop"]).steps > 0
+
+
+def test_training_goes_on_from_a_trained_folder(trained: Path, photos: Path, tmp_path: Path) -> None:
+    folder = trained / "export" / "mllm"
+    data = MllmData(str(photos), str(photos), initial=str(folder), batch=4, sides=(96, 112), validation_pictures=6)
+    model = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
+    task = MllmTask(model, data, LoopConfig(str(tmp_path), 1), {})
+    task.export(task.network.eval(), tmp_path, 0, {})
+    looks = views(torch.rand(3, 120, 140))[None]
+    for again, before in zip(load_mllm(tmp_path / "mllm").embed(looks), load_mllm(folder).embed(looks), strict=True):
+        assert torch.allclose(again, before, atol=1e-5)
+    assert all(parameter.requires_grad for parameter in task.network.parameters())
+    with pytest.raises(TrainingError, match="another architecture"):
+        MllmTask(MllmConfig(vision_width=128), data, LoopConfig(str(tmp_path), 1), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.restorer import check_guidance, load_restorer
 from mofe_restore.training import train_restorer
-from mofe_restore.training.config import LoopConfig
+from mofe_restore.training.config import LoopConfig, TrainingError
 from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask
 
 MODEL = {
@@ -117,3 +118,16 @@ def test_the_loss_teaches_every_part_and_leaves_the_mllm_alone(task: RestorerTas
 def test_an_untrained_restorer_scores_as_its_input(task: RestorerTask) -> None:
     fresh = type(task.network)(task.network.config)
     assert task.validate(fresh.eval())["psnr_clean"] > 60
+
+
+def test_training_goes_on_from_trained_weights(task: RestorerTask, tmp_path: Path) -> None:
+    for parameter in task.network.parameters():
+        parameter.data.add_(0.25)
+    task.export(task.network, tmp_path, 0, {})
+    data = replace(task.data, initial=str(tmp_path / "restorer.safetensors"))
+    loop = LoopConfig(str(tmp_path), 1)
+    again = RestorerTask(MODEL, data, RestorerLosses(), loop, {})
+    for name, value in again.network.state_dict().items():
+        assert torch.allclose(value, task.network.state_dict()[name], atol=1e-2, rtol=1e-2), name
+    with pytest.raises(TrainingError, match="another architecture"):
+        RestorerTask({**MODEL, "vector_width": 8}, data, RestorerLosses(), loop, {})
