@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import warnings
 import zlib
@@ -13,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from .model.files import written_whole
 
 SMALLEST = 16
 """The shortest side in pixels that the restorer takes."""
@@ -86,15 +87,8 @@ def write_picture(path: Path, pixels: Tensor, *, depth: int = 8, profile: bytes 
     values = (pixels[0].float().clamp(0, 1).permute(1, 2, 0) * bits).round().cpu().numpy().astype(kind)
     image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
     extra = {"icc_profile": profile} if profile else {}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            image.save(file, "PNG", **extra)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary:
+        image.save(temporary, "PNG", **extra)
 
 
 def read_mask(path: str | Path) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import glob
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..model.files import written_whole
 
 if TYPE_CHECKING:
     from ..model.guidance import Guidance
@@ -44,12 +45,8 @@ def write_json(path: Path | None, value: Any) -> None:
     """Writes a file whole or not at all."""
     if path is None:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def say(message: str) -> None:

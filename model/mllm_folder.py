@@ -17,6 +17,7 @@ from torch import nn
 
 from .head import DegradationHead
 from .mllm import Mllm, MllmError
+from .precision import dtype_of
 from .weights import read_weights
 
 PROTOCOL = 1
@@ -182,9 +183,9 @@ def _dtype(precision: str, weight_bytes: int) -> torch.dtype:
     if precision == "auto":
         return torch.float32 if weight_bytes < 2**28 else torch.bfloat16
     try:
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    except KeyError:
-        raise MllmError(f"Precision {precision!r} is not known: choose auto, fp32, bf16 or fp16.") from None
+        return dtype_of(precision)
+    except ValueError as error:
+        raise MllmError(str(error)) from None
 
 
 def _dtype_argument(dtype: torch.dtype) -> dict[str, torch.dtype]:

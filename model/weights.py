@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from .files import written_whole
 
 SHIPPED_RESTORER = Path(__file__).resolve().parent.parent / "weights" / "restorer.safetensors"
 """The restorer that comes with the pack."""
@@ -147,14 +148,8 @@ def write_weights(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
         for name, tensor in state.items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         save_file(tensors, temporary, metadata={METADATA_KEY: card.to_json(), "format": "pt"})
-        with temporary.open("r+b") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _existing(path: str | Path) -> Path:

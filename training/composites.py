@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from . import samples
 from .degradations import COMBINATIONS, degrade, sample_combination
 from .photos import read_photo
 
@@ -28,7 +28,7 @@ def stable_generator(*keys: object) -> np.random.Generator:
 
 def to_tensor(picture: np.ndarray) -> Tensor:
     """[H, W, 3] to [1, 3, H, W] float32."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32))[None]
+    return samples.to_tensor(picture).float()[None]
 
 
 def composites(photos: list[Path], seed: int) -> Iterator[tuple[Path, str, Tensor, Tensor]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from ..model.files import written_whole
 from ..model.mllm_folder import HEAD_FILE, identity_of
 from ..model.weights import SHIPPED_MLLM, Card, read_card, read_weights, write_weights
 from .folders import replace_folder, settle, staging
@@ -108,9 +108,8 @@ def _copy_history(run: Path, folder: Path, prefix: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +82,3 @@ def _to_bytes(picture: np.ndarray) -> np.ndarray:
 
 def _round_down(length: int, multiple: int) -> int:
     return max(length // multiple * multiple, multiple)
-
-
-__all__: Sequence[str] = ("PhotoStore", "sample_generator", "to_tensor")
