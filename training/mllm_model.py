@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ..model.mllm import DETAIL_KEY
 from ..model.views import VIEW_SIDE
 
 NAME = "mofe-mllm-small"
@@ -134,6 +135,7 @@ def build_model(config: MllmConfig, tokenizer: PreTrainedTokenizerFast) -> Idefi
                 **ids,
             },
             mofe_name=NAME,
+            **{DETAIL_KEY: True},
             **ids,
         )
     )
@@ -153,30 +155,38 @@ def _start_well(model: nn.Module, config: MllmConfig) -> None:
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
     embeddings = model.model.vision_model.embeddings
     nn.init.normal_(embeddings.position_embedding.weight, std=0.02)
-    embeddings.patch_embedding.weight.data.copy_(whitened_cosines(config.vision_width, config.patch))
+    embeddings.patch_embedding.weight.data.copy_(cosine_filters(config.vision_width, config.patch))
     embeddings.patch_embedding.bias.data.zero_()
 
 
 @torch.inference_mode()
-def centre_eye(model: nn.Module, looks: Tensor) -> None:
-    """Sets the vision encoder's last norm so that each channel has mean 0 and deviation 1 over the views [N, 3, S, S].
+def fit_eye(model: nn.Module, looks: Tensor) -> None:
+    """Scales the vision encoder's first and last layer to pictures: views [B, V, 3, S, S] in 0..255, overview first.
 
-    What all pictures share would otherwise outweigh the differences that matter, and slow their learning.
+    Each filter of the patch embedding gets mean 0 and deviation 1 over the crops: photographs, and their detail, hold
+    far less of high frequencies than of low ones, so otherwise noise and JPEG blocks drown. Then each channel of the
+    last norm gets mean 0 and deviation 1 over all views: what all pictures share would outweigh the differences that
+    matter, and slow their learning (our design).
     """
-    eye = model.model.vision_model
-    states = eye(pixel_values=looks.float() / 127.5 - 1).last_hidden_state.flatten(0, 1)
-    eye.post_layernorm.weight.data.copy_(1 / states.std(0))
-    eye.post_layernorm.bias.data.copy_(-states.mean(0) / states.std(0))
+    eye, pixels = model.model.vision_model, looks.float() / 127.5 - 1
+    patches = eye.embeddings.patch_embedding
+    patches.weight /= _by_channel(patches(pixels[:, 1:].flatten(0, 1))).std(1)[:, None, None, None] + 1e-3
+    patches.bias -= _by_channel(patches(pixels[:, 1:].flatten(0, 1))).mean(1)
+    states = eye(pixel_values=pixels.flatten(0, 1)).last_hidden_state.flatten(0, 1)
+    eye.post_layernorm.weight.copy_(1 / states.std(0))
+    eye.post_layernorm.bias.copy_(-states.mean(0) / states.std(0))
 
 
-def whitened_cosines(filters: int, side: int) -> Tensor:
-    """First weights of the patch embedding: cosines of brightness and colour, scaled against photographs' spectrum.
+def _by_channel(planes: Tensor) -> Tensor:
+    return planes.transpose(0, 1).flatten(1)
 
-    Photographs hold far less of high frequencies than of low ones, so under random weights noise, blur and JPEG blocks
-    drown in the patch's mean. Scaled to about equal size, all of it is visible from the first step (our design).
+
+def cosine_filters(filters: int, side: int) -> Tensor:
+    """First weights of the patch embedding: cosines of brightness and colour.
 
     Returns:
-        [filters, 3, side, side]; two thirds of the filters see brightness, the others two opponent colours.
+        [filters, 3, side, side]; two thirds of the filters see brightness, the others two opponent colours. A third
+        of each share are the lowest frequencies, the rest is drawn from all others.
     """
     place = (torch.arange(side) + 0.5) / side
     cosines = torch.cos(torch.pi * torch.arange(side)[:, None] * place) * (2 / side) ** 0.5
@@ -186,12 +196,11 @@ def whitened_cosines(filters: int, side: int) -> Tensor:
     colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]])
     generator = torch.Generator().manual_seed(0)
     weights = []
-    for colour, share, size in zip(colours, shares, (4.0, 1.5, 1.5), strict=True):
+    for colour, share in zip(colours, shares, strict=True):
         order = radius.flatten().argsort(stable=True)
         low, high = order[: share // 3], order[share // 3 :]
         chosen = torch.cat([low, high[torch.randperm(len(high), generator=generator)[: share - len(low)]]])
         for row, column in zip((chosen // side).tolist(), (chosen % side).tolist(), strict=True):
-            gain = 1 / (size / max(float(radius[row, column]), 0.5) ** 1.3 + 0.1)
-            plane = gain * cosines[row][:, None] * cosines[column][None, :]
+            plane = cosines[row][:, None] * cosines[column][None, :]
             weights.append(F.normalize(colour, dim=0)[:, None, None] * plane)
     return torch.stack(weights)

@@ -50,8 +50,8 @@ def description(truth: Truth) -> str:
 
 
 def conversation(truth: Truth, rng: np.random.Generator) -> list[Turn]:
-    """A few questions about one picture with their answers: mostly the description, else questions about parts."""
-    if rng.random() < 0.7:
+    """A few questions about one picture with their answers: the description, or as often questions about parts."""
+    if rng.random() < 0.5:
         return [Turn(DESCRIBE, description(truth))]
     return [_question(truth, rng) for _ in range(3)]
 

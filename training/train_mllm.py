@@ -28,13 +28,16 @@ from .config import TrainingError, check_sides
 from .degradations import Truth, degrade, sample_severities
 from .folders import replace_folder, settle, staging
 from .loop import LoopConfig, load_toml, table_to_config, train
-from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer, centre_eye
+from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer, fit_eye
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
 from .samples import PhotoStore, sample_generator, to_tensor
 from .text import Turn, conversation, description
 
 VALIDATION_SEED = 20_000_000
+
+IN_STEP = 8
+"""So many batches in a row are of one kind, with answers or without: up to so many processes never wait for another."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class MllmData:
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
     answers_every: int = 4
-    """Every so many batches the answers are learned too; the others stop at the prompt, where the embedding is read."""
+    """One in so many batches is learned with its answers; the others stop at the prompt, where the embedding is read."""
     looks: int = 2
     """Views taken of each degraded scene: degrading costs more than looking."""
     sides: tuple[int, int] = (192, 416)
@@ -164,6 +167,8 @@ class MllmTask:
             self._start_from(Path(data.initial), model)
         else:
             self._start_afresh(model)
+        # The other kinds of attention need half as long again to learn from views of a few dozen patches.
+        self.network.language_model.set_attn_implementation("eager")
         self._validation: list[dict[str, Tensor]] = []
 
     def _start_afresh(self, model: MllmConfig) -> None:
@@ -171,7 +176,7 @@ class MllmTask:
         with TemporaryDirectory() as scratch:
             self.processor = build_processor(tokenizer, model, Path(scratch))
         self.network = MllmNetwork(build_model(model, tokenizer), DegradationHead(model.text_width))
-        centre_eye(self.network.language_model, self.batch(0)["looks"].flatten(0, 1))
+        fit_eye(self.network.language_model, torch.cat([self.batch(index)["looks"] for index in range(2)]))
 
     def _start_from(self, folder: Path, model: MllmConfig) -> None:
         """Takes a trained model's weights, tokenizer and processor, so that its words keep their numbers."""
@@ -184,6 +189,8 @@ class MllmTask:
             raise TrainingError(f"{folder} in [data] has another architecture than [model]: make them the same.")
         if trained.network.head is None:
             raise TrainingError(f"{folder} in [data] has no {HEAD_FILE}: start from a model of this program.")
+        if not trained.sees_detail:
+            raise TrainingError(f"{folder} in [data] sees crops as they are: start from a model of this program.")
         self.processor = trained.processor
         self.network = MllmNetwork(trained.network.language_model, trained.network.head)
         self.network.requires_grad_(True)
@@ -195,10 +202,12 @@ class MllmTask:
             _, degraded = self.store.degraded_scene(rng, self.data.sides)
             picture = to_tensor(degraded.picture)
             for look in range(self.data.looks):
-                looks.append(views(picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng)))
+                looks.append(views(
+                    picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng), detail=True
+                ))
                 truths.append(degraded.truth)
                 turns.append(conversation(degraded.truth, rng))
-        if index % self.data.answers_every:
+        if index // IN_STEP % self.data.answers_every:
             turns = [[Turn(DESCRIBE, "")] for _ in turns]
         return {**encode(self.processor, turns), "looks": torch.stack(looks), **truth_tensors(truths)}
 
@@ -284,7 +293,7 @@ class MllmTask:
         for number in range(self.data.validation_pictures):
             rng = sample_generator(VALIDATION_SEED, number)
             degraded = degrade(read_photo(paths[number % len(paths)]), sample_severities(rng), rng)
-            looks.append(views(to_tensor(degraded.picture)))
+            looks.append(views(to_tensor(degraded.picture), detail=True))
             truths.append(degraded.truth)
         for start in range(0, len(looks), 34):
             part = slice(start, start + 34)

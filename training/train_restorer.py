@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
 from ..model.restorer import Position, Restorer, RestorerConfig, load_restorer, thumbnail_of
-from ..model.views import views
 from ..model.weights import Card, write_weights
 from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
 from .degradations import COMBINATIONS, degrade, sample_combination
@@ -121,7 +120,7 @@ class RestorerTask:
             clean, degraded = self.store.degraded_scene(rng, self.data.sides)
             target, picture = to_tensor(clean), to_tensor(degraded.picture)
             height, width = picture.shape[1:]
-            looks.append(views(picture))
+            looks.append(self.mllm.looks(picture))
             thumbnails.append(thumbnail_of(picture[None], side)[0])
             for _ in range(self.data.crops):
                 top, left = (
@@ -197,7 +196,7 @@ class RestorerTask:
     def _restore(self, network: nn.Module, picture: Tensor) -> Tensor:
         """A whole picture [3, H, W] whose sides are multiples of the network's, in bf16 as the training."""
         device = next(network.parameters()).device
-        tokens, pooled = self._guidance(views(picture)[None].to(device))
+        tokens, pooled = self._guidance(self.mllm.looks(picture)[None].to(device))
         with torch.autocast(device.type, torch.bfloat16):
             restored, _ = network(
                 picture[None].to(device),
