@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from .commands.bench import run_bench
 from .commands.demo import run_demo
 from .commands.describe import run_describe
-from .commands.evaluate import run_composites, run_descriptions, run_guidance, run_pairs
+from .commands.evaluate import run_composites, run_descriptions, run_guidance, run_pairs, run_steering
 from .commands.restore import run_restore
 from .commands.shared import os_sentence, say
 from .commands.train import run_train
@@ -63,6 +63,16 @@ def _strength(text: str) -> float:
     return value
 
 
+def _degradations(text: str) -> tuple[str, ...]:
+    from .model.guidance import DEGRADATIONS
+
+    names = tuple(name.strip().lower().replace("-", "_").replace(" ", "_") for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in DEGRADATIONS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of {', '.join(DEGRADATIONS)}")
+    return names
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; `run` in its result is the command's function."""
     parser = _Parser(prog="mofe", description="Repairs photographs that suffer from several degradations at once.")
@@ -95,6 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
     restore.add_argument(
         "--strength", type=_strength, default=1.0, metavar="S", help="0 = unchanged, 1 (default) = full"
     )
+    wishes = restore.add_mutually_exclusive_group()
+    wishes.add_argument("--remove", type=_degradations, metavar="LIST", help="remove only these, such as rain,noise")
+    wishes.add_argument("--keep", type=_degradations, metavar="LIST", help="remove all but these, such as haze")
     restore.add_argument("--mask", type=Path, metavar="FILE", help="picture of the same size: white = restore")
     restore.add_argument("--json", type=Path, metavar="FILE", help="write what was seen and which experts worked")
 
@@ -112,11 +125,12 @@ def build_parser() -> argparse.ArgumentParser:
     pairs = add(kinds, "pairs", run_pairs, "PSNR and SSIM of real pairs of pictures.", guided)
     descriptions = add(kinds, "descriptions", run_descriptions, "How well the language model sees.", models)
     guidance = add(kinds, "guidance", run_guidance, "What the guidance is worth to the restorer.", restorers)
+    steering = add(kinds, "steering", run_steering, "Whether the restorer keeps what it is told to keep.", restorers)
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded pictures and their originals")
-    for command in (composites, descriptions, guidance):
+    for command in (composites, descriptions, guidance, steering):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
         command.add_argument("--seed", type=_whole(0), default=0, help="of the degradations")
-    for command in (composites, pairs, descriptions, guidance):
+    for command in (composites, pairs, descriptions, guidance, steering):
         command.add_argument("--limit", type=_whole(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 

@@ -86,3 +86,19 @@ def run_guidance(args: argparse.Namespace) -> int:
         on_progress=_progress_bar(),
     )
     return _show(result, args)
+
+
+def run_steering(args: argparse.Namespace) -> int:
+    make_json_folder(args.json)
+    from ..training.steering import evaluate_steering
+
+    session = open_session(args)
+    result = evaluate_steering(
+        lambda picture, guidance: session.restore(picture, guidance).picture.cpu(),
+        lambda picture: session.describe(picture, with_text=False),
+        args.clean,
+        seed=args.seed,
+        limit=args.limit,
+        on_progress=_progress_bar(),
+    )
+    return _show(result, args)

@@ -29,8 +29,23 @@ def _plan_outputs(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
     return outputs
 
 
+def _removal(args: argparse.Namespace) -> dict[str, float]:
+    """The amounts that --remove or --keep ask for; empty without them."""
+    if not args.remove and not args.keep:
+        return {}
+    if args.no_guidance:
+        raise CommandError(
+            "--remove and --keep steer the guidance, so they cannot go with --no-guidance: leave it out."
+        )
+    from ..model.guidance import DEGRADATIONS
+    from ..model.steering import only
+
+    return only(args.remove or [name for name in DEGRADATIONS if name not in args.keep])
+
+
 def run_restore(args: argparse.Namespace) -> int:
     pictures = expand(args.pictures)
+    removal = _removal(args)
     outputs = _plan_outputs(pictures, args.output)
     from ..pictures import PictureError, read_mask, read_picture, write_picture
 
@@ -51,6 +66,8 @@ def run_restore(args: argparse.Namespace) -> int:
         if picture.note:
             say(f"Note on {path}: {picture.note}.")
         guidance = session.guide(picture.rgb, with_text=args.json is not None)
+        if guidance is not None and removal:
+            guidance = guidance.steered(removal)
         restoration = session.restore(
             picture.pixels, guidance, strength=args.strength, mask=mask, tile=args.tile, on_tile=_tile_bar(path)
         )

@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .guidance import DEGRADATIONS
 from .precision import full_precision
 
 
 class GuidanceTrunk(nn.Module):
-    """Brings the MLLM's embeddings to the network's width, or puts learned neutral ones in their place.
+    """Brings the MLLM's embeddings to the network's width, or puts learned neutral ones in their place, and steers.
 
     The neutral vector stands in after the projection, so nothing is assumed about the MLLM's space. There is one
     neutral token, repeated as often as needed: attention to copies of one token does not depend on their number.
+    Steering adds, for each degradation and as far as it is to be kept, a linear map of the vector that starts at zero.
     """
 
     def __init__(self, guidance_width: int, vector_width: int) -> None:
@@ -27,9 +29,16 @@ class GuidanceTrunk(nn.Module):
         self.token_norm = nn.LayerNorm(guidance_width)
         self.neutral_vector = nn.Parameter(torch.zeros(vector_width))
         self.neutral_token = nn.Parameter(0.02 * torch.randn(guidance_width))
+        self.steer = nn.Linear(len(DEGRADATIONS) * (vector_width + 1), vector_width, bias=False)
+        nn.init.zeros_(self.steer.weight)
 
     def forward(
-        self, batch: int, tokens: Tensor | None, pooled: Tensor | None, keep: Tensor | None
+        self,
+        batch: int,
+        tokens: Tensor | None,
+        pooled: Tensor | None,
+        keep: Tensor | None,
+        removal: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Guidance as the network uses it.
 
@@ -38,6 +47,7 @@ class GuidanceTrunk(nn.Module):
             tokens: [B, N, D], or None for neutral guidance.
             pooled: [B, D], or None for neutral guidance.
             keep: [B] bool, where the given guidance is kept; None keeps all of it.
+            removal: [B, 7] in 0..1, how much of each degradation to remove; None removes all.
 
         Returns:
             vector [B, V] and tokens [B, N, D], both fp32.
@@ -50,7 +60,7 @@ class GuidanceTrunk(nn.Module):
         neutral_vector = self.neutral_vector.float().expand(batch, -1)
         neutral_token = self.neutral_token.float()
         if tokens is None or pooled is None:
-            return neutral_vector, neutral_token.expand(batch, 1, -1)
+            return self._steered(neutral_vector, removal), neutral_token.expand(batch, 1, -1)
         with full_precision(pooled.device):
             vector = F.silu(self.project(self.pooled_norm(pooled.float())))
             tokens = self.token_norm(tokens.float())
@@ -59,7 +69,15 @@ class GuidanceTrunk(nn.Module):
         # where() rather than indexing: both sides always take part, so every parameter gets a gradient in every step
         vector = torch.where(keep[:, None], vector, neutral_vector)
         tokens = torch.where(keep[:, None, None], tokens, neutral_token)
-        return vector, tokens
+        return self._steered(vector, removal), tokens
+
+    def _steered(self, vector: Tensor, removal: Tensor | None) -> Tensor:
+        """[B, V] -> [B, V]; exactly the same where all is to be removed."""
+        if removal is None:
+            return vector
+        with full_precision(vector.device):
+            source = F.pad(vector, (0, 1), value=1.0)  # the one stands for a bias
+            return vector + self.steer(((1 - removal.float())[:, :, None] * source[:, None]).flatten(1))
 
 
 class ScaleShift(nn.Module):

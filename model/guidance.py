@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ class Guidance:
         parameters: [B, 9] float32, in the order and the units of `PARAMETERS`; zeros where the MLLM has no estimate.
         descriptions: B sentences; empty strings where no description was asked for.
         mllm_identity: which MLLM, with which weights, made this.
+        removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
+            MLLM makes it, removes all.
     """
 
     tokens: Tensor
@@ -50,6 +53,7 @@ class Guidance:
     parameters: Tensor
     descriptions: tuple[str, ...]
     mllm_identity: str
+    removal: Tensor | None = None
 
     def __len__(self) -> int:
         return self.pooled.shape[0]
@@ -67,7 +71,23 @@ class Guidance:
             self.parameters[one],
             self.descriptions[one],
             self.mllm_identity,
+            None if self.removal is None else self.removal[one],
         )
+
+    def steered(self, removal: Mapping[str, float]) -> Guidance:
+        """The same guidance, told how much of each named degradation to remove; the others stay as they were.
+
+        Raises:
+            GuidanceError: an unknown degradation, or an amount outside 0..1.
+        """
+        amounts = torch.ones(len(self), len(DEGRADATIONS)) if self.removal is None else self.removal.cpu().clone()
+        for name, amount in removal.items():
+            if name not in DEGRADATIONS:
+                raise GuidanceError(f"There is no degradation {name!r}: choose from {', '.join(DEGRADATIONS)}.")
+            if not 0 <= amount <= 1:
+                raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
+            amounts[:, DEGRADATIONS.index(name)] = amount
+        return replace(self, removal=amounts.to(self.pooled.device))
 
     def for_frame(self, index: int, frames: int) -> Guidance:
         """The guidance of frame `index` of `frames`: its own, or the only one there is.
@@ -90,6 +110,7 @@ class Guidance:
             self.parameters.to(device),
             self.descriptions,
             self.mllm_identity,
+            None if self.removal is None else self.removal.to(device),
         )
 
     @staticmethod
@@ -102,4 +123,7 @@ class Guidance:
             torch.cat([part.parameters for part in parts]),
             tuple(text for part in parts for text in part.descriptions),
             parts[0].mllm_identity,
+            None
+            if all(part.removal is None for part in parts)
+            else torch.cat([torch.ones_like(part.scores) if part.removal is None else part.removal for part in parts]),
         )

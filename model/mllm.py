@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
 from .head import DegradationHead
+from .steering import removal_of
 from .views import views
 from .wording import DESCRIBE, strength_word, yes_no_question
 
@@ -87,14 +88,18 @@ class Mllm:
 
         Args:
             pictures: [B, 3, H, W] in 0..1, any size from 2 px up.
-            instruction: asked instead of the standard question; it changes the description, not the embedding.
+            instruction: asked instead of the standard question; it changes the description, not the embedding. One that
+                says what to remove or to keep (`removal_of`) is not asked but steers the restoration.
             max_new_tokens: length limit of each description.
             on_token: called before every look at a picture and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
         """
-        return Guidance.join(
-            [self._describe_one(self.looks(each), instruction, max_new_tokens, on_token, with_text) for each in pictures]
+        removal = removal_of(instruction)
+        question = DESCRIBE if removal or not instruction else instruction
+        guidance = Guidance.join(
+            [self._describe_one(self.looks(each), question, max_new_tokens, on_token, with_text) for each in pictures]
         )
+        return guidance.steered(removal) if removal else guidance
 
     def looks(self, picture: Tensor) -> Tensor:
         """The `views` of a picture [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""
@@ -123,7 +128,7 @@ class Mllm:
     def _describe_one(
         self,
         looks: Tensor,
-        instruction: str,
+        question: str,
         max_new_tokens: int,
         on_token: Callable[[], None] | None,
         with_text: bool,
@@ -139,7 +144,7 @@ class Mllm:
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
-        text = self._generate(looks, instruction or DESCRIBE, max_new_tokens, on_token) if with_text else ""
+        text = self._generate(looks, question, max_new_tokens, on_token) if with_text else ""
         return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
 
     def _ask_for_each(self, looks: Tensor, on_token: Callable[[], None] | None) -> Tensor:

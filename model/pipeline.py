@@ -244,7 +244,8 @@ class _Job:
             guide = self.guidance
             tokens = None if guide is None else guide.tokens.to(self.device, torch.float32)
             pooled = None if guide is None else guide.pooled.to(self.device, torch.float32)
-            self.contexts[precision] = self.run.network.look(thumbnail, tokens, pooled)
+            removal = None if guide is None or guide.removal is None else guide.removal.to(self.device, torch.float32)
+            self.contexts[precision] = self.run.network.look(thumbnail, tokens, pooled, removal=removal)
         return self.contexts[precision]
 
     def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:

@@ -24,6 +24,8 @@ from .weights import SHIPPED_RESTORER, Card, WeightFileError, read_weights
 
 __all__ = ["Context", "Position", "Restorer", "RestorerConfig", "check_guidance", "load_restorer", "thumbnail_of"]
 
+STEER = "trunk.steer.weight"
+
 
 class Restorer(nn.Module):
     """Repairs crops of pictures, at any position, from the picture's thumbnail and the MLLM's guidance.
@@ -112,7 +114,12 @@ class Restorer(nn.Module):
         return tuple((self._experts(level).edges / 2 ** (level + 1)).tolist() for level in levels)
 
     def look(
-        self, thumbnail: Tensor, tokens: Tensor | None, pooled: Tensor | None, keep_guidance: Tensor | None = None
+        self,
+        thumbnail: Tensor,
+        tokens: Tensor | None,
+        pooled: Tensor | None,
+        keep_guidance: Tensor | None = None,
+        removal: Tensor | None = None,
     ) -> Context:
         """The global branch, once per picture.
 
@@ -121,8 +128,9 @@ class Restorer(nn.Module):
             tokens: [B, N, D] or None; without guidance, learned neutral guidance takes its place.
             pooled: [B, D] or None.
             keep_guidance: [B] bool, False puts neutral guidance in the place of the given one; None keeps all.
+            removal: [B, 7] in 0..1, how much of each degradation to remove; None removes all.
         """
-        vector, tokens = self.trunk(thumbnail.shape[0], tokens, pooled, keep_guidance)
+        vector, tokens = self.trunk(thumbnail.shape[0], tokens, pooled, keep_guidance, removal)
         vector, maps, affine = self.overview(thumbnail, vector)
         return Context(vector, tokens, maps, affine)
 
@@ -180,9 +188,10 @@ class Restorer(nn.Module):
         pooled: Tensor | None,
         keep_guidance: Tensor | None,
         position: Position,
+        removal: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """`look` and `restore` in one call, for training; one thumbnail, guidance and position per crop."""
-        return self.restore(crop, self.look(thumbnail, tokens, pooled, keep_guidance), position)
+        return self.restore(crop, self.look(thumbnail, tokens, pooled, keep_guidance, removal), position)
 
     def _experts(self, level: int) -> FrequencyExperts:
         experts = self.mofe[str(level)]
@@ -212,6 +221,8 @@ def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
             "update the pack or put the original file back."
         ) from error
     expected = network.state_dict()
+    if STEER not in state:  # a file from before there was steering removes all, which zeros do
+        state[STEER] = torch.zeros_like(expected[STEER])
     missing = sorted(expected.keys() - state.keys())
     foreign = sorted(state.keys() - expected.keys())
     misshaped = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)

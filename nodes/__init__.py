@@ -10,6 +10,7 @@ from .load_mllm import LoadMllm
 from .load_restorer import LoadRestorer
 from .restore import Restore
 from .show_routing import ShowRouting
+from .steer import SteerRestoration
 
 __all__ = ["MofeRestoreExtension"]
 
@@ -19,4 +20,4 @@ class MofeRestoreExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting]
+        return [LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting, SteerRestoration]

@@ -57,8 +57,8 @@ class DescribeDegradation(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip=(
-                        "Asked instead of the standard question when it is not empty. It changes the description "
-                        "only, not the guidance and not the scores."
+                        'Empty: the standard description. "Remove only the rain" or "keep the fog" tells Restore what '
+                        "to remove. Any other text is asked as a question and changes the description only."
                     ),
                 ),
             ],

@@ -7,7 +7,7 @@ order. Optical blur, sensor noise and JPEG follow, as in a camera; their ranges 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from .weather import RAIN_RMS, SNOW_RMS, rain_layer, rms, snow_layer
 __all__ = [
     "COMBINATIONS",
     "Degraded",
+    "Layers",
     "Severities",
     "Truth",
     "degrade",
@@ -63,6 +64,19 @@ class Degraded:
     truth: Truth
 
 
+class Layers:
+    """What is random in one degradation, kept as it is drawn, so that the same can be done again in part."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, np.ndarray] = {}
+
+    def get(self, name: str, draw: Callable[[], np.ndarray]) -> np.ndarray:
+        """The layer of this name: drawn at the first call, the same ever after."""
+        if name not in self._drawn:
+            self._drawn[name] = draw()
+        return self._drawn[name]
+
+
 def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Standard normal float32 noise; torch draws it several times faster than numpy."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -84,6 +98,7 @@ def degrade(
     *,
     rain_layers: Sequence[np.ndarray] = (),
     snow_masks: Sequence[np.ndarray] = (),
+    layers: Layers | None = None,
 ) -> Degraded:
     """Degrades a clean photograph. The same arguments and state of `rng` give the same picture.
 
@@ -93,6 +108,8 @@ def degrade(
         rng: source of randomness.
         rain_layers: given rain layers, [h, w] floats in 0..1; used for half of the rainy pictures.
         snow_masks: given snow alphas, [h, w] floats in 0..1; used for half of the snowy pictures.
+        layers: those of an earlier call for this photograph are used again (with `Severities.keeping`: the same picture
+            with some of its degradations gone); what it lacks is drawn and left in it.
 
     Raises:
         ValueError: `clean` is no [H, W, 3] picture.
@@ -101,34 +118,34 @@ def degrade(
         raise ValueError(f"a clean picture is [H, W, 3], this one is {list(clean.shape)}")
     height, width = clean.shape[:2]
     planes = np.array(clean.transpose(2, 0, 1), dtype=np.float32, order="C")
+    layers = Layers() if layers is None else layers
     kernel = point_spread(severities)
     passed = 1.0  # mean square of what the weather leaves of noise that was added before it
     low_noise = severities.low_light_noise
 
     if severities.light_exponent != 1.0:
-        planes *= light_map(planes) ** np.float32(severities.light_exponent - 1.0)
+        light = layers.get("light", lambda: light_map(planes))
+        planes *= light ** np.float32(severities.light_exponent - 1.0)
     if low_noise > 0.0 and kernel is None:  # the published order; a lens would not blur the sensor's noise
-        noise = _noise(planes.shape, rng)
-        noise *= np.float32(low_noise)
-        planes += noise
+        planes += layers.get("low noise", lambda: _noise(planes.shape, rng)) * np.float32(low_noise)
         np.clip(planes, 0.0, 1.0, out=planes)
     parameters = dict.fromkeys(PARAMETERS, 0.0) | {"transmission": 1.0, "jpeg_quality": 100.0}
     strength = dict.fromkeys(DEGRADATIONS, 0.0)
     if severities.rain > 0.0:
-        layer = rain_layer(height, width, severities.rain, rng, rain_layers)
+        layer = layers.get("rain", lambda: rain_layer(height, width, severities.rain, rng, rain_layers))
         planes += layer
         parameters["rain_coverage"] = float(layer.mean())
         strength["rain"] = rms(layer) / RAIN_RMS
     if severities.snow > 0.0:
-        alpha = snow_layer(height, width, severities.snow, rng, snow_masks)
+        alpha = layers.get("snow", lambda: snow_layer(height, width, severities.snow, rng, snow_masks))
         planes *= 1.0 - alpha
         planes += alpha
         parameters["snow_coverage"] = float(alpha.mean())
         strength["snow"] = rms(alpha) / SNOW_RMS
         passed *= rms(1.0 - alpha) ** 2
     if severities.haze_beta > 0.0:
-        small = np.exp(-severities.haze_beta * np.minimum(depth_map(planes, rng), FARTHEST))
-        transmission = resize(small, height, width)
+        depth = layers.get("depth", lambda: depth_map(planes, rng))
+        transmission = resize(np.exp(-severities.haze_beta * np.minimum(depth, FARTHEST)), height, width)
         planes *= transmission
         planes += (1.0 - transmission) * np.float32(severities.airlight)
         parameters["haze_beta"], parameters["airlight"] = severities.haze_beta, severities.airlight
@@ -143,11 +160,10 @@ def degrade(
     if severities.sensor_gain > 0.0:
         np.clip(planes, 0.0, 1.0, out=planes)
         variance += severities.sensor_gain * float(planes.mean())
-        planes += np.sqrt(planes * np.float32(severities.sensor_gain) + np.float32(late)) * _noise(planes.shape, rng)
+        noise = layers.get("noise", lambda: _noise(planes.shape, rng))
+        planes += np.sqrt(planes * np.float32(severities.sensor_gain) + np.float32(late)) * noise
     elif late > 0.0:
-        noise = _noise(planes.shape, rng)
-        noise *= np.float32(late**0.5)
-        planes += noise
+        planes += layers.get("noise", lambda: _noise(planes.shape, rng)) * np.float32(late**0.5)
 
     parameters["light_exponent"] = severities.light_exponent
     parameters["noise_sigma"] = variance**0.5

@@ -240,7 +240,7 @@ def evaluate_guidance(
     for index, (photo, kind, picture, truth) in enumerate(composites(photos, seed)):
         row = {"input": psnr(picture, truth)}
         for column, hint in (("own", guidance[index]), ("other", guidance[other[index]]), ("none", None)):
-            output = _restored(partial(_guided, restore, hint), picture, f"{kind} {photo.name}")
+            output = restored(partial(_guided, restore, hint), picture, f"{kind} {photo.name}")
             row[column] = psnr(output, truth)
         scores[kind].append(row)
         if on_progress:
@@ -255,8 +255,12 @@ def _guided(restore: GuidedRestore, guidance: Guidance | None, picture: Tensor) 
     return restore(picture, guidance)
 
 
-def _restored(restore: Restore, picture: Tensor, what: str) -> Tensor:
-    """The 8-bit output of a restoration, checked."""
+def restored(restore: Restore, picture: Tensor, what: str) -> Tensor:
+    """The 8-bit output of a restoration, checked.
+
+    Raises:
+        EvaluationError: it has another size, or is not finite.
+    """
     with torch.no_grad():
         output = restore(picture)
     if output.shape != picture.shape:
@@ -267,7 +271,7 @@ def _restored(restore: Restore, picture: Tensor, what: str) -> Tensor:
 
 
 def _quality(restore: Restore, picture: Tensor, truth: Tensor, what: str) -> dict[str, float]:
-    output = _restored(restore, picture, what)
+    output = restored(restore, picture, what)
     return {
         "PSNR in": psnr(picture, truth),
         "PSNR out": psnr(output, truth),

@@ -9,8 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .degradations import Degraded, Severities, degrade, sample_severities
+from ..model.guidance import DEGRADATIONS
+from .degradations import Degraded, Layers, Severities, degrade, sample_severities
 from .photos import list_photos, read_photo
+
+IN_PART = 0.3
+"""Share of the steered scenes in which what is kept is kept in part."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,29 @@ class PhotoStore:
         clean = self.scene(rng, sides)
         severities = sample_severities(rng) if severities is None else severities
         return clean, degrade(clean, severities, rng, rain_layers=self.rain_layers)
+
+    def steered_scene(
+        self, rng: np.random.Generator, sides: tuple[int, int], share: float
+    ) -> tuple[np.ndarray, Degraded, np.ndarray]:
+        """A target, what the scene became, and how much of each degradation to remove, [7] float32 in 0..1.
+
+        In a `share` of the scenes some degradations are to be kept, all of them or in part: the target is the scene
+        with nothing else done to it (in part: mixed with the clean scene). In the others the target is clean.
+        """
+        clean = self.scene(rng, sides)
+        severities, layers = sample_severities(rng), Layers()
+        degraded = degrade(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
+        removal = np.ones(len(DEGRADATIONS), dtype=np.float32)
+        if not degraded.truth.presence.any() or rng.random() >= share:
+            return clean, degraded, removal
+        present = np.flatnonzero(degraded.truth.presence)
+        amount = rng.random() if rng.random() < IN_PART else 0.0
+        kept = rng.random(len(DEGRADATIONS)) < 0.5  # of the absent ones too: they are to make no difference
+        kept[rng.choice(present)] = True
+        removal[kept] = amount
+        names = [DEGRADATIONS[index] for index in present if kept[index]]
+        partial = degrade(clean, severities.keeping(names), rng, layers=layers).picture
+        return clean * np.float32(amount) + partial * np.float32(1.0 - amount), degraded, removal
 
 
 def sample_generator(seed: int, *indices: int) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,24 @@ class Severities:
     motion_length: float = 0.0
     motion_angle: float = 0.0
     jpeg_quality: int = 100
+
+    def keeping(self, degradations: Collection[str]) -> Severities:
+        """The same severities of these degradations (names of `DEGRADATIONS`), and none of the others.
+
+        The noise of a dark picture is noise, not low light.
+        """
+        return Severities(**{field: getattr(self, field) for name in degradations for field in _FIELDS[name]})
+
+
+_FIELDS = {
+    "low_light": ("light_exponent",),
+    "haze": ("haze_beta", "airlight"),
+    "rain": ("rain",),
+    "snow": ("snow",),
+    "noise": ("low_light_noise", "noise_sigma", "sensor_gain"),
+    "blur": ("defocus_radius", "gaussian_sigma", "motion_length", "motion_angle"),
+    "jpeg": ("jpeg_quality",),
+}
 
 
 def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = False) -> Severities:

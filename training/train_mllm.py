@@ -55,7 +55,7 @@ class MllmData:
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
     answers_every: int = 4
-    """One in so many batches is learned with its answers; the others stop at the prompt, where the embedding is read."""
+    """One in so many batches is learned with its answers; the others stop at the prompt, where the embedding is."""
     looks: int = 2
     """Views taken of each degraded scene: degrading costs more than looking."""
     sides: tuple[int, int] = (192, 416)
@@ -202,9 +202,9 @@ class MllmTask:
             _, degraded = self.store.degraded_scene(rng, self.data.sides)
             picture = to_tensor(degraded.picture)
             for look in range(self.data.looks):
-                looks.append(views(
-                    picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng), detail=True
-                ))
+                looks.append(
+                    views(picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng), detail=True)
+                )
                 truths.append(degraded.truth)
                 turns.append(conversation(degraded.truth, rng))
         if index // IN_STEP % self.data.answers_every:

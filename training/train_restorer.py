@@ -47,10 +47,14 @@ class RestorerData:
     """Crops of each scene in a batch; a batch holds scenes x crops of them."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
+    steered: float = 0.2
+    """Share of the scenes in which some degradations are to be kept, so that users can steer."""
     validation_pictures: int = 44
 
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
+        if not 0 <= self.steered <= 1:
+            raise TrainingError(f"steered in [data] must lie between 0 and 1, not {self.steered}.")
         for name in ("scenes", "crops", "crop", "validation_pictures"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} in [data] must be at least 1, not {getattr(self, name)}.")
@@ -113,12 +117,13 @@ class RestorerTask:
         self.network.load_state_dict(trained.state_dict())
 
     def batch(self, index: int) -> dict[str, Any]:
-        crops, targets, thumbnails, looks, places = [], [], [], [], []
+        crops, targets, thumbnails, looks, places, removals = [], [], [], [], [], []
         side, grid = self.network.config.thumbnail, self.network.multiple  # crops start where tiles do
         for scene in range(self.data.scenes):
             rng = sample_generator(self.seed, index, scene)
-            clean, degraded = self.store.degraded_scene(rng, self.data.sides)
-            target, picture = to_tensor(clean), to_tensor(degraded.picture)
+            wanted, degraded, removal = self.store.steered_scene(rng, self.data.sides, self.data.steered)
+            target, picture = to_tensor(wanted), to_tensor(degraded.picture)
+            removals.append(torch.from_numpy(removal))
             height, width = picture.shape[1:]
             looks.append(self.mllm.looks(picture))
             thumbnails.append(thumbnail_of(picture[None], side)[0])
@@ -139,6 +144,7 @@ class RestorerTask:
             "looks": torch.stack(looks),
             "place": torch.tensor(places),
             "keep": torch.from_numpy(keep),
+            "removal": torch.stack(removals),
         }
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
@@ -151,6 +157,7 @@ class RestorerTask:
             repeat(pooled),
             repeat(batch["keep"]),
             Position(*batch["place"].unbind(1)),
+            repeat(batch["removal"]),
         )
         error = restored.float() - batch["target"]
         absolute = error.abs().mean()

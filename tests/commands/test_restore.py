@@ -180,3 +180,28 @@ def test_restorer_of_another_language_model_is_refused(
     words = ("-o", tmp_path / "out", "--restorer", path, "--mllm", tiny_mllm_folder)
     assert run("restore", photo, *words) == 1
     assert IDENTITY in sentence(capsys)
+
+
+def test_what_is_to_be_kept_or_removed_steers_the_restoration(photo: Path, restorer: Path, tmp_path: Path) -> None:
+    def restore(*wishes: str) -> Any:
+        assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, *wishes) == 0
+        return load(tmp_path / "out" / "photo.png")
+
+    assert (restore("--keep", "haze") == restore("--remove", "low-light,rain,snow,noise,blur,jpeg")).all()
+    assert (restore("--keep", "haze") != restore()).any()
+    assert (restore("--remove", ",".join(DEGRADATIONS)) == restore()).all()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        (("--keep", "fog"), "no list of low_light"),
+        (("--keep", "haze", "--remove", "rain"), "not allowed with"),
+        (("--keep", "haze", "--no-guidance"), "steer the guidance"),
+    ],
+)
+def test_wishes_that_make_no_sense_cost_one_sentence(
+    photo: Path, tmp_path: Path, wishes: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("restore", photo, "-o", tmp_path / "out", *wishes) != 0
+    assert words in sentence(capsys)

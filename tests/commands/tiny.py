@@ -48,7 +48,8 @@ def write_restorer(path: Path, guidance_width: int, mllm_identity: str) -> Path:
         global_blocks=1,
     )
     network = Restorer.from_config(config)
-    torch.nn.init.normal_(network.outro.weight, std=0.1)
+    for layer in (network.outro, network.trunk.steer):
+        torch.nn.init.normal_(layer.weight, std=0.1)
     card = Card("restorer", "tiny", "0", config.to_dict(), {}, {}, "none", "none", "Apache-2.0", mllm_identity)
     write_weights(path, network.state_dict(), card, torch.float32)
     return path

@@ -38,3 +38,22 @@ class TestGuidance:
     def test_frames_outside_are_refused(self) -> None:
         with pytest.raises(IndexError, match="holds 3 pictures"):
             self.guidance(3)[3]
+
+    def test_steering_names_what_to_remove_and_survives_everything_done_to_guidance(self) -> None:
+        steered = self.guidance(2).steered({"haze": 0.0}).steered({"rain": 0.5})
+        assert steered.removal is not None
+        assert steered.removal.tolist() == [[1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]] * 2
+        for same in (steered[1], steered.for_frame(0, 2), steered.to("cpu")[0]):
+            assert same.removal is not None
+            assert same.removal.tolist() == [[1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]]
+
+    def test_joined_guidance_without_wishes_removes_all(self) -> None:
+        assert Guidance.join([self.guidance(1), self.guidance(1)]).removal is None
+        joined = Guidance.join([self.guidance(1).steered({"snow": 0.0}), self.guidance(1)])
+        assert joined.removal is not None
+        assert joined.removal.sum(1).tolist() == [6.0, 7.0]
+
+    @pytest.mark.parametrize(("wish", "sentence"), [({"fog": 0.0}, "no degradation 'fog'"), ({"rain": 2.0}, "is 2.0")])
+    def test_a_wish_that_makes_no_sense_is_refused(self, wish: dict[str, float], sentence: str) -> None:
+        with pytest.raises(GuidanceError, match=sentence):
+            self.guidance(1).steered(wish)

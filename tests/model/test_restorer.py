@@ -141,12 +141,28 @@ def test_guidance_changes_the_result_and_dropping_it_equals_giving_none(restorer
         restorer(crop, thumbnail, tokens, None, None, position)
 
 
+def test_steering_changes_nothing_where_all_is_removed_and_something_where_not(restorer: Restorer) -> None:
+    torch.nn.init.normal_(restorer.trunk.steer.weight, std=0.2)
+    crop, thumbnail, position = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 32), Position.of(0, 0, 64, 64)
+
+    def run(removal: torch.Tensor | None, guided: bool) -> torch.Tensor:
+        embeddings = (torch.ones(1, 5, 16), torch.arange(16.0)[None]) if guided else (None, None)
+        with torch.no_grad():
+            return restorer(crop, thumbnail, *embeddings, None, position, removal)[0]
+
+    keep_haze = torch.tensor([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
+    for guided in (True, False):
+        assert torch.equal(run(torch.ones(1, 7), guided), run(None, guided))
+        assert (run(keep_haze, guided) - run(None, guided)).abs().max() > 1e-3
+
+
 def test_every_parameter_gets_a_gradient_in_every_step(restorer: Restorer) -> None:
     position = Position.of(0, 0, 64, 64, batch=2)
     for keep in (torch.tensor([True, True]), torch.tensor([False, False])):
         restorer.zero_grad(set_to_none=True)
         tokens, pooled = torch.randn(2, 5, 16), torch.randn(2, 16)
-        restored, _ = restorer(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32), tokens, pooled, keep, position)
+        crop, thumbnail, removal = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32), torch.ones(2, 7)
+        restored, _ = restorer(crop, thumbnail, tokens, pooled, keep, position, removal)
         restored.square().mean().backward()
         assert [name for name, parameter in restorer.named_parameters() if parameter.grad is None] == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mofe_restore.model.views import BLOCK, CROPS, VIEW_SIDE, crop_origins, pad_to_side, views
+from mofe_restore.model.views import BLOCK, CROPS, VIEW_SIDE, amplified, crop_origins, pad_to_side, views
 
 
 @pytest.mark.parametrize("size", [(8, 8), (96, 96), (97, 300), (517, 389)])
@@ -28,6 +28,21 @@ def test_crops_lie_inside_on_the_jpeg_grid_one_in_each_quarter() -> None:
     assert all(top % BLOCK == 0 and left % BLOCK == 0 for top, left in origins)
     assert all(0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in origins)
     assert len(set(origins)) == CROPS
+
+
+def test_amplified_detail_shows_small_differences_large_and_smooth_areas_grey() -> None:
+    slope = torch.linspace(0.2, 0.8, 96).expand(1, 3, 96, 96).clone()
+    assert (amplified(slope)[..., 16:-16] - 0.5).abs().max() < 0.05
+    slope[..., 40, 40] += 2 / 255
+    assert float(amplified(slope)[0, 0, 40, 40]) - 0.5 > 0.05  # the two grey levels of 255 become more than 12
+
+
+def test_only_the_crops_are_shown_as_detail() -> None:
+    picture = torch.rand(3, 200, 220)
+    plain, detail = views(picture), views(picture, detail=True)
+    assert torch.equal(plain[0], detail[0])
+    expected = amplified(plain[1:].float() / 255)
+    assert torch.allclose(detail[1:].float() / 255, expected, atol=0.1)
 
 
 def test_the_overview_keeps_the_mean_colour() -> None:

@@ -14,7 +14,10 @@ import pytest
 
 from mofe_restore.tests.nodes.standins import Host
 
-IDS = ["MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"]
+IDS = [
+    *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
+    "MoFE_SteerRestoration",
+]
 
 INPUTS = {
     "MoFE_LoadMLLM": ["model", "precision"],
@@ -22,6 +25,7 @@ INPUTS = {
     "MoFE_LoadRestorer": ["model", "precision"],
     "MoFE_Restore": ["restorer", "image", "strength", "tile_size", "guidance", "mask", "feather"],
     "MoFE_ShowRouting": ["routing", "frame"],
+    "MoFE_SteerRestoration": ["guidance", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg"],
 }
 """Saved workflows store values by position: names may be appended here and nothing else may change."""
 
@@ -31,6 +35,7 @@ OUTPUTS = {
     "MoFE_LoadRestorer": ["restorer"],
     "MoFE_Restore": ["image", "routing"],
     "MoFE_ShowRouting": ["chart", "json"],
+    "MoFE_SteerRestoration": ["guidance"],
 }
 
 
@@ -40,7 +45,7 @@ def schemas(nodes: ModuleType) -> dict[str, object]:
     return {schema.node_id: schema for schema in (node.define_schema() for node in listed)}
 
 
-def test_the_entrypoint_gives_the_five_nodes(host: Host) -> None:
+def test_the_entrypoint_gives_the_nodes(host: Host) -> None:
     entrypoint = importlib.import_module("mofe_restore").comfy_entrypoint
 
     async def start() -> list[type]:
@@ -75,7 +80,7 @@ def test_inputs_and_outputs_stay_where_saved_workflows_expect_them(schemas: dict
 
 
 def test_execute_takes_what_the_schema_declares(nodes: ModuleType) -> None:
-    for node in (nodes.LoadMllm, nodes.DescribeDegradation, nodes.LoadRestorer, nodes.Restore, nodes.ShowRouting):
+    for node in asyncio.run(nodes.MofeRestoreExtension().get_node_list()):
         parameters = inspect.signature(node.execute).parameters
         for port in node.define_schema().inputs:
             assert (parameters[port.id].default is inspect.Parameter.empty) == (not port.optional)

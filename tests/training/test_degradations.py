@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
-from mofe_restore.training.degradations import Degraded, Severities, degrade, sample_severities
+from mofe_restore.training.degradations import Degraded, Layers, Severities, degrade, sample_severities
 from mofe_restore.training.optics import kernel_sigma, point_spread
 
 HEIGHT, WIDTH = 96, 128
@@ -218,3 +218,22 @@ def test_small_pictures_of_any_shape_work(size: tuple[int, int]) -> None:
 def test_a_picture_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[H, W, 3\], this one is \[8, 8\]"):
         make(np.zeros((8, 8), dtype=np.float32), Severities())
+
+
+@pytest.mark.parametrize("kept", DEGRADATIONS)
+def test_one_degradation_can_be_kept_while_the_others_go(clean: np.ndarray, kept: str) -> None:
+    layers, rng = Layers(), np.random.default_rng(3)
+    whole = degrade(clean, ALL_AT_ONCE, rng, layers=layers)
+    partial = degrade(clean, ALL_AT_ONCE.keeping([kept]), rng, layers=layers)
+    assert [name for name, there in zip(DEGRADATIONS, partial.truth.presence, strict=True) if there] == [kept]
+    if kept in ("haze", "rain", "snow"):  # the same layers, hence the same amounts
+        for name in ("rain_coverage", "snow_coverage", "transmission"):
+            same = parameter(partial, name) == pytest.approx(parameter(whole, name))
+            assert same == name.startswith({"haze": "transmission"}.get(kept, kept))
+
+
+def test_keeping_all_gives_the_same_picture_and_keeping_none_the_clean_one(clean: np.ndarray) -> None:
+    layers, rng = Layers(), np.random.default_rng(3)
+    whole = degrade(clean, ALL_AT_ONCE, rng, layers=layers)
+    assert np.array_equal(degrade(clean, ALL_AT_ONCE.keeping(DEGRADATIONS), rng, layers=layers).picture, whole.picture)
+    assert np.array_equal(degrade(clean, ALL_AT_ONCE.keeping([]), rng, layers=layers).picture, clean)

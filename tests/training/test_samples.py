@@ -37,6 +37,23 @@ def test_no_severities_leave_the_scene_clean(photos: Path) -> None:
     assert not degraded.truth.presence.any()
 
 
+def test_steered_scenes_keep_in_the_target_what_is_to_be_kept(photos: Path) -> None:
+    store = PhotoStore.read(photos, limit=4)
+    steered = 0
+    for index in range(40):
+        target, degraded, removal = store.steered_scene(sample_generator(0, index), (64, 64), share=0.5)
+        clean, same = store.degraded_scene(sample_generator(0, index), (64, 64))
+        assert np.array_equal(degraded.picture, same.picture)
+        assert removal.min() >= 0 and removal.max() <= 1
+        if (removal == 1).all():
+            assert np.array_equal(target, clean)
+        else:
+            steered += 1
+            assert degraded.truth.presence[removal < 1].any()
+            assert np.abs(target - clean).max() > 0.5 / 255
+    assert 8 <= steered <= 32
+
+
 def test_arrays_become_channel_first_tensors() -> None:
     array = np.random.default_rng(0).random((4, 5, 3), dtype=np.float32)
     assert np.array_equal(to_tensor(array).permute(1, 2, 0).numpy(), array)

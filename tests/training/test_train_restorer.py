@@ -67,6 +67,7 @@ def task(photos: Path, tiny_mllm_folder: Path, tmp_path_factory: pytest.TempPath
         crops=2,
         crop=64,
         sides=(96, 112),
+        steered=1.0,
         validation_pictures=11,
     )
     loop = LoopConfig(str(tmp_path_factory.mktemp("restorer-task")), 1)

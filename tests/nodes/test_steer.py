@@ -1,0 +1,43 @@
+"""Steer Restoration over a stand-in host."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from mofe_restore.model.guidance import DEGRADATIONS, Guidance
+from mofe_restore.tests.nodes.standins import run
+
+ALL = dict.fromkeys(DEGRADATIONS, 1.0)
+
+
+def test_the_sliders_are_the_degradations(nodes: ModuleType) -> None:
+    assert tuple(importlib.import_module("mofe_restore.nodes.steer").SLIDERS) == DEGRADATIONS
+
+
+def test_the_sliders_become_wishes(nodes: ModuleType, make_guidance: Callable[..., Guidance]) -> None:
+    given = make_guidance(2)
+    (steered,) = run(nodes.SteerRestoration, guidance=given, **{**ALL, "haze": 0.0, "noise": 0.25}).args
+    assert steered.removal.tolist() == [[1.0, 0.0, 1.0, 1.0, 0.25, 1.0, 1.0]] * 2
+    assert torch.equal(steered.pooled, given.pooled)
+    assert given.removal is None
+
+
+def test_all_sliders_at_one_restore_as_without_the_node(
+    nodes: ModuleType, restorer: Any, make_guidance: Callable[..., Guidance]
+) -> None:
+    torch.nn.init.normal_(restorer.network.trunk.steer.weight, std=0.2)
+    image, plain = torch.rand(1, 40, 56, 3), make_guidance()
+
+    def restore(guidance: Guidance) -> torch.Tensor:
+        settings = {"restorer": restorer, "image": image, "strength": 1.0, "tile_size": 0, "guidance": guidance}
+        return run(nodes.Restore, **settings).args[0]
+
+    (neutral,) = run(nodes.SteerRestoration, guidance=plain, **ALL).args
+    (keeping,) = run(nodes.SteerRestoration, guidance=plain, **{**ALL, "rain": 0.0}).args
+    assert torch.equal(restore(neutral), restore(plain))
+    assert not torch.equal(restore(keeping), restore(plain))
