@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, send_to_device
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from .batches import STEP_STREAM, load_batches, seed_everything
@@ -33,6 +33,7 @@ from .curve import VALIDATION, TrainingLog, draw_curve
 from .ema import Ema, named_tensors
 from .optimizer import build_optimizer
 from .signals import stop_signals
+from .task import Task
 
 __all__ = ["LoopConfig", "Task", "TrainingError", "load_toml", "rate_at", "table_to_config", "train"]
 
@@ -44,35 +45,6 @@ FINAL_RATE = 0.01
 
 PATIENCE = 50
 """After so many steps in a row without a finite gradient the run stops."""
-
-
-class Task(Protocol):
-    """What one training program supplies.
-
-    An attribute `recipe` (a JSON-able dict) is optional: where it differs from the checkpoint's, resuming is refused;
-    its key `card`, the words about the weights, may change.
-    """
-
-    network: nn.Module
-    """Trained in place. The loss runs through it, one call a step."""
-
-    def batch(self, index: int) -> Any:
-        """Batch number `index` as (nested) tensors on the CPU, made in a worker; depends on index and seed alone."""
-
-    def loss(self, network: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
-        """`loss`, to be lowered, and other scalars for the log, the same names at every step.
-
-        `network` is prepared (autocast, distributed), the batch is on its device, `step` counts updates from 0.
-        """
-
-    def validate(self, network: nn.Module) -> dict[str, float]:
-        """Metrics of the averaged network: in evaluation mode, fp32, without gradients, main process only."""
-
-    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
-        """Write the files to ship, from the averaged network, so that a kill leaves the previous ones.
-
-        `metrics` are those of the latest validation, with its step as `validated_at_step`.
-        """
 
 
 def rate_at(step: int, config: LoopConfig) -> float:

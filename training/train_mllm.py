@@ -6,7 +6,6 @@ physical parameters off the embedding (our design; what the embedding must carry
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,21 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS
-from ..model.head import OWNER, DegradationHead, Reading, scaled
+from ..model.head import OWNER, DegradationHead, scaled
 from ..model.mllm_folder import HEAD_FILE, identity_of, load_mllm
 from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
 from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
 from .config import TrainingError, check_sides
-from .degradations import Truth, degrade, sample_severities
+from .degradations import degrade, sample_severities
 from .folders import replace_folder, settle, staging
 from .loop import LoopConfig, load_toml, table_to_config, train
-from .mllm_model import CHAT_TEMPLATE, END, NAME, MllmConfig, build_model, build_processor, build_tokenizer, fit_eye
+from .mllm_batch import encode, truth_tensors
+from .mllm_export import save_language_model
+from .mllm_model import NAME, MllmConfig, build_model, build_processor, build_tokenizer, fit_eye
+from .mllm_network import MllmNetwork, mean_where, reading_losses
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
 from .samples import PhotoStore, sample_generator, to_tensor
@@ -67,91 +67,6 @@ class MllmData:
             raise TrainingError(f"batch in [data] must be a multiple of looks ({self.looks}), not {self.batch}.")
         if self.answers_every < 1:
             raise TrainingError(f"answers_every in [data] must be at least 1, not {self.answers_every}.")
-
-
-def prompt_text(processor: Any, question: str) -> str:
-    """The prompt as the processor expands it, with one run of image tokens per view."""
-    edge, tokens = "<fake_token_around_image>", processor.image_token * processor.image_seq_len
-    return f"User:{f'{edge}<global-img>{tokens}{edge}' * (1 + CROPS)} {question}{END}\nAssistant:"
-
-
-def encode(processor: Any, conversations: list[list[Turn]]) -> dict[str, Tensor]:
-    """Token ids, labels and the place of the embedding for a batch of conversations, padded at the right.
-
-    A turn with an empty answer ends at its prompt.
-
-    Returns:
-        input_ids, attention_mask and labels [B, L] (labels are -100 outside answers), and `embedding_at` [B], the place
-        of the last token of the first prompt.
-    """
-    tokenizer = processor.tokenizer
-    rows = []
-    for turns in conversations:
-        ids: list[int] = []
-        labels: list[int] = []
-        embedding_at = 0
-        for number, (question, answer) in enumerate(turns):
-            prompt = prompt_text(processor, question) if number == 0 else f"\nUser: {question}{END}\nAssistant:"
-            asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-            answered = tokenizer(f" {answer}{END}", add_special_tokens=False)["input_ids"] if answer else []
-            embedding_at = len(asked) - 1 if number == 0 else embedding_at
-            ids += asked + answered
-            labels += [-100] * len(asked) + answered
-        rows.append((ids, labels, embedding_at))
-    length = max(len(ids) for ids, _, _ in rows)
-    return {
-        "input_ids": torch.tensor([ids + [tokenizer.pad_token_id] * (length - len(ids)) for ids, _, _ in rows]),
-        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _, _ in rows]),
-        "labels": torch.tensor([labels + [-100] * (length - len(labels)) for _, labels, _ in rows]),
-        "embedding_at": torch.tensor([embedding_at for _, _, embedding_at in rows]),
-    }
-
-
-def truth_tensors(truths: list[Truth]) -> dict[str, Tensor]:
-    """Presence and strength [B, 7] and parameters [B, 9] as float tensors."""
-    return {
-        name: torch.from_numpy(np.stack([getattr(truth, name) for truth in truths])).float()
-        for name in ("presence", "strength", "parameters")
-    }
-
-
-class MllmNetwork(nn.Module):
-    """The language model and its head, as one module for the training loop.
-
-    A second head, for training only, reads the mean of the projected image tokens, so that the eye learns without
-    waiting for the language model above it.
-    """
-
-    def __init__(self, language_model: nn.Module, head: DegradationHead) -> None:
-        super().__init__()
-        self.language_model, self.head = language_model, head
-        self.early_head = DegradationHead(head.width)
-
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Reading, Reading]:
-        """The answers' mean cross-entropy, what the head reads, and what the early head reads."""
-        output = self.language_model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            pixel_values=batch["looks"].float() / 127.5 - 1,
-            output_hidden_states=True,
-            use_cache=False,
-        )
-        pooled = output.hidden_states[-1][torch.arange(len(batch["embedding_at"])), batch["embedding_at"]]
-        logits, labels = output.logits[:, :-1].float(), batch["labels"][:, 1:]
-        learned = labels >= 0
-        answers = F.cross_entropy(logits[learned], labels[learned]) if learned.any() else logits.sum() * 0
-        seen = output.image_hidden_states.reshape(len(batch["looks"]), -1, self.head.width).mean(1)
-        return answers, self.head(pooled), self.early_head(seen)
-
-
-def reading_losses(reading: Reading, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Errors of presence (cross-entropy), of strength where present, and of the scaled parameters (smooth L1)."""
-    strength = F.smooth_l1_loss(reading.strength, batch["strength"], reduction="none", beta=0.1)
-    return (
-        F.binary_cross_entropy_with_logits(reading.presence, batch["presence"]),
-        _mean_where(strength, batch["presence"]),
-        F.smooth_l1_loss(reading.parameters, scaled(batch["parameters"]), beta=0.05),
-    )
 
 
 class MllmTask:
@@ -241,7 +156,7 @@ class MllmTask:
             _, reading, _ = network(batch)
             hits.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
             errors = (reading.parameters - scaled(batch["parameters"])).abs()
-            parameter_errors.append(_mean_where(errors, batch["presence"][:, OWNER]))
+            parameter_errors.append(mean_where(errors, batch["presence"][:, OWNER]))
         said, true = torch.cat(hits, dim=1)
         f1 = 2 * (said & true).sum(0) / (said.sum(0) + true.sum(0)).clamp(min=1)
         scores = {f"f1_{name}": float(value) for name, value in zip(DEGRADATIONS, f1, strict=True)}
@@ -258,17 +173,7 @@ class MllmTask:
         settle(target)
         temporary = staging(target)
         temporary.mkdir(parents=True)
-        self.processor.save_pretrained(temporary)
-        _keep_portable(temporary)
-        language_model = network.language_model
-        language_model.config.save_pretrained(temporary)
-        language_model.generation_config.save_pretrained(temporary)
-        state = {
-            name: value.detach().to(torch.bfloat16).contiguous()
-            for name, value in language_model.state_dict().items()
-            if name != "lm_head.weight"  # tied to the embedding
-        }
-        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        save_language_model(network.language_model, self.processor, temporary)
         card = replace(self._card(network, step, metrics), mllm_identity=identity_of(temporary))
         write_weights(temporary / HEAD_FILE, network.head.state_dict(), card)
         replace_folder(temporary, target)
@@ -318,31 +223,6 @@ def run(config_path: Path) -> None:
     train(task, loop)
 
 
-def _keep_portable(folder: Path) -> None:
-    """Rewrites the settings of processor and tokenizer in the form that all transformers since 4.50 read."""
-    processor = _read_json(folder / "processor_config.json")
-    images = processor.pop("image_processor", None)
-    if images is not None:
-        images["image_processor_type"] = "Idefics3ImageProcessor"
-        _write_json(folder / "preprocessor_config.json", images)
-    _write_json(folder / "processor_config.json", processor)
-    tokenizer = _read_json(folder / "tokenizer_config.json")
-    tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
-    tokenizer["model_input_names"] = ["input_ids", "attention_mask"]
-    if "extra_special_tokens" in tokenizer:
-        tokenizer["additional_special_tokens"] = tokenizer.pop("extra_special_tokens")
-    _write_json(folder / "tokenizer_config.json", tokenizer)
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
 def _sentences(store: PhotoStore, count: int) -> list[str]:
     """Text for the tokenizer to learn from: conversations about tiny degraded scenes."""
     sentences = []
@@ -360,7 +240,3 @@ def _random_origins(picture: Tensor, rng: np.random.Generator) -> list[tuple[int
         tuple(int(rng.integers((side - VIEW_SIDE) // BLOCK + 1)) * BLOCK for side in (height, width))
         for _ in range(CROPS)
     ]
-
-
-def _mean_where(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum() / weights.sum().clamp(min=1)

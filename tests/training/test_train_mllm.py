@@ -13,9 +13,10 @@ from mofe_restore.model.weights import read_card
 from mofe_restore.model.wording import DESCRIBE
 from mofe_restore.training import train_mllm
 from mofe_restore.training.config import LoopConfig, TrainingError, load_toml
+from mofe_restore.training.mllm_batch import encode
 from mofe_restore.training.mllm_model import MllmConfig
 from mofe_restore.training.text import Turn
-from mofe_restore.training.train_mllm import MllmData, MllmTask, encode
+from mofe_restore.training.train_mllm import MllmData, MllmTask
 
 CONFIG = """
 [loop]
