@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .model.chart import draw_routing
+from .model.imaging.degradations import Severities, degrade
 from .pictures import read_picture
 from .session import Session
-from .training.degradations import Severities, degrade
 
 PHOTOS = Path(__file__).resolve().parent / "demo_photos"
 

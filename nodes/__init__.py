@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .degrade import DegradeImage
 from .describe import DescribeDegradation
 from .folders import register_folders
 from .load_mllm import LoadMllm
@@ -20,4 +21,7 @@ class MofeRestoreExtension(ComfyExtension):
         register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting, SteerRestoration]
+        return [
+            *(LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting),
+            *(SteerRestoration, DegradeImage),
+        ]

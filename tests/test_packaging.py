@@ -122,7 +122,10 @@ def test_no_file_names_a_path_of_one_machine() -> None:
 
 
 def test_every_package_is_declared(project: dict[str, Any]) -> None:
-    packages = {"mofe_restore"} | {f"mofe_restore.{path.parent.name}" for path in HERE.glob("*/__init__.py")}
+    inner = [path.parent.relative_to(HERE).parts for path in HERE.glob("**/__init__.py")]
+    packages = {
+        ".".join(("mofe_restore", *parts)) for parts in inner if not any(part.startswith(".") for part in parts)
+    }
     assert set(project["tool"]["setuptools"]["packages"]) == packages
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ..model.imaging.degradations import COMBINATIONS, degrade, sample_combination
 from . import samples
-from .degradations import COMBINATIONS, degrade, sample_combination
 from .photos import read_photo
 
 

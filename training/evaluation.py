@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
+from ..model.imaging.degradations import COMBINATIONS, degrade, sample_severities
 from .composites import composite, composites, stable_generator, to_tensor
-from .degradations import COMBINATIONS, degrade, sample_severities
 from .metrics import detection, mean, psnr, quantise, rank_correlation, ssim
 from .pairs import match_files, pair_folders
 from .photos import list_photos, read_photo

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..model.imaging.degradations import Truth
 from ..model.views import CROPS
-from .degradations import Truth
 from .mllm_model import END
 from .text import Turn
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .degradations import COMBINATIONS
+from ..model.imaging.degradations import COMBINATIONS
 from .photos import SUFFIXES, list_photos
 from .tables import EvaluationError
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..model.guidance import DEGRADATIONS
-from .degradations import Degraded, Layers, Severities, degrade, sample_severities
+from ..model.imaging.degradations import Degraded, Layers, Severities, degrade, sample_severities
 from .photos import list_photos, read_photo
 
 IN_PART = 0.3

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..model.guidance import Guidance
+from ..model.imaging.degradations import COMBINATIONS, Layers, degrade, sample_combination
 from .composites import stable_generator, to_tensor
-from .degradations import COMBINATIONS, Layers, degrade, sample_combination
 from .evaluation import MEAN, Describe, GuidedRestore, Progress, restored
 from .metrics import mean, psnr
 from .photos import list_photos, read_photo

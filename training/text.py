@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS
+from ..model.imaging.degradations import Truth
 from ..model.wording import DESCRIBE, NAMES, strength_word, yes_no_question
-from .degradations import Truth
 
 _DETAILS = {
     "low_light": "exponent {light_exponent:.1f}",

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS
 from ..model.head import OWNER, DegradationHead, scaled
+from ..model.imaging.degradations import degrade, sample_severities
 from ..model.mllm_folder import HEAD_FILE, identity_of, load_mllm
 from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
 from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
 from .config import TrainingError, check_sides
-from .degradations import degrade, sample_severities
 from .folders import replace_folder, settle, staging
 from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_batch import encode, truth_tensors

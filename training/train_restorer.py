@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..model.imaging.degradations import COMBINATIONS, degrade, sample_combination
 from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
 from ..model.restorer import Position, Restorer, RestorerConfig, load_restorer, thumbnail_of
 from ..model.weights import Card, write_weights
 from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
-from .degradations import COMBINATIONS, degrade, sample_combination
 from .folders import settle
 from .loop import train
 from .photos import list_photos, read_photo

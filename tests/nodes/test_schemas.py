@@ -16,7 +16,7 @@ from mofe_restore.tests.nodes.standins import Host
 
 IDS = [
     *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
-    "MoFE_SteerRestoration",
+    *("MoFE_SteerRestoration", "MoFE_DegradeImage"),
 ]
 
 INPUTS = {
@@ -26,6 +26,7 @@ INPUTS = {
     "MoFE_Restore": ["restorer", "image", "strength", "tile_size", "guidance", "mask", "feather"],
     "MoFE_ShowRouting": ["routing", "frame"],
     "MoFE_SteerRestoration": ["guidance", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg"],
+    "MoFE_DegradeImage": ["image", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg", "seed"],
 }
 """Saved workflows store values by position: names may be appended here and nothing else may change."""
 
@@ -36,6 +37,7 @@ OUTPUTS = {
     "MoFE_Restore": ["image", "routing"],
     "MoFE_ShowRouting": ["chart", "json"],
     "MoFE_SteerRestoration": ["guidance"],
+    "MoFE_DegradeImage": ["image"],
 }
 
 

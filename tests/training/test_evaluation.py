@@ -10,8 +10,8 @@ import pytest
 from torch import Tensor
 
 from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS, Guidance
+from mofe_restore.model.imaging.degradations import COMBINATIONS, degrade, sample_severities
 from mofe_restore.tests.training.stand_ins import guidance, save, unchanged
-from mofe_restore.training.degradations import COMBINATIONS, degrade, sample_severities
 from mofe_restore.training.evaluation import (
     EvaluationError,
     composite,

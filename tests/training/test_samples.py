@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mofe_restore.training.degradations import Severities
+from mofe_restore.model.imaging.degradations import Severities
 from mofe_restore.training.photos import PhotoError
 from mofe_restore.training.samples import PhotoStore, sample_generator, to_tensor
 

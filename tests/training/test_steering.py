@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mofe_restore.model.guidance import DEGRADATIONS, Guidance
+from mofe_restore.model.imaging.degradations import Layers, degrade, sample_combination
 from mofe_restore.tests.training.stand_ins import guidance, save
 from mofe_restore.training.composites import stable_generator, to_tensor
-from mofe_restore.training.degradations import Layers, degrade, sample_combination
 from mofe_restore.training.photos import read_photo
 from mofe_restore.training.steering import PAIRS, evaluate_steering
 

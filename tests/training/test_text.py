@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mofe_restore.model.guidance import DEGRADATIONS
-from mofe_restore.training.degradations import Truth
+from mofe_restore.model.imaging.degradations import Truth
 from mofe_restore.training.text import conversation, description, phrase
 
 

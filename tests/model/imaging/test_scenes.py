@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mofe_restore.model.imaging.scenes import DEPTH_SIDE, LIGHT_FLOOR, box_mean, depth_map, guided_filter, light_map
 from mofe_restore.training.photos import PhotoError, list_photos, read_photo
-from mofe_restore.training.scenes import DEPTH_SIDE, LIGHT_FLOOR, box_mean, depth_map, guided_filter, light_map
 
 
 def test_a_box_mean_leaves_out_what_lies_outside() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mofe_restore.training.weather import RAIN_RMS, SNOW_RMS, rain_layer, rms, snow_layer
+from mofe_restore.model.imaging.weather import RAIN_RMS, SNOW_RMS, rain_layer, rms, snow_layer
 
 
 @pytest.mark.parametrize(("draw", "scale"), [(rain_layer, RAIN_RMS), (snow_layer, SNOW_RMS)])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..model.guidance import DEGRADATIONS, PARAMETERS
+from ..guidance import DEGRADATIONS, PARAMETERS
 from .optics import blur, kernel_sigma, point_spread
 from .scenes import depth_map, light_map, resize
 from .severities import COMBINATIONS, Severities, sample_combination, sample_severities

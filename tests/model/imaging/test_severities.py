@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mofe_restore.training.severities import COMBINATIONS, Severities, sample_combination, sample_severities
+from mofe_restore.model.guidance import DEGRADATIONS
+from mofe_restore.model.imaging.degradations import degrade
+from mofe_restore.model.imaging.severities import (
+    COMBINATIONS,
+    Severities,
+    sample_combination,
+    sample_severities,
+    severities_of,
+)
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)
@@ -36,3 +44,24 @@ def test_the_training_mix_has_its_shares() -> None:
 def test_an_unknown_combination_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="fog"):
         sample_combination("fog", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("strength", [0.4, 0.7])
+def test_a_wanted_strength_is_about_the_strength_that_the_truth_tells(name: str, strength: float) -> None:
+    index = DEGRADATIONS.index(name)
+    clean = np.random.default_rng(0).random((96, 128, 3)).astype(np.float32)
+    told = []
+    for seed in range(6):  # haze depends on the invented depth
+        truth = degrade(clean, severities_of({name: strength}), np.random.default_rng(seed)).truth
+        assert truth.presence[index] and truth.presence.sum() == 1
+        told.append(truth.strength[index])
+    assert np.mean(told) == pytest.approx(strength, abs=0.15)
+
+
+def test_no_strength_is_no_severity_and_nonsense_is_refused() -> None:
+    assert severities_of({}) == severities_of(dict.fromkeys(DEGRADATIONS, 0.0)) == Severities()
+    with pytest.raises(ValueError, match="no degradation 'fog'"):
+        severities_of({"fog": 0.5})
+    with pytest.raises(ValueError, match="strength of rain is 2"):
+        severities_of({"rain": 2})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,33 @@ _FIELDS = {
 }
 
 
+def severities_of(strengths: Mapping[str, float]) -> Severities:
+    """Severities that give each named degradation about this strength, 0 (absent) to 1, as `Truth.strength` counts.
+
+    Haze has a light grey airlight of 0.8; blur is Gaussian.
+
+    Raises:
+        ValueError: an unknown degradation, or a strength outside 0..1.
+    """
+    amount = dict.fromkeys(_FIELDS, 0.0)
+    for name, strength in strengths.items():
+        if name not in amount:
+            raise ValueError(f"There is no degradation {name!r}: choose from {', '.join(_FIELDS)}.")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"The strength of {name} is {strength}: it must lie between 0 and 1.")
+        amount[name] = float(strength)
+    return Severities(
+        light_exponent=1.0 + 2.0 * amount["low_light"],
+        rain=amount["rain"],
+        snow=amount["snow"],
+        haze_beta=3.5 * amount["haze"],
+        airlight=0.8 if amount["haze"] else 0.0,
+        noise_sigma=55.0 / 255.0 * amount["noise"] ** 2,
+        gaussian_sigma=6.0 * amount["blur"] ** 2,
+        jpeg_quality=round(100.0 - 90.0 * amount["jpeg"]),
+    )
+
+
 def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = False) -> Severities:
     """Draws severities for one of the `COMBINATIONS`: in the published ranges, or in wider ones for training.
 
@@ -85,7 +113,7 @@ def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = Fals
     if name not in COMBINATIONS:
         raise ValueError(f"there is no combination {name!r} in CDD-11, only {', '.join(COMBINATIONS)}")
     parts = name.split("_")
-    fields: dict[str, float] = {}
+    fields: dict[str, Any] = {}
     if "low" in parts:
         fields["light_exponent"] = rng.uniform(1.4, 3.4) if wide else rng.uniform(2.0, 3.0)
         if not wide:

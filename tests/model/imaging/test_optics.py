@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mofe_restore.training.degradations import degrade
-from mofe_restore.training.optics import point_spread
-from mofe_restore.training.severities import Severities
+from mofe_restore.model.imaging.degradations import degrade
+from mofe_restore.model.imaging.optics import point_spread
+from mofe_restore.model.imaging.severities import Severities
 
 
 def test_blur_keeps_the_mean_and_the_place_of_a_point() -> None:

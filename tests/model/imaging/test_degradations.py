@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
-from mofe_restore.training.degradations import Degraded, Layers, Severities, degrade, sample_severities
-from mofe_restore.training.optics import kernel_sigma, point_spread
+from mofe_restore.model.imaging.degradations import Degraded, Layers, Severities, degrade, sample_severities
+from mofe_restore.model.imaging.optics import kernel_sigma, point_spread
 
 HEIGHT, WIDTH = 96, 128
 ALL_AT_ONCE = Severities(2.2, 0.04, 0.4, 0.3, 1.2, 0.8, 0.03, 0.002, 1.5, 0.5, 4.0, 30.0, 60)

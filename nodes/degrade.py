@@ -1,0 +1,105 @@
+"""Degrade Image: makes a good photograph bad, to try a restoration on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from . import compat, host, images
+from .steer import SLIDERS
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULTS = {"haze": 0.4, "rain": 0.4}
+"""What the node does before anything is set; the others are absent."""
+
+SMALLEST_SIDE = 16
+MOST_SEED = 2**32 - 1
+
+
+class DegradeImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return compat.node_schema(
+            node_id="MoFE_DegradeImage",
+            display_name="Degrade Image",
+            category="MoFE",
+            description=(
+                "Adds low light, haze, rain, snow, noise, blur and JPEG blocks to a good photograph, as the restorer's "
+                "training did: for tests, and to see before and after."
+            ),
+            search_aliases=[
+                *(
+                    "add noise",
+                    "add rain",
+                    "add snow",
+                    "add fog",
+                    "add haze",
+                    "darken",
+                    "simulate weather",
+                    "film grain",
+                ),
+                *("jpeg artifacts", "test restore", "synthetic degradation"),
+            ],
+            inputs=[
+                io.Image.Input("image", tooltip="Good photographs, from 16 px a side up; an alpha channel is kept."),
+                *(
+                    io.Float.Input(
+                        name,
+                        default=DEFAULTS.get(name, 0.0),
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        tooltip=f"How much {words} to add: 0 is none, 1 is very strong.",
+                    )
+                    for name, words in SLIDERS.items()
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MOST_SEED,
+                    tooltip="Where drops, flakes, depth and noise fall. The same seed gives the same picture.",
+                ),
+            ],
+            outputs=[io.Image.Output("image", tooltip="The degraded pictures, in steps of 1/255 like a file.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        low_light: float,
+        haze: float,
+        rain: float,
+        snow: float,
+        noise: float,
+        blur: float,
+        jpeg: float,
+        seed: int,
+    ) -> io.NodeOutput:
+        import numpy as np
+        import torch
+
+        from ..model.imaging.degradations import degrade
+        from ..model.imaging.severities import severities_of
+
+        picture = images.channels_first(image)
+        images.check_colours(picture)
+        height, width = picture.shape[-2:]
+        if min(height, width) < SMALLEST_SIDE:
+            raise ValueError(f"The picture is {width} x {height} px: it must be at least {SMALLEST_SIDE} px a side.")
+        severities = severities_of(dict(zip(SLIDERS, (low_light, haze, rain, snow, noise, blur, jpeg), strict=True)))
+        progress = host.Progress(len(picture))
+        result = picture.detach().clone()
+        for index, frame in enumerate(picture):
+            clean = images.rgb(frame[None])[0].permute(1, 2, 0).cpu().numpy()
+            rng = np.random.default_rng((seed, index))
+            degraded = torch.from_numpy(degrade(clean, severities, rng).picture).movedim(-1, 0).to(result)
+            if len(frame) == 1:
+                degraded = degraded.mean(0, keepdim=True)
+            result[index, :3] = degraded
+            progress.at(index + 1, len(picture))
+        return io.NodeOutput(host.to_intermediate(result.movedim(1, -1)))
