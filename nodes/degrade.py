@@ -52,7 +52,7 @@ class DegradeImage(io.ComfyNode):
                         min=0.0,
                         max=1.0,
                         step=0.05,
-                        tooltip=f"How much {words} to add: 0 is none, 1 is very strong.",
+                        tooltip=f"Amount of {words} to add: 0 is none, 1 is very strong.",
                     )
                     for name, words in SLIDERS.items()
                 ),

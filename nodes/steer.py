@@ -49,7 +49,7 @@ class SteerRestoration(io.ComfyNode):
                         min=0.0,
                         max=1.0,
                         step=0.05,
-                        tooltip=f"How much of the {words} to remove: 1 removes it, 0 keeps it.",
+                        tooltip=f"Share of the {words} to remove: 1 removes all, 0 keeps all.",
                     )
                     for name, words in SLIDERS.items()
                 ),
