@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from .commands.bench import run_bench
 from .commands.demo import run_demo
 from .commands.describe import run_describe
-from .commands.evaluate import run_composites, run_descriptions, run_guidance, run_pairs, run_steering
+from .commands.evaluate import run_composites, run_denoising, run_descriptions, run_guidance, run_pairs, run_steering
 from .commands.restore import run_restore
 from .commands.shared import os_sentence, say
 from .commands.train import run_train
@@ -122,15 +122,16 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="Measure the trained networks.")
     kinds = evaluate.add_subparsers(title="what", required=True, metavar="WHAT", parser_class=_Parser)
     composites = add(kinds, "composites", run_composites, "PSNR and SSIM of the eleven combinations.", guided)
+    denoising = add(kinds, "denoising", run_denoising, "PSNR and SSIM after Gaussian noise.", guided)
     pairs = add(kinds, "pairs", run_pairs, "PSNR and SSIM of real pairs of pictures.", guided)
     descriptions = add(kinds, "descriptions", run_descriptions, "How well the language model sees.", models)
     guidance = add(kinds, "guidance", run_guidance, "What the guidance is worth to the restorer.", restorers)
     steering = add(kinds, "steering", run_steering, "Whether the restorer keeps what it is told to keep.", restorers)
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded pictures and their originals")
-    for command in (composites, descriptions, guidance, steering):
+    for command in (composites, denoising, descriptions, guidance, steering):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
         command.add_argument("--seed", type=_whole(0), default=0, help="of the degradations")
-    for command in (composites, pairs, descriptions, guidance, steering):
+    for command in (composites, denoising, pairs, descriptions, guidance, steering):
         command.add_argument("--limit", type=_whole(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 

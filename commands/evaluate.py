@@ -49,6 +49,15 @@ def run_composites(args: argparse.Namespace) -> int:
     return _show(result, args)
 
 
+def run_denoising(args: argparse.Namespace) -> int:
+    make_json_folder(args.json)
+    from ..training.denoising import evaluate_denoising
+
+    restore = _restorer_of(open_session(args))
+    result = evaluate_denoising(restore, args.clean, seed=args.seed, limit=args.limit, on_progress=_progress_bar())
+    return _show(result, args)
+
+
 def run_pairs(args: argparse.Namespace) -> int:
     make_json_folder(args.json)
     from ..training.evaluation import evaluate_pairs

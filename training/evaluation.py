@@ -87,13 +87,13 @@ def evaluate_composites(
         truth = to_tensor(clean)
         for kind in kinds:
             picture = truth if kind == CLEAN else composite(clean, kind, photo.name, seed)
-            scores[kind].append(_quality(restore, picture, truth, f"{kind} {photo.name}"))
+            scores[kind].append(quality(restore, picture, truth, f"{kind} {photo.name}"))
             done += 1
             if on_progress:
                 on_progress(done, len(photos) * len(kinds))
-    rows = {kind: _mean_row(scores[kind]) for kind in COMBINATIONS}
+    rows = {kind: mean_row(scores[kind]) for kind in COMBINATIONS}
     rows[MEAN] = _mean_of(rows)
-    rows[CLEAN] = _mean_row(scores[CLEAN])
+    rows[CLEAN] = mean_row(scores[CLEAN])
     title = f"Generated composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
     return Evaluation(title, (Table("combination", QUALITY_COLUMNS, rows),))
 
@@ -126,11 +126,11 @@ def evaluate_pairs(
                 raise EvaluationError(
                     f"{degraded} is {_size(picture)} but its target {clean} is {_size(truth)}: pairs need equal sizes."
                 )
-            scores.append(_quality(restore, picture, truth, str(degraded)))
+            scores.append(quality(restore, picture, truth, str(degraded)))
             done += 1
             if on_progress:
                 on_progress(done, total)
-        rows[name] = _mean_row(scores)
+        rows[name] = mean_row(scores)
     if len(rows) > 1:
         rows[MEAN] = _mean_of(rows)
     return Evaluation(f"Pairs in {folder.name}", (Table("folder", QUALITY_COLUMNS, rows),))
@@ -270,7 +270,8 @@ def restored(restore: Restore, picture: Tensor, what: str) -> Tensor:
     return quantise(output)
 
 
-def _quality(restore: Restore, picture: Tensor, truth: Tensor, what: str) -> dict[str, float]:
+def quality(restore: Restore, picture: Tensor, truth: Tensor, what: str) -> dict[str, float]:
+    """PSNR and SSIM of a picture and of its restoration; the output is checked as `restored` does."""
     output = restored(restore, picture, what)
     return {
         "PSNR in": psnr(picture, truth),
@@ -280,7 +281,7 @@ def _quality(restore: Restore, picture: Tensor, truth: Tensor, what: str) -> dic
     }
 
 
-def _mean_row(scores: list[dict[str, float]]) -> dict[str, float]:
+def mean_row(scores: list[dict[str, float]]) -> dict[str, float]:
     """The means over the pictures of one set."""
     row = {name: mean([score[name] for score in scores]) for name in scores[0]}
     return {**row, "pictures": len(scores), "gain": row["PSNR out"] - row["PSNR in"]}
