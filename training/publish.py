@@ -23,6 +23,7 @@ from ..model.files import written_whole
 from ..model.mllm_folder import HEAD_FILE, identity_of
 from ..model.weights import SHIPPED_MLLM, Card, read_card, read_weights, write_weights
 from .folders import replace_folder, settle, staging
+from .tables import Evaluation
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -75,9 +76,8 @@ def readable_card(card: Card, results: Mapping[str, Any]) -> str:
         f"- steps: {card.training.get('step')}, commit: {card.training.get('commit') or 'not recorded'}",
         "",
         "## Recipe",
-        "```json",
-        json.dumps({"architecture": card.architecture, "training": card.training}, indent=2),
-        "```",
+        *_list("architecture", card.architecture),
+        *_list("training", card.training),
         "",
         "## During training (validation excerpt)",
         "| metric | value |",
@@ -86,7 +86,7 @@ def readable_card(card: Card, results: Mapping[str, Any]) -> str:
         "",
     ]
     for name, value in results.items():
-        lines += [f"## Measured: {name}", "```json", json.dumps(value, indent=1), "```", ""]
+        lines += [f"## Measured: {name}", Evaluation.from_dict(value).to_markdown()]
     return "\n".join(lines)
 
 
@@ -96,6 +96,16 @@ def checksums(weights: Path) -> str:
     kept = (path for path in paths if path.is_file() and path.suffix in (".safetensors", ".json", ".jinja"))
     digests = ((hashlib.sha256(path.read_bytes()).hexdigest(), path.relative_to(weights)) for path in kept)
     return "".join(f"{digest}  {path.as_posix()}\n" for digest, path in digests)
+
+
+def _list(name: str, values: Mapping[str, Any]) -> list[str]:
+    """A table of settings as a list, one line for each table inside it."""
+    inner = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    plain = {key: value for key, value in values.items() if key not in inner}
+    return [
+        f"- {name}: `{json.dumps(plain)}`",
+        *(line for key, value in inner.items() for line in _list(f"{name}.{key}", value)),
+    ]
 
 
 def _about(results: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 class EvaluationError(ValueError):
@@ -70,10 +72,11 @@ class Evaluation:
         return "\n\n".join([self.title, *("\n".join(table.lines()) for table in self.tables)]) + "\n"
 
     def to_json(self) -> str:
-        """`{"title", "tables": [{"name", "rows": {row: {column: number or null}}}]}`."""
+        """`{"title", "tables": [{"name", "columns": {column: digits}, "rows": {row: {column: number or null}}}]}`."""
         tables = [
             {
                 "name": table.name,
+                "columns": table.columns,
                 "rows": {
                     row: {column: None if math.isnan(value) else round(value, 6) for column, value in values.items()}
                     for row, values in table.rows.items()
@@ -82,6 +85,24 @@ class Evaluation:
             for table in self.tables
         ]
         return json.dumps({"title": self.title, "tables": tables}, indent=2)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """The inverse of `to_json`, from what `json.loads` makes of it."""
+        return cls(
+            values["title"],
+            tuple(
+                Table(
+                    table["name"],
+                    table["columns"],
+                    {
+                        row: {name: math.nan if number is None else number for name, number in numbers.items()}
+                        for row, numbers in table["rows"].items()
+                    },
+                )
+                for table in values["tables"]
+            ),
+        )
 
 
 def _number(value: float, digits: int) -> str:

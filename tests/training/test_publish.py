@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from mofe_restore.model.mllm_folder import identity_of, load_mllm
 from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
 from mofe_restore.model.weights import Card, write_weights
 from mofe_restore.training.publish import publish
+from mofe_restore.training.tables import Evaluation, Table
 
 
 @pytest.fixture
@@ -29,19 +32,24 @@ def runs(tmp_path: Path, tiny_mllm_folder: Path) -> tuple[Path, Path]:
     return mllm, restorer
 
 
+def measured(value: float) -> dict[str, Any]:
+    return json.loads(Evaluation("Title", (Table("row", {"PSNR": 2}, {"mean": {"PSNR": value}}),)).to_json())
+
+
 def test_published_models_work_together_and_match_their_checksums(runs: tuple[Path, Path], tmp_path: Path) -> None:
     weights = tmp_path / "weights"
-    publish(*runs, {"composites": {"mean": 23.4}, "descriptions": {"f1": 0.9}}, weights)
+    composites, descriptions = (measured(value) for value in (23.4, 0.9))
+    publish(*runs, {"composites": composites, "descriptions": descriptions}, weights)
     network, card = load_restorer(weights / "restorer.safetensors")
     guidance = load_mllm(weights / "mllm").describe(torch.rand(1, 3, 100, 100), with_text=False)
     check_guidance(card, guidance)
     assert network.config.guidance_width == guidance.pooled.shape[1]
-    assert card.metrics == {"psnr": 20.0, "composites": {"mean": 23.4}}
+    assert card.metrics == {"psnr": 20.0, "composites": composites}
     for line in (weights / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((weights / name).read_bytes()).hexdigest() == digest
-    assert "0.9" in (weights / "mllm" / "README.md").read_text()
-    assert "23.4" in (weights / "restorer.md").read_text()
+    assert "| mean | 0.90 |" in (weights / "mllm" / "README.md").read_text()
+    assert "| mean | 23.40 |" in (weights / "restorer.md").read_text()
     assert (weights / "restorer_log.csv").read_text() == "step\n1\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mofe_restore.tests.training.stand_ins import guidance, save
 from mofe_restore.training.evaluation import evaluate_descriptions
+from mofe_restore.training.tables import Evaluation, Table
 
 
 def test_results_read_as_markdown_and_as_strict_json(tmp_path: Path) -> None:
@@ -27,3 +28,8 @@ def test_results_read_as_markdown_and_as_strict_json(tmp_path: Path) -> None:
     assert [table["name"] for table in read["tables"]] == ["degradation", "parameter"]
     with pytest.raises(KeyError, match="no row 'fog'"):
         result.value("fog", "F1")
+
+
+def test_what_was_written_can_be_read_again() -> None:
+    result = Evaluation("Title", (Table("row", {"a": 2, "b": 0}, {"x": {"a": 1.25, "b": float("nan")}}),))
+    assert Evaluation.from_dict(json.loads(result.to_json())).to_markdown() == result.to_markdown()
