@@ -133,7 +133,7 @@ def test_every_data_file_is_declared(project: dict[str, Any]) -> None:
     data = project["tool"]["setuptools"]["package-data"]
     declared = {path for pattern in data["mofe_restore"] for path in HERE.glob(pattern)}
     declared |= {path for pattern in data["mofe_restore.training"] for path in (HERE / "training").glob(pattern)}
-    folders = ("weights", "web", "locales", "workflows", "demo_photos")
+    folders = ("weights", "web", "locales", "workflows", "subgraphs", "demo_photos")
     files = {path for name in folders for path in (HERE / name).rglob("*") if path.is_file()}
     files |= set((HERE / "training").rglob("*.toml"))
     assert not {str(path.relative_to(HERE)) for path in files - declared if "__pycache__" not in path.parts}
