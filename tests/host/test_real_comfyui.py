@@ -16,8 +16,11 @@ from PIL import Image
 from mofe_restore.tests.host.conftest import PACK_NAME
 from mofe_restore.tests.host.server import Rejected, Server, events, to_prompt
 
-WORKFLOWS = ["Restore a photo", "Restore and explain"]
-NODES = ["MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"]
+WORKFLOWS = ["Restore a photo", "Restore and explain", "Steer - keep the fog", "Test on a degraded photo"]
+NODES = [
+    *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
+    *("MoFE_SteerRestoration", "MoFE_DegradeImage"),
+]
 
 
 def workflow(root: Path, name: str) -> dict[str, Any]:
@@ -61,9 +64,11 @@ def small_prompt(**restore: Any) -> dict[str, Any]:
 def test_a_workflow_runs(server: Server, root: Path, name: str) -> None:
     prompt = to_prompt(workflow(root, name))
     outputs = server.run(prompt)
-    (saved,) = outputs_of(prompt, outputs, "SaveImage")
     before = pixels((server.base / "input" / "example.png").read_bytes())
-    assert pixels(server.picture(saved["images"][0])).shape == before.shape
+    saved = outputs_of(prompt, outputs, "SaveImage")
+    assert saved
+    for each in saved:
+        assert pixels(server.picture(each["images"][0])).shape == before.shape
     assert all(text["text"][0] for text in outputs_of(prompt, outputs, "PreviewAny"))
     for chart in outputs_of(prompt, outputs, "MoFE_ShowRouting"):
         assert pixels(server.picture(chart["images"][0])).std() > 10
@@ -79,7 +84,7 @@ def test_a_workflow_names_every_input_in_the_schemas_order(server: Server, root:
             declared = [*order.get("required", []), *order.get("optional", [])]
             assert {port["name"] for port in node["inputs"]} == set(declared)
             assert widgets == [port for port in declared if port in widgets]
-            assert len(node["widgets_values"]) == len(widgets)
+            assert len(node["widgets_values"]) == len(widgets) + ("seed" in widgets)  # and its "control after generate"
 
 
 def test_every_input_and_output_is_explained(server: Server) -> None:
@@ -104,6 +109,16 @@ def test_help_pages_are_served(start: Callable[[str], Server]) -> None:
 
 def test_the_workflows_are_offered_as_templates(server: Server) -> None:
     assert sorted(server.get("/workflow_templates")[PACK_NAME]) == WORKFLOWS
+
+
+def test_the_blueprint_is_offered(server: Server) -> None:
+    offered = [each for each in server.get("/global_subgraphs").values() if each["source"] == "custom_node"]
+    assert [each["name"] for each in offered] == ["Restore Photo (MoFE)"]
+
+
+def test_the_texts_are_served_in_chinese(server: Server) -> None:
+    texts = server.get("/i18n")["zh"]["nodeDefs"]
+    assert set(NODES) <= set(texts)
 
 
 def test_models_of_a_second_root_are_found_and_run(server: Server) -> None:
