@@ -19,7 +19,7 @@ def test_evaluation_of_a_missing_folder_costs_one_sentence(
     assert "nowhere" in sentence(capsys)
 
 
-@pytest.mark.parametrize("what", ["composites", "guidance", "descriptions"])
+@pytest.mark.parametrize("what", ["composites", "denoising", "guidance", "steering", "descriptions"])
 def test_evaluation_prints_a_table_and_writes_its_numbers(
     what: str, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
