@@ -51,7 +51,9 @@ def start(root: Path, second_root: Path, tmp_path_factory: pytest.TempPathFactor
         (base / "input").mkdir()
         shutil.copy(comfyui / "input" / "example.png", base / "input")
         paths = base / "extra_model_paths.yaml"
-        paths.write_text(f"elsewhere:\n  base_path: {second_root}\n  mofe: mofe\n  LLM: LLM\n", encoding="utf-8")
+        example = (root / "extra_model_paths.example.yaml").read_text(encoding="utf-8")
+        assert "D:/models/" in example
+        paths.write_text(example.replace("D:/models/", f"{second_root}/"), encoding="utf-8")
         venv = Path(os.environ["COMFYUI_VENV"])
         running.append(Server(comfyui, venv, base, "--extra-model-paths-config", str(paths)))
         return running[-1]
