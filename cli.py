@@ -197,8 +197,8 @@ def _one_sentence() -> Iterator[None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 when it worked, 1 after bad input, 2 after wrong arguments, 130 after Ctrl-C."""
     try:
-        args = build_parser().parse_args(argv)
         with _one_sentence():
+            args = build_parser().parse_args(argv)
             return args.run(args)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0

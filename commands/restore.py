@@ -80,6 +80,7 @@ def run_restore(args: argparse.Namespace) -> int:
                 "height": height,
                 "description": guidance.descriptions[0] if guidance else None,
                 "scores": scores_of(guidance) if guidance else None,
+                "removal": removal or None,
                 "routing": [
                     {
                         "block": block.name,

@@ -75,7 +75,7 @@ class Guidance:
         )
 
     def steered(self, removal: Mapping[str, float]) -> Guidance:
-        """The same guidance, told how much of each named degradation to remove; the others stay as they were.
+        """The same guidance, told how much of each named degradation to remove, of what earlier wishes left to remove.
 
         Raises:
             GuidanceError: an unknown degradation, or an amount outside 0..1.
@@ -86,7 +86,7 @@ class Guidance:
                 raise GuidanceError(f"There is no degradation {name!r}: choose from {', '.join(DEGRADATIONS)}.")
             if not 0 <= amount <= 1:
                 raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
-            amounts[:, DEGRADATIONS.index(name)] = amount
+            amounts[:, DEGRADATIONS.index(name)] *= amount
         return replace(self, removal=amounts.to(self.pooled.device))
 
     def for_frame(self, index: int, frames: int) -> Guidance:

@@ -212,6 +212,9 @@ def report(guidance: Guidance) -> list[dict[str, Any]]:
             "parameters": dict(
                 zip(PARAMETERS, (round(value, 4) for value in guidance.parameters[index].tolist()), strict=True)
             ),
+            "removal": None
+            if guidance.removal is None
+            else dict(zip(DEGRADATIONS, (round(value, 4) for value in guidance.removal[index].tolist()), strict=True)),
             "mllm": guidance.mllm_identity,
         }
         for index, scores in enumerate(guidance.scores.tolist())

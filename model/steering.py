@@ -1,4 +1,7 @@
-"""What a user wants gone, in words: "remove only the rain", "everything but the fog" (our design)."""
+"""What a user wants gone, in words: "remove only the rain", "everything but the fog" (our design).
+
+A small grammar rather than a question to the MLLM: what a picture loses must not depend on a model's mood.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,28 @@ from collections.abc import Collection
 from .guidance import DEGRADATIONS
 
 _WORDS = {
-    "low_light": ("low light", "low-light", "darkness", "dark", "under-exposure", "underexposure", "low_light"),
-    "haze": ("haze", "fog", "mist", "smoke", "dust"),
-    "rain": ("rain", "streaks", "raindrops"),
-    "snow": ("snow", "snowflakes", "flakes"),
+    "low_light": ("low[ _-]light", "darkness", "under-?exposure"),
+    "haze": ("haze", "fog", "mist", "smoke"),
+    "rain": ("rain(?:drops)?", "streaks"),
+    "snow": ("snow(?:flakes)?", "flakes"),
     "noise": ("noise", "grain"),
-    "blur": ("blur", "blurriness"),
-    "jpeg": ("jpeg", "jpeg artifacts", "jpeg blocks", "artifacts", "artefacts", "compression", "blocks"),
+    "blur": ("blur(?:riness)?",),
+    "jpeg": ("jpe?g(?: blocks| art[ei]facts)?", "art[ei]facts", "compression", "blocks"),
 }
-_REMOVE = ("remove", "take out", "take away", "get rid of", "clean", "fix", "repair", "reduce")
-_KEEP = ("keep", "leave", "preserve", "retain", "but not", "but", "except", "do not remove", "don't remove", "not")
-_EVERYTHING = ("everything", "all", "the rest")
-
-_MEANING = {
-    **{word: degradation for degradation, words in _WORDS.items() for word in words},
-    **dict.fromkeys(_REMOVE, "remove"),
-    **dict.fromkeys(_KEEP, "keep"),
-    **dict.fromkeys(_EVERYTHING, "everything"),
+_NAMES = "|".join(word for words in _WORDS.values() for word in words)
+_TOKENS = {
+    # before the verbs, which they contain
+    "refuse": r"(?:do not|don't|never|without) (?:\w+ )?(?:remov|tak|gett?|clean|fix|repair|reduc|touch|chang)\w*"
+    r"(?: out| away| up| rid of)?",
+    "remove": r"remove|take out|take away|get rid of|clean up|fix|repair|reduce|erase",
+    "keep": r"keep|leave|preserve|retain",
+    "turn": r"but not|but|except(?: for)?|apart from|other than|not",
+    "everything": rf"everything(?: else)?|the rest|all(?! (?:of )?(?:the )?(?:{_NAMES})\b)",
+    **{name: "|".join(words) for name, words in _WORDS.items()},
 }
-_PATTERN = re.compile(r"\b(?:" + "|".join(sorted(map(re.escape, _MEANING), key=len, reverse=True)) + r")\b")
+_PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _TOKENS.items()) + r")\b")
+_BEFORE_AN_ORDER = re.compile(r"(?:^|[.;,:!\n]|\b(?:and|then|but|please|only|just|also|now|you|to))\s*$")
+_REQUEST = re.compile(r"^(?:please )?(?:can|could|would|will) you\b")
 
 
 def only(removed: Collection[str]) -> dict[str, float]:
@@ -35,22 +41,31 @@ def only(removed: Collection[str]) -> dict[str, float]:
 
 
 def removal_of(instruction: str) -> dict[str, float]:
-    """How much of each degradation an instruction wants removed, for `Guidance.steered`.
+    """How much of each degradation an instruction (in English) wants removed, for `Guidance.steered`.
 
-    What is named after "remove" goes, and with that all others stay; what is named after "keep" or "but" stays, and all
-    others go. Empty for text that asks for neither, such as a question.
+    What is named after "remove" goes, and with that all others stay; what is named after "keep" or "do not remove"
+    stays, and all others go; "but" and "except" turn one into the other. Empty for text that orders neither, such as a
+    question.
     """
+    text = " ".join(instruction.lower().replace("\u2019", "'").split(" ")).strip()
+    if "?" in text and not _REQUEST.match(text):
+        return {}
     named: dict[str, set[str]] = {"remove": set(), "keep": set()}
     mode = ""
-    for match in _PATTERN.findall(instruction.lower().replace("\u2019", "'")):
-        meaning = _MEANING[match]
-        if meaning in named:
-            mode = meaning
+    for match in _PATTERN.finditer(text):
+        kind = match.lastgroup or ""
+        if kind == "refuse":
+            mode = "keep"
+        elif kind in named:
+            if _BEFORE_AN_ORDER.search(text[: match.start()]):
+                mode = kind
+        elif kind == "turn":
+            mode = {"remove": "keep", "keep": "remove"}.get(mode, "")
         elif mode:
-            named[mode].add(meaning)
-    removed = named["remove"]
-    if removed and "everything" not in removed:
-        return only(removed - named["keep"])
-    if "everything" in named["keep"]:
-        return only(())
-    return only(set(DEGRADATIONS) - named["keep"]) if named["keep"] else {}
+            named[mode].add(kind)
+    removed, kept = named["remove"], named["keep"]
+    if "everything" in removed:
+        return only(set(DEGRADATIONS) - kept)
+    if removed or "everything" in kept:
+        return only(removed - kept)
+    return only(set(DEGRADATIONS) - kept) if kept else {}

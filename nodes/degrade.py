@@ -99,7 +99,7 @@ class DegradeImage(io.ComfyNode):
             rng = np.random.default_rng((seed, index))
             degraded = torch.from_numpy(degrade(clean, severities, rng).picture).movedim(-1, 0).to(result)
             if len(frame) == 1:
-                degraded = degraded.mean(0, keepdim=True)
+                degraded = degraded[1:2]  # one of them, since a mean would lessen the noise
             result[index, :3] = degraded
             progress.at(index + 1, len(picture))
         return io.NodeOutput(host.to_intermediate(result.movedim(1, -1)))

@@ -122,10 +122,8 @@ def test_no_file_names_a_path_of_one_machine() -> None:
 
 
 def test_every_package_is_declared(project: dict[str, Any]) -> None:
-    inner = [path.parent.relative_to(HERE).parts for path in HERE.glob("**/__init__.py")]
-    packages = {
-        ".".join(("mofe_restore", *parts)) for parts in inner if not any(part.startswith(".") for part in parts)
-    }
+    names = [".".join(path.parent.relative_to(HERE).parts) for path in HERE.glob("[a-z]*/**/__init__.py")]
+    packages = {"mofe_restore", *(f"mofe_restore.{name}" for name in names if not name.startswith((".", "build")))}
     assert set(project["tool"]["setuptools"]["packages"]) == packages
 
 

@@ -173,8 +173,9 @@ def fit_eye(model: nn.Module, looks: Tensor) -> None:
     patches.weight /= _by_channel(patches(pixels[:, 1:].flatten(0, 1))).std(1)[:, None, None, None] + 1e-3
     patches.bias -= _by_channel(patches(pixels[:, 1:].flatten(0, 1))).mean(1)
     states = eye(pixel_values=pixels.flatten(0, 1)).last_hidden_state.flatten(0, 1)
-    eye.post_layernorm.weight.copy_(1 / states.std(0))
-    eye.post_layernorm.bias.copy_(-states.mean(0) / states.std(0))
+    spread = states.std(0) + 1e-6
+    eye.post_layernorm.weight.copy_(1 / spread)
+    eye.post_layernorm.bias.copy_(-states.mean(0) / spread)
 
 
 def _by_channel(planes: Tensor) -> Tensor:

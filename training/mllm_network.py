@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..model.head import DegradationHead, Reading, scaled
 
 
-class MllmNetwork(nn.Module):
+class MllmInTraining(nn.Module):
     """The language model and its head, as one module for the training loop.
 
     A second head, for training only, reads the mean of the projected image tokens, so that the eye learns without

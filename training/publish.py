@@ -38,8 +38,13 @@ def publish(mllm: Path | None, restorer: Path | None, results: Mapping[str, Any]
         weights: the pack's weights folder.
 
     Raises:
-        ValueError: the restorer was trained with another MLLM than the one that lies beside it.
+        ValueError: the restorer was trained with another MLLM than the one that lies beside it, or a result is none.
     """
+    for name, value in results.items():
+        try:
+            Evaluation.from_dict(value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{name} is no result of mofe evaluate: leave it out of --results.") from error
     folder = weights / SHIPPED_MLLM.name
     source = folder if mllm is None else mllm / "export" / "mllm"
     settle(source)

@@ -28,7 +28,7 @@ from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_batch import encode, truth_tensors
 from .mllm_export import save_language_model
 from .mllm_model import NAME, MllmConfig, build_model, build_processor, build_tokenizer, fit_eye
-from .mllm_network import MllmNetwork, mean_where, reading_losses
+from .mllm_network import MllmInTraining, mean_where, reading_losses
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
 from .samples import PhotoStore, sample_generator, to_tensor
@@ -90,7 +90,7 @@ class MllmTask:
         tokenizer = build_tokenizer(_sentences(self.store, 4000), model.vocabulary)
         with TemporaryDirectory() as scratch:
             self.processor = build_processor(tokenizer, model, Path(scratch))
-        self.network = MllmNetwork(build_model(model, tokenizer), DegradationHead(model.text_width))
+        self.network = MllmInTraining(build_model(model, tokenizer), DegradationHead(model.text_width))
         fit_eye(self.network.language_model, torch.cat([self.batch(index)["looks"] for index in range(2)]))
 
     def _start_from(self, folder: Path, model: MllmConfig) -> None:
@@ -107,7 +107,7 @@ class MllmTask:
         if not trained.sees_detail:
             raise TrainingError(f"{folder} in [data] sees crops as they are: start from a model of this program.")
         self.processor = trained.processor
-        self.network = MllmNetwork(trained.network.language_model, trained.network.head)
+        self.network = MllmInTraining(trained.network.language_model, trained.network.head)
         self.network.requires_grad_(True)
 
     def batch(self, index: int) -> dict[str, Tensor]:

@@ -77,10 +77,14 @@ _FIELDS = {
 }
 
 
+USUAL_DEPTH = 0.39
+"""Mean of the invented depth maps, cut off where haze stops to grow."""
+
+
 def severities_of(strengths: Mapping[str, float]) -> Severities:
     """Severities that give each named degradation about this strength, 0 (absent) to 1, as `Truth.strength` counts.
 
-    Haze has a light grey airlight of 0.8; blur is Gaussian.
+    Haze has a light grey airlight of 0.8 and counts on an invented depth of the usual mean; blur is Gaussian.
 
     Raises:
         ValueError: an unknown degradation, or a strength outside 0..1.
@@ -96,7 +100,7 @@ def severities_of(strengths: Mapping[str, float]) -> Severities:
         light_exponent=1.0 + 2.0 * amount["low_light"],
         rain=amount["rain"],
         snow=amount["snow"],
-        haze_beta=3.5 * amount["haze"],
+        haze_beta=-float(np.log(1.0 - 0.8 * amount["haze"])) / USUAL_DEPTH,
         airlight=0.8 if amount["haze"] else 0.0,
         noise_sigma=55.0 / 255.0 * amount["noise"] ** 2,
         gaussian_sigma=6.0 * amount["blur"] ** 2,

@@ -47,6 +47,11 @@ class TestGuidance:
             assert same.removal is not None
             assert same.removal.tolist() == [[1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]]
 
+    def test_later_wishes_come_on_top_of_earlier_ones(self) -> None:
+        steered = self.guidance(1).steered({"haze": 0.0, "rain": 0.5}).steered({"haze": 1.0, "rain": 0.5})
+        assert steered.removal is not None
+        assert steered.removal.tolist() == [[1.0, 0.0, 0.25, 1.0, 1.0, 1.0, 1.0]]
+
     def test_joined_guidance_without_wishes_removes_all(self) -> None:
         assert Guidance.join([self.guidance(1), self.guidance(1)]).removal is None
         joined = Guidance.join([self.guidance(1).steered({"snow": 0.0}), self.guidance(1)])

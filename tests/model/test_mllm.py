@@ -65,6 +65,18 @@ def test_an_instruction_changes_the_words_and_not_the_embedding(mllm: Mllm) -> N
     assert plain.descriptions != asked.descriptions
 
 
+def test_an_instruction_to_remove_steers_and_asks_the_standard_question(mllm: Mllm) -> None:
+    picture = torch.rand(2, 3, 96, 96)
+    plain = mllm.describe(picture, max_new_tokens=8)
+    told = mllm.describe(picture, instruction="Remove only the rain.", max_new_tokens=8)
+    assert plain.removal is None
+    assert told.removal is not None
+    assert told.removal.tolist() == [[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]] * 2
+    assert told.descriptions == plain.descriptions
+    assert torch.equal(told.pooled, plain.pooled)
+    assert report(told)[0]["removal"]["rain"] == 1 and report(plain)[0]["removal"] is None
+
+
 def test_every_token_is_reported_and_cancel_ends_the_run_at_the_kth(mllm: Mllm) -> None:
     seen = 0
 

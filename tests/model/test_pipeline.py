@@ -150,6 +150,15 @@ def test_a_batch_gives_what_its_pictures_give_one_by_one(restorer: Restorer, mak
         assert together.routing.descriptions[index] == f"picture {index} is hazy"
 
 
+def test_one_wish_steers_every_picture_of_a_batch(restorer: Restorer, make_guidance: MakeGuidance) -> None:
+    torch.nn.init.normal_(restorer.trunk.steer.weight, std=0.2)
+    pictures, steered = torch.rand(3, 3, 40, 50), make_guidance(1).steered({"haze": 0.0})
+    together = restore_picture(restorer, pictures, steered).picture
+    for picture, restored in zip(pictures, together, strict=True):
+        assert torch.allclose(restore_picture(restorer, picture[None], steered).picture[0], restored, atol=1e-5)
+    assert (together - restore_picture(restorer, pictures, make_guidance(1)).picture).abs().max() > 1e-3
+
+
 def test_the_same_call_gives_the_same_result(restorer: Restorer, make_guidance: MakeGuidance) -> None:
     picture = torch.rand(1, 3, 100, 70)
     runs = [restore_picture(restorer, picture, make_guidance()).picture for _ in range(2)]

@@ -7,24 +7,51 @@ import pytest
 from mofe_restore.model.guidance import DEGRADATIONS
 from mofe_restore.model.steering import removal_of
 
+ALL = set(DEGRADATIONS)
+
 
 @pytest.mark.parametrize(
     ("instruction", "removed"),
     [
         ("Remove only the rain.", {"rain"}),
         ("remove rain and noise, keep the fog", {"rain", "noise"}),
-        ("Keep the haze.", set(DEGRADATIONS) - {"haze"}),
-        ("Remove everything but the snowflakes", set(DEGRADATIONS) - {"snow"}),
+        ("Keep the haze.", ALL - {"haze"}),
+        ("Remove everything but the snowflakes", ALL - {"snow"}),
         ("Get rid of the JPEG blocks and the grain", {"jpeg", "noise"}),
-        ("Don't remove the fog.", set(DEGRADATIONS) - {"haze"}),
-        ("Fix everything except low light and blur", set(DEGRADATIONS) - {"low_light", "blur"}),
+        ("Don't remove the fog.", ALL - {"haze"}),
+        ("Don\u2019t reduce the grain", ALL - {"noise"}),
+        ("Do not fix the blur", ALL - {"blur"}),
+        ("Do not take out the fog", ALL - {"haze"}),
+        ("Fix everything except low light and blur", ALL - {"low_light", "blur"}),
         ("Remove the rain, leave the rest", {"rain"}),
+        ("Remove the rain but not the snow", {"rain"}),
+        ("Remove the rain without touching the fog", {"rain"}),
+        ("Remove the rain from this dark, clean street", {"rain"}),
+        ("Remove all the rain", {"rain"}),
+        ("take out all noise and grain", {"noise"}),
+        ("Take out all noise, keep the rest", {"noise"}),
+        ("Keep all the fog", ALL - {"haze"}),
+        ("Keep everything but the rain", {"rain"}),
+        ("leave all except the noise", {"noise"}),
+        ("Remove everything", ALL),
+        ("Keep everything", set()),
+        ("Could you please remove the snow?", {"snow"}),
     ],
 )
 def test_an_instruction_says_what_goes_and_what_stays(instruction: str, removed: set[str]) -> None:
     assert removal_of(instruction) == {name: float(name in removed) for name in DEGRADATIONS}
 
 
-@pytest.mark.parametrize("text", ["", "Is there haze?", "How strong is the rain?", "Describe the noise.", "Remove it"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "Is there haze?", "How strong is the rain?", "Describe the noise.", "Remove it", "What should I remove?"),
+        "Is this not a clean picture, or is there haze?",
+        "Is the picture clean or does it have noise?",
+        "Is there noise but no rain?",
+        "Describe the noise but also the blur",
+        "Remove dust and scratches",
+    ],
+)
 def test_other_text_steers_nothing(text: str) -> None:
     assert removal_of(text) == {}

@@ -68,3 +68,9 @@ def test_pictures_that_make_no_sense_get_one_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         degrade(image)
+
+
+def test_grey_pictures_get_as_much_noise_as_a_colour_and_whole_steps(degrade: Callable[..., torch.Tensor]) -> None:
+    grey, colour = (degrade(torch.full((1, 64, 64, channels), 0.5), noise=0.7) for channels in (1, 3))
+    assert float(grey.std()) == pytest.approx(float(colour[..., 0].std()), rel=0.1)
+    assert torch.allclose(grey * 255, (grey * 255).round(), atol=1e-4)

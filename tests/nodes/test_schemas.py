@@ -110,7 +110,9 @@ def test_importing_the_nodes_imports_no_model_and_no_transformers() -> None:
         "import mofe_restore.nodes\n"
         "from mofe_restore.nodes.folders import register_folders\n"
         "register_folders()\n"
-        "[getattr(mofe_restore.nodes, n).define_schema() for n in ('LoadMllm', 'Restore', 'LoadRestorer')]\n"
+        "import asyncio\n"
+        "nodes = asyncio.run(mofe_restore.nodes.MofeRestoreExtension().get_node_list())\n"
+        "[node.define_schema() for node in nodes]\n"
         "print([n for n in sys.modules if n == 'transformers' or n.startswith('mofe_restore.model')])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603

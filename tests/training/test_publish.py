@@ -62,6 +62,12 @@ def test_a_restorer_of_another_mllm_is_refused(runs: tuple[Path, Path], tmp_path
     assert not (tmp_path / "weights").exists()
 
 
+def test_a_result_that_is_none_is_refused_before_anything_is_written(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bench is no result of mofe evaluate"):
+        publish(*runs, {"bench": {"runs": 5}}, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
 def test_publishing_again_replaces_what_was_there(runs: tuple[Path, Path], tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     publish(*runs, {}, weights)

@@ -79,6 +79,18 @@ def test_training_shows_what_use_shows(trained: Path) -> None:
     assert torch.allclose(looks.float() / 127.5 - 1, inputs["pixel_values"][0], atol=1e-6)
 
 
+def test_the_eye_starts_fitted_to_pictures(task: MllmTask) -> None:
+    looks = torch.cat([task.batch(index)["looks"] for index in range(2)]).float() / 127.5 - 1
+    eye = task.network.language_model.model.vision_model
+    with torch.no_grad():
+        patches = eye.embeddings.patch_embedding(looks[:, 1:].flatten(0, 1)).transpose(0, 1).flatten(1)
+        states = eye(pixel_values=looks.flatten(0, 1)).last_hidden_state.flatten(0, 1)
+    assert patches.mean(1).abs().max() < 0.01
+    assert float(patches.std(1).median()) == pytest.approx(1, abs=0.1)
+    assert states.mean(0).abs().max() < 0.01
+    assert torch.allclose(states.std(0), torch.ones(states.shape[1]), atol=0.01)
+
+
 def test_only_answers_are_learned(task: MllmTask) -> None:
     row = encode(task.processor, [[Turn("Is there haze?", "yes"), Turn("Is there rain?", "no")]])
     learned = row["input_ids"][row["labels"] >= 0]
