@@ -24,8 +24,6 @@ from .weights import SHIPPED_RESTORER, Card, WeightFileError, read_weights
 
 __all__ = ["Context", "Position", "Restorer", "RestorerConfig", "check_guidance", "load_restorer", "thumbnail_of"]
 
-STEER = "trunk.steer.weight"
-
 
 class Restorer(nn.Module):
     """Repairs crops of pictures, at any position, from the picture's thumbnail and the MLLM's guidance.
@@ -221,8 +219,6 @@ def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
             "update the pack or put the original file back."
         ) from error
     expected = network.state_dict()
-    if STEER not in state:  # a file from before there was steering removes all, which zeros do
-        state[STEER] = torch.zeros_like(expected[STEER])
     missing = sorted(expected.keys() - state.keys())
     foreign = sorted(state.keys() - expected.keys())
     misshaped = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)
