@@ -40,22 +40,33 @@ def _restorer_of(session: Session) -> Callable[[Any], Any]:
     return lambda picture: session.restore(picture, session.guide(picture, with_text=False)).picture.cpu()
 
 
+def _measure(evaluate: Callable[..., Any], args: argparse.Namespace, *ways: Callable[..., Any]) -> int:
+    """Runs an evaluation of ways to restore or describe on clean photographs, and shows what it gives."""
+    return _show(evaluate(*ways, args.clean, seed=args.seed, limit=args.limit, on_progress=_progress_bar()), args)
+
+
+def _guided_restorer_of(session: Session) -> Callable[[Any, Any], Any]:
+    """Degraded [1, 3, H, W] and guidance to restored."""
+    return lambda picture, guidance: session.restore(picture, guidance).picture.cpu()
+
+
+def _describer_of(session: Session) -> Callable[[Any], Any]:
+    """A picture to its guidance; descriptions are not generated."""
+    return lambda picture: session.describe(picture, with_text=False)
+
+
 def run_composites(args: argparse.Namespace) -> int:
     make_json_folder(args.json)
     from ..training.evaluation import evaluate_composites
 
-    restore = _restorer_of(open_session(args))
-    result = evaluate_composites(restore, args.clean, seed=args.seed, limit=args.limit, on_progress=_progress_bar())
-    return _show(result, args)
+    return _measure(evaluate_composites, args, _restorer_of(open_session(args)))
 
 
 def run_denoising(args: argparse.Namespace) -> int:
     make_json_folder(args.json)
     from ..training.denoising import evaluate_denoising
 
-    restore = _restorer_of(open_session(args))
-    result = evaluate_denoising(restore, args.clean, seed=args.seed, limit=args.limit, on_progress=_progress_bar())
-    return _show(result, args)
+    return _measure(evaluate_denoising, args, _restorer_of(open_session(args)))
 
 
 def run_pairs(args: argparse.Namespace) -> int:
@@ -70,15 +81,7 @@ def run_descriptions(args: argparse.Namespace) -> int:
     make_json_folder(args.json)
     from ..training.evaluation import evaluate_descriptions
 
-    session = open_session(args)
-    result = evaluate_descriptions(
-        lambda picture: session.describe(picture, with_text=False),
-        args.clean,
-        seed=args.seed,
-        limit=args.limit,
-        on_progress=_progress_bar(),
-    )
-    return _show(result, args)
+    return _measure(evaluate_descriptions, args, _describer_of(open_session(args)))
 
 
 def run_guidance(args: argparse.Namespace) -> int:
@@ -86,15 +89,7 @@ def run_guidance(args: argparse.Namespace) -> int:
     from ..training.evaluation import evaluate_guidance
 
     session = open_session(args)
-    result = evaluate_guidance(
-        lambda picture, guidance: session.restore(picture, guidance).picture.cpu(),
-        lambda picture: session.guide(picture, with_text=False),
-        args.clean,
-        seed=args.seed,
-        limit=args.limit,
-        on_progress=_progress_bar(),
-    )
-    return _show(result, args)
+    return _measure(evaluate_guidance, args, _guided_restorer_of(session), _describer_of(session))
 
 
 def run_steering(args: argparse.Namespace) -> int:
@@ -102,12 +97,4 @@ def run_steering(args: argparse.Namespace) -> int:
     from ..training.steering import evaluate_steering
 
     session = open_session(args)
-    result = evaluate_steering(
-        lambda picture, guidance: session.restore(picture, guidance).picture.cpu(),
-        lambda picture: session.describe(picture, with_text=False),
-        args.clean,
-        seed=args.seed,
-        limit=args.limit,
-        on_progress=_progress_bar(),
-    )
-    return _show(result, args)
+    return _measure(evaluate_steering, args, _guided_restorer_of(session), _describer_of(session))

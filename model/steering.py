@@ -47,7 +47,7 @@ def removal_of(instruction: str) -> dict[str, float]:
     stays, and all others go; "but" and "except" turn one into the other. Empty for text that orders neither, such as a
     question.
     """
-    text = " ".join(instruction.lower().replace("\u2019", "'").split(" ")).strip()
+    text = instruction.lower().replace("\u2019", "'").strip()
     if "?" in text and not _REQUEST.match(text):
         return {}
     named: dict[str, set[str]] = {"remove": set(), "keep": set()}

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from . import compat, host, images
-from .steer import SLIDERS
+from .sliders import SLIDERS, sliders
 
 if TYPE_CHECKING:
     import torch
 
-DEFAULTS = {"haze": 0.4, "rain": 0.4}
-"""What the node does before anything is set; the others are absent."""
+DEFAULTS = {**dict.fromkeys(SLIDERS, 0.0), "haze": 0.4, "rain": 0.4}
+"""What the node does before anything is set."""
 
-SMALLEST_SIDE = 16
 MOST_SEED = 2**32 - 1
 
 
@@ -31,31 +30,13 @@ class DegradeImage(io.ComfyNode):
                 "training did: for tests, and to see before and after."
             ),
             search_aliases=[
-                *(
-                    "add noise",
-                    "add rain",
-                    "add snow",
-                    "add fog",
-                    "add haze",
-                    "darken",
-                    "simulate weather",
-                    "film grain",
-                ),
+                *("add noise", "add rain", "add snow", "add fog", "add haze", "darken"),
+                *("simulate weather", "film grain"),
                 *("jpeg artifacts", "test restore", "synthetic degradation"),
             ],
             inputs=[
                 io.Image.Input("image", tooltip="Good photographs, from 16 px a side up; an alpha channel is kept."),
-                *(
-                    io.Float.Input(
-                        name,
-                        default=DEFAULTS.get(name, 0.0),
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        tooltip=f"Amount of {words} to add: 0 is none, 1 is very strong.",
-                    )
-                    for name, words in SLIDERS.items()
-                ),
+                *sliders("Amount of {words} to add: 0 is none, 1 is very strong.", DEFAULTS),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -85,6 +66,7 @@ class DegradeImage(io.ComfyNode):
 
         from ..model.imaging.degradations import degrade
         from ..model.imaging.severities import severities_of
+        from ..model.inputs import SMALLEST_SIDE
 
         picture = images.channels_first(image)
         images.check_colours(picture)

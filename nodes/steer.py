@@ -7,22 +7,11 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from . import compat
+from .sliders import SLIDERS, sliders
 from .types import GuidanceType
 
 if TYPE_CHECKING:
     from ..model.guidance import Guidance
-
-SLIDERS = {
-    "low_light": "low light",
-    "haze": "haze and fog",
-    "rain": "rain",
-    "snow": "snow",
-    "noise": "noise and grain",
-    "blur": "blur",
-    "jpeg": "JPEG blocks",
-}
-"""Names of the degradations, in the order of the guidance's scores, and what each is called; nothing of `model/` is
-imported to show a node."""
 
 
 class SteerRestoration(io.ComfyNode):
@@ -42,17 +31,7 @@ class SteerRestoration(io.ComfyNode):
             ],
             inputs=[
                 GuidanceType.Input("guidance", tooltip="From Describe Degradation."),
-                *(
-                    io.Float.Input(
-                        name,
-                        default=1.0,
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        tooltip=f"Share of the {words} to remove: 1 removes all, 0 keeps all.",
-                    )
-                    for name, words in SLIDERS.items()
-                ),
+                *sliders("Share of the {words} to remove: 1 removes all, 0 keeps all.", dict.fromkeys(SLIDERS, 1.0)),
             ],
             outputs=[GuidanceType.Output("guidance", tooltip="The same guidance with your wishes, for Restore.")],
         )

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from ..model.imaging.degradations import COMBINATIONS, degrade, sample_combination
+from ..model.guidance import DEGRADATIONS
+from ..model.imaging.degradations import COMBINATIONS, Layers, degrade, sample_combination
 from . import samples
 from .photos import read_photo
 
 
-def composite(clean: np.ndarray, combination: str, name: str, seed: int) -> Tensor:
-    """[1, 3, H, W]: a clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say."""
+def composite(
+    clean: np.ndarray,
+    combination: str,
+    name: str,
+    seed: int,
+    *,
+    layers: Layers | None = None,
+    keep: Collection[str] = DEGRADATIONS,
+) -> Tensor:
+    """[1, 3, H, W]: a clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say.
+
+    Args:
+        layers: those of the whole composite are kept here, and used again.
+        keep: the degradations that are done; the others are left out.
+    """
     rng = stable_generator(seed, combination, name)
-    return to_tensor(degrade(clean, sample_combination(combination, rng), rng).picture)
+    severities = sample_combination(combination, rng).keeping(keep)
+    return to_tensor(degrade(clean, severities, rng, layers=layers).picture)
 
 
 def stable_generator(*keys: object) -> np.random.Generator:

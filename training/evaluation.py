@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -240,7 +239,7 @@ def evaluate_guidance(
     for index, (photo, kind, picture, truth) in enumerate(composites(photos, seed)):
         row = {"input": psnr(picture, truth)}
         for column, hint in (("own", guidance[index]), ("other", guidance[other[index]]), ("none", None)):
-            output = restored(partial(_guided, restore, hint), picture, f"{kind} {photo.name}")
+            output = restored_with(restore, hint, picture, f"{kind} {photo.name}")
             row[column] = psnr(output, truth)
         scores[kind].append(row)
         if on_progress:
@@ -251,8 +250,9 @@ def evaluate_guidance(
     return Evaluation(title, (Table("combination", dict.fromkeys(columns, 2), rows),))
 
 
-def _guided(restore: GuidedRestore, guidance: Guidance | None, picture: Tensor) -> Tensor:
-    return restore(picture, guidance)
+def restored_with(restore: GuidedRestore, guidance: Guidance | None, picture: Tensor, what: str) -> Tensor:
+    """`restored` for a restoration that takes guidance."""
+    return restored(lambda each: restore(each, guidance), picture, what)
 
 
 def restored(restore: Restore, picture: Tensor, what: str) -> Tensor:

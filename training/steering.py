@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from ..model.guidance import Guidance
-from ..model.imaging.degradations import COMBINATIONS, Layers, degrade, sample_combination
-from .composites import stable_generator, to_tensor
-from .evaluation import MEAN, Describe, GuidedRestore, Progress, restored
+from ..model.imaging.degradations import COMBINATIONS, Layers
+from .composites import composite
+from .evaluation import MEAN, Describe, GuidedRestore, Progress, restored_with
 from .metrics import mean, psnr
 from .photos import list_photos, read_photo
 from .tables import Evaluation, Table
@@ -44,16 +42,17 @@ def evaluate_steering(
     for photo in photos:
         clean = read_photo(photo)
         for kind in PAIRS:
-            rng, layers = stable_generator(seed, kind, photo.name), Layers()
-            severities = sample_combination(kind, rng)
-            picture = to_tensor(degrade(clean, severities, rng, layers=layers).picture)
+            layers = Layers()
+            picture = composite(clean, kind, photo.name, seed, layers=layers)
             with torch.no_grad():
                 guidance = describe(picture)
-            full = _run(restore, picture, guidance, f"{kind} {photo.name}")
+            full = restored_with(restore, guidance, picture, f"{kind} {photo.name}")
             for part in kind.split("_"):
                 name = "low_light" if part == "low" else part
-                target = to_tensor(degrade(clean, severities.keeping([name]), rng, layers=layers).picture)
-                told = _run(restore, picture, guidance.steered({name: 0.0}), f"{kind} {photo.name}, keeping {name}")
+                target = composite(clean, kind, photo.name, seed, layers=layers, keep=[name])
+                told = restored_with(
+                    restore, guidance.steered({name: 0.0}), picture, f"{kind} {photo.name}, keeping {name}"
+                )
                 row = {"input": psnr(picture, target), "full": psnr(full, target), "steered": psnr(told, target)}
                 scores.setdefault(f"{kind}, keep {name}", []).append(row | {"gain": row["steered"] - row["full"]})
             done += 1
@@ -63,7 +62,3 @@ def evaluate_steering(
     rows[MEAN] = {column: mean([row[column] for row in rows.values()]) for column in COLUMNS}
     title = f"Steering: PSNR to partial targets of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
     return Evaluation(title, (Table("combination", COLUMNS, rows),))
-
-
-def _run(restore: GuidedRestore, picture: Tensor, guidance: Guidance, what: str) -> Tensor:
-    return restored(lambda each: restore(each, guidance), picture, what)

@@ -16,7 +16,7 @@ ALL = dict.fromkeys(DEGRADATIONS, 1.0)
 
 
 def test_the_sliders_are_the_degradations(nodes: ModuleType) -> None:
-    assert tuple(importlib.import_module("mofe_restore.nodes.steer").SLIDERS) == DEGRADATIONS
+    assert tuple(importlib.import_module("mofe_restore.nodes.sliders").SLIDERS) == DEGRADATIONS
 
 
 def test_the_sliders_become_wishes(nodes: ModuleType, make_guidance: Callable[..., Guidance]) -> None:
