@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..model.guidance import DEGRADATIONS
-from ..model.imaging.degradations import Degraded, Layers, Severities, degrade, sample_severities
+from ..model.imaging.degradations import (
+    Degraded,
+    Layers,
+    Severities,
+    degrade,
+    sample_severities,
+    underexposed,
+)
+from .pairs import match_files
 from .photos import list_photos, read_photo
 
 IN_PART = 0.3
@@ -23,48 +32,58 @@ class PhotoStore:
 
     photos: tuple[np.ndarray, ...]
     rain_layers: tuple[np.ndarray, ...] = ()
+    low_light: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    """Real photographs too dark and well lit, of one scene and size."""
+    low_light_share: float = 0.0
+    """Share of the scenes that are such pairs."""
 
     @staticmethod
-    def read(folder: Path, rain_layers: Path | None = None, limit: int = 0) -> PhotoStore:
-        """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures)."""
+    def read(
+        folder: Path,
+        rain_layers: Path | None = None,
+        limit: int = 0,
+        *,
+        low_light: Path | None = None,
+        low_light_share: float = 0.0,
+    ) -> PhotoStore:
+        """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures).
+
+        Args:
+            low_light: folder of real pairs, `input/` too dark and `target/` well lit.
+            low_light_share: share of the scenes that are such pairs.
+
+        Raises:
+            PhotoError: a folder or a photo cannot be read.
+            EvaluationError: an input without its target.
+        """
         paths = list_photos(folder)
         photos = tuple(_to_bytes(read_photo(path)) for path in (paths[:limit] if limit else paths))
         layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
-        return PhotoStore(photos, layers)
+        pairs = match_files(low_light / "input", low_light / "target") if low_light else ()
+        dark = tuple((_to_bytes(read_photo(before)), _to_bytes(read_photo(after))) for before, after in pairs)
+        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
 
         Its sides are drawn from `sides` (smallest, largest, in px) and are multiples of `multiple`.
         """
-        photo = self.photos[rng.integers(len(self.photos))]
-        share = min(1.0, max(rng.uniform(0.6, 1.3), sides[0] / min(photo.shape[:2])))
-        height, width = (
-            min(
-                _round_down(int(side * share), multiple),
-                _round_down(int(rng.integers(sides[0], sides[1] + 1)), multiple),
-            )
-            for side in photo.shape[:2]
-        )
-        # The piece is cut out before it is shrunk: shrinking is the dearer of the two.
-        rows, columns = (
-            min(int(np.ceil(length / share)), whole)
-            for length, whole in zip((height, width), photo.shape[:2], strict=True)
-        )
-        top = int(rng.integers(photo.shape[0] - rows + 1))
-        left = int(rng.integers(photo.shape[1] - columns + 1))
-        piece = photo[top : top + rows, left : left + columns]
-        if rng.random() < 0.5:
-            piece = piece[:, ::-1]
-        scene = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1)[None].float() / 255
-        if scene.shape[2:] != (height, width):
-            scene = F.interpolate(scene, (height, width), mode="bilinear", antialias=True, align_corners=False)
-        return scene[0].permute(1, 2, 0).contiguous().numpy()
+        return _same_piece([self.photos[rng.integers(len(self.photos))]], rng, sides, multiple)[0]
+
+    def dark_scene(
+        self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8
+    ) -> tuple[np.ndarray, Degraded]:
+        """The same random piece of a real pair: well lit, and too dark with what is known of it."""
+        pair = self.low_light[rng.integers(len(self.low_light))]
+        dark, lit = _same_piece(list(pair), rng, sides, multiple)
+        return lit, underexposed(dark, lit)
 
     def degraded_scene(
         self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
     ) -> tuple[np.ndarray, Degraded]:
         """A clean scene and what became of it, with severities of the training mix unless others are given."""
+        if severities is None and rng.random() < self.low_light_share:
+            return self.dark_scene(rng, sides)
         clean = self.scene(rng, sides)
         severities = sample_severities(rng) if severities is None else severities
         return clean, degrade(clean, severities, rng, rain_layers=self.rain_layers)
@@ -74,13 +93,15 @@ class PhotoStore:
     ) -> tuple[np.ndarray, Degraded, np.ndarray]:
         """A target, what the scene became, and how much of each degradation to remove, [7] float32 in 0..1.
 
-        In a `share` of the scenes some degradations are to be kept, all of them or in part: the target is the scene
-        with nothing else done to it (in part: mixed with the clean scene). In the others the target is clean.
+        In a `share` of the generated scenes some degradations are to be kept, all of them or in part: the target is the
+        scene with nothing else done to it (in part: mixed with the clean scene). In the others the target is clean.
         """
+        removal = np.ones(len(DEGRADATIONS), dtype=np.float32)
+        if rng.random() < self.low_light_share:
+            return *self.dark_scene(rng, sides), removal
         clean = self.scene(rng, sides)
         severities, layers = sample_severities(rng), Layers()
         degraded = degrade(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
-        removal = np.ones(len(DEGRADATIONS), dtype=np.float32)
         if not degraded.truth.presence.any() or rng.random() >= share:
             return clean, degraded, removal
         present = np.flatnonzero(degraded.truth.presence)
@@ -91,6 +112,54 @@ class PhotoStore:
         names = [DEGRADATIONS[index] for index in present if kept[index]]
         partial = degrade(clean, severities.keeping(names), rng, layers=layers).picture
         return clean * np.float32(amount) + partial * np.float32(1.0 - amount), degraded, removal
+
+
+class Sources(Protocol):
+    """Where the pictures of a training program come from; its [data] table is one."""
+
+    photos: str
+    rain_layers: str
+    low_light: str
+    low_light_share: float
+
+
+def read_store(sources: Sources) -> PhotoStore:
+    """Reads all of them; empty paths are left out."""
+    return PhotoStore.read(
+        Path(sources.photos),
+        Path(sources.rain_layers) if sources.rain_layers else None,
+        low_light=Path(sources.low_light) if sources.low_light else None,
+        low_light_share=sources.low_light_share,
+    )
+
+
+def _same_piece(
+    pictures: list[np.ndarray], rng: np.random.Generator, sides: tuple[int, int], multiple: int
+) -> list[np.ndarray]:
+    """The same piece of pictures [H, W, 3] of one size in bytes, as `PhotoStore.scene` describes it."""
+    size = pictures[0].shape[:2]
+    share = min(1.0, max(rng.uniform(0.6, 1.3), sides[0] / min(size)))
+    height, width = (
+        min(_round_down(int(side * share), multiple), _round_down(int(rng.integers(sides[0], sides[1] + 1)), multiple))
+        for side in size
+    )
+    # The piece is cut out before it is shrunk: shrinking is the dearer of the two.
+    rows, columns = (
+        min(int(np.ceil(length / share)), whole) for length, whole in zip((height, width), size, strict=True)
+    )
+    top = int(rng.integers(size[0] - rows + 1))
+    left = int(rng.integers(size[1] - columns + 1))
+    flipped = rng.random() < 0.5
+    return [_cut_out(each[top : top + rows, left : left + columns], flipped, height, width) for each in pictures]
+
+
+def _cut_out(piece: np.ndarray, flipped: bool, height: int, width: int) -> np.ndarray:
+    """A piece [h, w, 3] in bytes, mirrored and shrunk: float32 [height, width, 3] in 0..1."""
+    piece = piece[:, ::-1] if flipped else piece
+    scene = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1)[None].float() / 255
+    if scene.shape[2:] != (height, width):
+        scene = F.interpolate(scene, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return scene[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def sample_generator(seed: int, *indices: int) -> np.random.Generator:

@@ -28,10 +28,10 @@ from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_batch import encode, truth_tensors
 from .mllm_export import save_language_model
 from .mllm_model import NAME, MllmConfig, build_model, build_processor, build_tokenizer, fit_eye
-from .mllm_network import MllmInTraining, mean_where, reading_losses
+from .mllm_network import MllmInTraining, mean_where, reading_losses, tone
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
-from .samples import PhotoStore, sample_generator, to_tensor
+from .samples import PhotoStore, read_store, sample_generator, to_tensor
 from .text import Turn, conversation, description
 
 VALIDATION_SEED = 20_000_000
@@ -51,6 +51,9 @@ class MllmData:
     photos: str
     validation: str
     rain_layers: str = ""
+    low_light: str = ""
+    """Folder of real pairs, `input/` too dark and `target/` well lit; empty: none."""
+    low_light_share: float = 0.05
     initial: str = ""
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
@@ -76,7 +79,7 @@ class MllmTask:
         self.data, self.tables, self.seed = data, tables, loop.seed
         self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "card")}
         code_version()  # now, not when the files may have changed
-        self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
+        self.store = read_store(data)
         torch.manual_seed(loop.seed)
         if data.initial:
             self._start_from(Path(data.initial), model)
@@ -111,37 +114,45 @@ class MllmTask:
         self.network.requires_grad_(True)
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        looks, truths, turns = [], [], []
+        looks, truths, turns, tones = [], [], [], []
         for scene in range(self.data.batch // self.data.looks):
             rng = sample_generator(self.seed, index, scene)
-            _, degraded = self.store.degraded_scene(rng, self.data.sides)
-            picture = to_tensor(degraded.picture)
+            clean, degraded = self.store.degraded_scene(rng, self.data.sides)
+            picture, scene_tone = to_tensor(degraded.picture), tone(to_tensor(clean))
             for look in range(self.data.looks):
                 looks.append(
                     views(picture if look % 2 == 0 else picture.flip(2), _random_origins(picture, rng), detail=True)
                 )
                 truths.append(degraded.truth)
+                tones.append(scene_tone)
                 turns.append(conversation(degraded.truth, rng))
         if index // IN_STEP % self.data.answers_every:
             turns = [[Turn(DESCRIBE, "")] for _ in turns]
-        return {**encode(self.processor, turns), "looks": torch.stack(looks), **truth_tensors(truths)}
+        return {
+            **encode(self.processor, turns),
+            "looks": torch.stack(looks),
+            "tone": torch.stack(tones),
+            **truth_tensors(truths),
+        }
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """The loss and its parts.
 
         "answers" is 0 in the batches that stop at the prompt, so its mean in the log is over all batches: times
-        `answers_every` it is the cross-entropy per token of the answers.
+        `answers_every` it is the cross-entropy per token of the answers. "tone" is in steps of brightness, 0..1.
         """
-        answers, reading, early = network(batch)
+        answers, reading, early, tones = network(batch)
         presence, strength, parameters = reading_losses(reading, batch)
+        tone_error = (tones - batch["tone"]).abs().mean()
         early_loss = sum(weight * part for weight, part in zip((2, 2, 10), reading_losses(early, batch), strict=True))
         return {
-            "loss": 0.5 * answers + 2 * presence + 2 * strength + 10 * parameters + 0.5 * early_loss,
+            "loss": 0.5 * answers + 2 * presence + 2 * strength + 10 * parameters + 0.5 * early_loss + 4 * tone_error,
             "answers": answers,
             "presence": presence,
             "strength": strength,
             "parameters": parameters,
             "early": early_loss,
+            "tone": tone_error,
         }
 
     @torch.inference_mode()
@@ -153,7 +164,7 @@ class MllmTask:
         device = next(network.parameters()).device
         for each in self._validation:
             batch = {name: value.to(device) for name, value in each.items()}
-            _, reading, _ = network(batch)
+            _, reading, _, _ = network(batch)
             hits.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
             errors = (reading.parameters - scaled(batch["parameters"])).abs()
             parameter_errors.append(mean_where(errors, batch["presence"][:, OWNER]))

@@ -26,7 +26,7 @@ from .folders import settle
 from .loop import train
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
-from .samples import PhotoStore, sample_generator, to_tensor
+from .samples import read_store, sample_generator, to_tensor
 
 VALIDATION_SEED = 30_000_000
 
@@ -40,6 +40,9 @@ class RestorerData:
     mllm: str
     """Folder of the MLLM whose guidance the restorer learns to use."""
     rain_layers: str = ""
+    low_light: str = ""
+    """Folder of real pairs, `input/` too dark and `target/` well lit; empty: none."""
+    low_light_share: float = 0.05
     initial: str = ""
     """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4
@@ -90,7 +93,7 @@ class RestorerTask:
     ) -> None:
         self.data, self.losses, self.tables, self.seed = data, losses, tables, loop.seed
         code_version()  # now, not when the files may have changed
-        self.store = PhotoStore.read(Path(data.photos), Path(data.rain_layers) if data.rain_layers else None)
+        self.store = read_store(data)
         settle(Path(data.mllm))
         self.mllm = load_mllm(data.mllm)
         torch.manual_seed(loop.seed)

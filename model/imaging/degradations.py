@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..guidance import DEGRADATIONS, PARAMETERS
 from .optics import blur, kernel_sigma, point_spread
-from .scenes import depth_map, light_map, resize
+from .scenes import LIGHT_FLOOR, depth_map, light_map, resize
 from .severities import COMBINATIONS, Severities, sample_combination, sample_severities
 from .weather import RAIN_RMS, SNOW_RMS, rain_layer, rms, snow_layer
 
@@ -123,17 +123,21 @@ def degrade(
     passed = 1.0  # mean square of what the weather leaves of noise that was added before it
     low_noise = severities.low_light_noise
 
-    if severities.light_exponent != 1.0:
+    exponent = severities.light_exponent
+    if exponent != 1.0 or severities.exposure != 1.0:
         light = layers.get("light", lambda: light_map(planes))
-        planes *= light ** np.float32(severities.light_exponent - 1.0)
+        planes *= light ** np.float32(exponent - 1.0) * np.float32(severities.exposure)
+        exponent += _as_exponent(severities.exposure, light)
     if low_noise > 0.0 and kernel is None:  # the published order; a lens would not blur the sensor's noise
         planes += layers.get("low noise", lambda: _noise(planes.shape, rng)) * np.float32(low_noise)
         np.clip(planes, 0.0, 1.0, out=planes)
     parameters = dict.fromkeys(PARAMETERS, 0.0) | {"transmission": 1.0, "jpeg_quality": 100.0}
     strength = dict.fromkeys(DEGRADATIONS, 0.0)
     if severities.rain > 0.0:
-        layer = layers.get("rain", lambda: rain_layer(height, width, severities.rain, rng, rain_layers))
-        planes += layer
+        layer = layers.get(
+            "rain", lambda: rain_layer(height, width, severities.rain, rng, rain_layers, soft=severities.soft_rain)
+        )
+        planes += layer * (1.0 - np.clip(planes, 0.0, 1.0)) if severities.soft_rain else layer
         parameters["rain_coverage"] = float(layer.mean())
         strength["rain"] = rms(layer) / RAIN_RMS
     if severities.snow > 0.0:
@@ -165,13 +169,28 @@ def degrade(
     elif late > 0.0:
         planes += layers.get("noise", lambda: _noise(planes.shape, rng)) * np.float32(late**0.5)
 
-    parameters["light_exponent"] = severities.light_exponent
+    parameters["light_exponent"] = exponent
     parameters["noise_sigma"] = variance**0.5
     picture = _to_bytes(planes)
     if severities.jpeg_quality < 100:
         picture = _jpeg(picture, severities.jpeg_quality)
         parameters["jpeg_quality"] = float(severities.jpeg_quality)
     return Degraded(picture.astype(np.float32) / np.float32(255.0), _truth(parameters, strength))
+
+
+def underexposed(dark: np.ndarray, lit: np.ndarray) -> Degraded:
+    """A real photograph [H, W, 3] in 0..1 that is too dark, with what can be known of it from a well lit one."""
+    exposure = min(1.0, float(dark.mean()) / max(float(lit.mean()), 1e-3))
+    light = light_map(np.ascontiguousarray(lit.transpose(2, 0, 1)))
+    parameters = dict.fromkeys(PARAMETERS, 0.0) | {"transmission": 1.0, "jpeg_quality": 100.0}
+    parameters["light_exponent"] = 1.0 + _as_exponent(max(exposure, 1e-3), light)
+    return Degraded(dark, _truth(parameters, dict.fromkeys(DEGRADATIONS, 0.0)))
+
+
+def _as_exponent(exposure: float, light: np.ndarray) -> float:
+    """What must be added to the light map's exponent to darken the mean light as much as this exposure, at most 2."""
+    mean = float(np.clip(light.mean(), LIGHT_FLOOR, 0.8))  # a bright picture would need an exponent without end
+    return float(np.clip(np.log(exposure) / np.log(mean), 0.0, 2.0))
 
 
 def _jpeg(picture: np.ndarray, quality: int) -> np.ndarray:

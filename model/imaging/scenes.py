@@ -72,7 +72,7 @@ def light_map(picture: np.ndarray) -> np.ndarray:
     return np.clip(light, LIGHT_FLOOR, 1.0, out=light)
 
 
-def _smooth_noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def smooth_noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """[height, width] smooth random relief with mean 0 and a spread of about 1."""
     cells = int(rng.integers(2, 6))
     return resize(rng.standard_normal((cells + 1, cells + 2), dtype=np.float32), height, width, smooth=True)
@@ -100,7 +100,7 @@ def depth_map(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         at_foot = 1.0 - np.clip((foot - 0.3) / 0.7, 0.0, 1.0)
         depth = np.where(inside, np.minimum(depth, at_foot), depth)
 
-    depth = depth + rng.uniform(0.05, 0.3) * _smooth_noise(height, width, rng)
+    depth = depth + rng.uniform(0.05, 0.3) * smooth_noise(height, width, rng)
     depth = depth + rng.uniform(-0.2, 0.7) * (luma - luma.mean())
     gain, offset = guided_filter(luma, depth, radius=int(rng.integers(2, 6)), epsilon=0.003)
     depth = gain * luma + offset

@@ -30,8 +30,10 @@ class Severities:
 
     Attributes:
         light_exponent: exponent of the light map; 2..3 as published.
+        exposure: factor on the whole picture; 1 as published. An exposure too short darkens bright surfaces, too.
         low_light_noise: sigma of the Gaussian noise added with low light; 0.03..0.08 as published.
         rain: 0..1.
+        soft_rain: broad soft streaks that veil what is behind them, where the published ones only add light.
         snow: 0..1.
         haze_beta: scattering; 1..2 as published.
         airlight: 0.6..0.9 as published.
@@ -46,7 +48,9 @@ class Severities:
 
     light_exponent: float = 1.0
     low_light_noise: float = 0.0
+    exposure: float = 1.0
     rain: float = 0.0
+    soft_rain: bool = False
     snow: float = 0.0
     haze_beta: float = 0.0
     airlight: float = 0.0
@@ -67,9 +71,9 @@ class Severities:
 
 
 _FIELDS = {
-    "low_light": ("light_exponent",),
+    "low_light": ("light_exponent", "exposure"),
     "haze": ("haze_beta", "airlight"),
-    "rain": ("rain",),
+    "rain": ("rain", "soft_rain"),
     "snow": ("snow",),
     "noise": ("low_light_noise", "noise_sigma", "sensor_gain"),
     "blur": ("defocus_radius", "gaussian_sigma", "motion_length", "motion_angle"),
@@ -120,16 +124,20 @@ def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = Fals
     fields: dict[str, Any] = {}
     if "low" in parts:
         fields["light_exponent"] = rng.uniform(1.4, 3.4) if wide else rng.uniform(2.0, 3.0)
+        if wide and rng.random() < 0.4:
+            fields["light_exponent"] = rng.uniform(1.0, 1.8)
+            fields["exposure"] = float(np.exp(rng.uniform(np.log(0.05), np.log(0.5))))
         if not wide:
             fields["low_light_noise"] = rng.uniform(0.03, 0.08)
         elif rng.random() < 0.8:  # a long exposure has next to no noise
             fields["low_light_noise"] = rng.uniform(0.035 if "haze" in parts else 0.015, 0.09)
     if "rain" in parts:
         fields["rain"] = rng.uniform(0.15, 0.85) if wide else rng.uniform(0.3, 0.6)
+        fields["soft_rain"] = wide and rng.random() < 0.6
     if "snow" in parts:
         fields["snow"] = rng.uniform(0.15, 0.85) if wide else rng.uniform(0.16, 0.4)
     if "haze" in parts:
-        fields["haze_beta"] = rng.uniform(0.5, 2.2) if wide else rng.uniform(1.0, 2.0)
+        fields["haze_beta"] = rng.uniform(0.5, 2.8) if wide else rng.uniform(1.0, 2.0)
         fields["airlight"] = rng.uniform(0.5, 0.98) if wide else rng.uniform(0.6, 0.9)
     return Severities(**fields)
 
@@ -163,17 +171,17 @@ def _with_jpeg(severities: Severities, rng: np.random.Generator) -> Severities:
 def sample_severities(rng: np.random.Generator) -> Severities:
     """Draws the training mix.
 
-    8 % clean; 60 % combinations of CDD-11, half of them in wider ranges; 16 % noise, blur or JPEG alone; 16 % of a
-    camera's faults together: two or three of blur, noise and JPEG, or weather with noise or JPEG.
+    7 % clean; 58 % combinations of CDD-11, half of them in wider ranges; 21 % noise (half of them), blur or JPEG
+    alone; 14 % of a camera's faults together: two or three of blur, noise and JPEG, or weather with noise or JPEG.
     """
     kind = rng.random()
-    if kind < 0.08:
+    if kind < 0.07:
         return Severities()
-    if kind < 0.68:
+    if kind < 0.65:
         return sample_combination(COMBINATIONS[int(rng.integers(len(COMBINATIONS)))], rng, wide=rng.random() < 0.5)
     add = (_with_noise, _with_blur, _with_jpeg)
-    if kind < 0.84:
-        return add[int(rng.integers(3))](Severities(), rng)
+    if kind < 0.86:
+        return add[max(0, int(rng.integers(-1, 3)))](Severities(), rng)
     if rng.random() < 0.5:
         left_out = int(rng.integers(4))  # 3: none
         severities = Severities()

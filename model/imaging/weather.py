@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from .scenes import resize
+from .scenes import resize, smooth_noise
 
 RAIN_RMS = 0.2
 """Root mean square of the rain layer's intensity at severity 1."""
@@ -94,8 +94,29 @@ def _draw_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return total
 
 
+def _draw_soft_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """[height, width] broad, long, soft streaks of arbitrary brightness, as Rain1400 draws them with a motion blur."""
+    slope = float(np.tan(np.radians(np.clip(rng.normal(0.0, 20.0), -50.0, 50.0))))
+    size = (min(height, width) / 400.0) ** 0.5
+    total = np.zeros((height, width), dtype=np.float32)
+    for _ in range(int(rng.integers(1, 3))):
+        density = float(np.exp(rng.uniform(np.log(0.0004), np.log(0.015))))
+        length, thickness = rng.uniform(14.0, 70.0) * size, rng.uniform(1.2, 4.0)
+        layer = _streaks(height, width, rng, slope=slope, length=length, thickness=thickness, density=density)
+        total += layer * (rng.uniform(0.5, 1.0) / max(rms(layer), 1e-6))
+    if rng.random() < 0.5:  # rain that falls in gusts is thicker in some parts of the picture
+        total *= np.clip(0.6 + 0.5 * smooth_noise(height, width, rng), 0.0, 1.5)
+    return total
+
+
 def rain_layer(
-    height: int, width: int, severity: float, rng: np.random.Generator, layers: Sequence[np.ndarray] = ()
+    height: int,
+    width: int,
+    severity: float,
+    rng: np.random.Generator,
+    layers: Sequence[np.ndarray] = (),
+    *,
+    soft: bool = False,
 ) -> np.ndarray:
     """Rain to be added to a picture: [height, width] float32 in 0..1.
 
@@ -104,9 +125,14 @@ def rain_layer(
         severity: 0..1; the layer's root mean square is about `severity * RAIN_RMS`.
         rng: source of randomness.
         layers: given rain as [h, w] floats in 0..1; every other layer on average is cut from one of them.
+        soft: broad soft streaks, and none from `layers`.
     """
-    given = len(layers) > 0 and rng.random() < 0.5
-    layer = _cut(layers, height, width, rng) if given else _draw_rain(height, width, rng)
+    if soft:
+        layer = _draw_soft_rain(height, width, rng)
+    elif len(layers) > 0 and rng.random() < 0.5:
+        layer = _cut(layers, height, width, rng)
+    else:
+        layer = _draw_rain(height, width, rng)
     target = severity * RAIN_RMS
     for _ in range(2):  # twice: what the first clipping took is given back
         layer *= target / max(rms(layer), 1e-6)
