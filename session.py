@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .model.precision import dtype_of
+from .model.precision import dtype_of, native_dtype
 from .model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
 
 if TYPE_CHECKING:
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
 def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def restorer_precision(name: str, device: torch.device) -> torch.dtype:
-    """The precision of a run: "auto" is bf16 on hardware that computes in it, and fp32 elsewhere."""
-    if name != "auto":
-        return dtype_of(name)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Without these instructions a CPU emulates bf16 and takes longer than in fp32. Torch has no public question for it.
-    native = (getattr(torch.cpu, probe, None) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return torch.bfloat16 if any(probe is not None and probe() for probe in native) else torch.float32
 
 
 class Session:
@@ -51,7 +40,7 @@ class Session:
     ) -> None:
         self.guided = guided
         self.device = device or best_device()
-        self.precision = restorer_precision(precision, self.device)
+        self.precision = native_dtype(self.device) if precision == "auto" else dtype_of(precision)
         self._mllm_precision = precision
         self._restorer_path = restorer or SHIPPED_RESTORER
         self._mllm_path = mllm or SHIPPED_MLLM

@@ -114,6 +114,20 @@ def correct(crop: Tensor, affine: Tensor) -> Tensor:
     return torch.addcmul(offset, log_gain.clamp(-GAIN_LIMIT, GAIN_LIMIT).exp(), crop.float())
 
 
+def corrected_overview(thumbnail: Tensor, affine: Tensor) -> Tensor:
+    """What the affine grid alone makes of the picture, at the grid's size: training holds it to the clean picture.
+
+    Args:
+        thumbnail: [B, 3, T, T] in 0..1.
+        affine: [B, A, A, 6], as in `Context`.
+
+    Returns:
+        [B, 3, A, A] fp32.
+    """
+    coarse = F.adaptive_avg_pool2d(thumbnail.float(), affine.shape[1])
+    return correct(coarse.permute(0, 2, 3, 1), affine).permute(0, 3, 1, 2)
+
+
 class ChannelAttention(nn.Module):
     """Scales channels by what the whole thumbnail holds; starts as the identity. Only the global branch may do this."""
 

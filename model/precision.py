@@ -20,6 +20,15 @@ def dtype_of(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
+def native_dtype(device: torch.device) -> torch.dtype:
+    """The faster type for a network's arithmetic: bf16 on hardware that computes in it, and fp32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Without these instructions a CPU emulates bf16, ten times slower than fp32. Torch has no public question for it.
+    native = (getattr(torch.cpu, probe, None) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.bfloat16 if any(probe is not None and probe() for probe in native) else torch.float32
+
+
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """No autocast inside; nothing at all where there is none to leave, since some devices (DirectML) do not know it."""
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):

@@ -19,7 +19,7 @@ from .blocks import Down, GatedBlock, Up, convolve, fold_pixels, unfold_pixels
 from .experts import FrequencyExperts
 from .fusion import GuidanceTrunk, TokenAttention
 from .guidance import Guidance, GuidanceError
-from .overview import Context, GlobalBranch, Position, correct, sample, thumbnail_of
+from .overview import Context, GlobalBranch, Position, correct, corrected_overview, sample, thumbnail_of
 from .weights import SHIPPED_RESTORER, Card, WeightFileError, read_weights
 
 __all__ = ["Context", "Position", "Restorer", "RestorerConfig", "check_guidance", "load_restorer", "thumbnail_of"]
@@ -187,9 +187,14 @@ class Restorer(nn.Module):
         keep_guidance: Tensor | None,
         position: Position,
         removal: Tensor | None = None,
-    ) -> tuple[Tensor, list[Tensor]]:
-        """`look` and `restore` in one call, for training; one thumbnail, guidance and position per crop."""
-        return self.restore(crop, self.look(thumbnail, tokens, pooled, keep_guidance, removal), position)
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """`look` and `restore` in one call, for training; one thumbnail, guidance and position per crop.
+
+        Returns:
+            What `restore` does, and the `corrected_overview`.
+        """
+        context = self.look(thumbnail, tokens, pooled, keep_guidance, removal)
+        return *self.restore(crop, context, position), corrected_overview(thumbnail, context.affine)
 
     def _experts(self, level: int) -> FrequencyExperts:
         experts = self.mofe[str(level)]

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..model.precision import native_dtype
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -50,7 +54,7 @@ class LoopConfig:
         decay_steps: length of the final cosine decay to 1 % of the rate; 0 = none.
         gradient_clip: largest norm of the gradient.
         ema: decay of the averaged weights.
-        precision: "bf16" (autocast) or "fp32".
+        precision: "bf16" (autocast), "fp32", or "auto": bf16 on hardware that computes in it, fp32 elsewhere.
         workers: processes that make batches, per training process; 0 = make them in between.
         checkpoint_minutes: time between checkpoints.
         log_every, validate_every: in steps; 0 validates only at the end.
@@ -71,7 +75,7 @@ class LoopConfig:
     decay_steps: int = 0
     gradient_clip: float = 1.0
     ema: float = 0.999
-    precision: str = "bf16"
+    precision: str = "auto"
     workers: int = 1
     checkpoint_minutes: float = 3.0
     log_every: int = 20
@@ -104,8 +108,12 @@ class LoopConfig:
             raise TrainingError(f"ema in [loop] must be at least 0 and below 1, not {self.ema}.")
         if self.optimizer not in ("adamw", "muon"):
             raise TrainingError(f"optimizer in [loop] must be adamw or muon, not {self.optimizer}.")
-        if self.precision not in ("bf16", "fp32"):
-            raise TrainingError(f"precision in [loop] must be bf16 or fp32, not {self.precision}.")
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise TrainingError(f"precision in [loop] must be auto, bf16 or fp32, not {self.precision}.")
+
+    def is_bf16(self, device: torch.device) -> bool:
+        """Whether the training computes in bf16 on this device."""
+        return self.precision == "bf16" or (self.precision == "auto" and native_dtype(device) == torch.bfloat16)
 
     @staticmethod
     def from_table(table: Mapping[str, Any]) -> LoopConfig:

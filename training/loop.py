@@ -79,9 +79,11 @@ def train(
         TrainingError: the checkpoint does not fit, or the loss stays non-finite.
     """
     AcceleratorState._reset_state()  # a second run in this process may have another precision
+    on_cpu = device is not None and torch.device(device).type == "cpu"
+    expected = torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
     accelerator = Accelerator(
-        mixed_precision="bf16" if config.precision == "bf16" else "no",
-        cpu=device is not None and torch.device(device).type == "cpu",
+        mixed_precision="bf16" if config.is_bf16(expected) else "no",
+        cpu=on_cpu,
         kwargs_handlers=[
             # Guidance dropout leaves parameters without a gradient in some steps.
             DistributedDataParallelKwargs(find_unused_parameters=True),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..model.imaging.degradations import COMBINATIONS, degrade, sample_combination
@@ -68,6 +69,9 @@ class RestorerLosses:
     """The [losses] table: weights of the parts, and how often the guidance is withheld."""
 
     log_error: float = 0.02
+    overview: float = 1.0
+    """Of the L1 between the clean picture and what the affine grid alone makes of the degraded one, both small. Most of
+    what is lost is lost in brightness and haze over the whole picture, of which a crop shows a part (RESULTS.md)."""
     relational: float = 0.02
     relational_temperature: float = 0.5
     balance: float = 0.01
@@ -92,6 +96,7 @@ class RestorerTask:
         tables: dict[str, Any],
     ) -> None:
         self.data, self.losses, self.tables, self.seed = data, losses, tables, loop.seed
+        self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
         settle(Path(data.mllm))
@@ -113,14 +118,17 @@ class RestorerTask:
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def _start_from(self, path: Path) -> None:
-        """Copies the weights of a trained restorer of the same architecture; its MLLM may be another."""
+        """Copies the weights of a trained restorer; its MLLM may be another, and blocks that it lacks start afresh."""
         trained, _ = load_restorer(path)
-        if trained.config != self.network.config:
-            raise TrainingError(f"{path} in [data] has another architecture than [model]: make them the same.")
-        self.network.load_state_dict(trained.state_dict())
+        state, known = self.network.state_dict(), trained.state_dict()
+        if any(name not in state or state[name].shape != tensor.shape for name, tensor in known.items()):
+            raise TrainingError(
+                f"{path} in [data] does not fit into [model]: only more blocks than it has may be asked for."
+            )
+        self.network.load_state_dict({**state, **known})
 
     def batch(self, index: int) -> dict[str, Any]:
-        crops, targets, thumbnails, looks, places, removals = [], [], [], [], [], []
+        crops, targets, thumbnails, wanted_thumbnails, looks, places, removals = [], [], [], [], [], [], []
         side, grid = self.network.config.thumbnail, self.network.multiple  # crops start where tiles do
         for scene in range(self.data.scenes):
             rng = sample_generator(self.seed, index, scene)
@@ -130,6 +138,7 @@ class RestorerTask:
             height, width = picture.shape[1:]
             looks.append(self.mllm.looks(picture))
             thumbnails.append(thumbnail_of(picture[None], side)[0])
+            wanted_thumbnails.append(thumbnail_of(target[None], side)[0])
             for _ in range(self.data.crops):
                 top, left = (
                     int(rng.integers((length - self.data.crop) // grid + 1)) * grid for length in (height, width)
@@ -144,6 +153,7 @@ class RestorerTask:
             "crop": torch.stack(crops),
             "target": torch.stack(targets),
             "thumbnail": torch.stack(thumbnails),
+            "wanted_thumbnail": torch.stack(wanted_thumbnails),
             "looks": torch.stack(looks),
             "place": torch.tensor(places),
             "keep": torch.from_numpy(keep),
@@ -153,7 +163,7 @@ class RestorerTask:
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         tokens, pooled = self._guidance(batch["looks"])
         repeat = lambda values: values.repeat_interleave(self.data.crops, 0)  # noqa: E731
-        restored, routing = network(
+        restored, routing, corrected = network(
             batch["crop"],
             repeat(batch["thumbnail"]),
             repeat(tokens),
@@ -165,6 +175,8 @@ class RestorerTask:
         error = restored.float() - batch["target"]
         absolute = error.abs().mean()
         squared = error.square().mean((1, 2, 3))
+        wanted = F.adaptive_avg_pool2d(repeat(batch["wanted_thumbnail"]), corrected.shape[2:])
+        overview = (corrected - wanted).abs().mean()
         decibel = -10 * torch.log10(squared + 1e-5).mean()
         kept = repeat(batch["keep"])
         vectors = routing_vectors(routing)
@@ -174,9 +186,11 @@ class RestorerTask:
         return {
             "loss": absolute
             - weights.log_error * decibel
+            + weights.overview * overview
             + weights.relational * relational
             + weights.balance * balance,
             "l1": absolute,
+            "overview": overview,
             "psnr": decibel,
             "relational": relational,
             "balance": balance,
@@ -204,11 +218,11 @@ class RestorerTask:
         return tokens.clone(), pooled.clone()  # out of inference mode
 
     def _restore(self, network: nn.Module, picture: Tensor) -> Tensor:
-        """A whole picture [3, H, W] whose sides are multiples of the network's, in bf16 as the training."""
+        """A whole picture [3, H, W] whose sides are multiples of the network's, in the training's precision."""
         device = next(network.parameters()).device
         tokens, pooled = self._guidance(self.mllm.looks(picture)[None].to(device))
-        with torch.autocast(device.type, torch.bfloat16):
-            restored, _ = network(
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.is_bf16(device)):
+            restored, _, _ = network(
                 picture[None].to(device),
                 thumbnail_of(picture[None], network.config.thumbnail).to(device),
                 tokens,

@@ -30,10 +30,8 @@ class Severities:
 
     Attributes:
         light_exponent: exponent of the light map; 2..3 as published.
-        exposure: factor on the whole picture; 1 as published. An exposure too short darkens bright surfaces, too.
         low_light_noise: sigma of the Gaussian noise added with low light; 0.03..0.08 as published.
         rain: 0..1.
-        soft_rain: broad soft streaks that veil what is behind them, where the published ones only add light.
         snow: 0..1.
         haze_beta: scattering; 1..2 as published.
         airlight: 0.6..0.9 as published.
@@ -44,13 +42,13 @@ class Severities:
         motion_length: length of the motion path in px.
         motion_angle: its direction in degrees, 0 is horizontal.
         jpeg_quality: 1..99; 100 means that no JPEG is made.
+        exposure: factor on the whole picture; 1 as published. An exposure too short darkens bright surfaces, too.
+        soft_rain: broad soft streaks that veil what is behind them, where the published ones only add light.
     """
 
     light_exponent: float = 1.0
     low_light_noise: float = 0.0
-    exposure: float = 1.0
     rain: float = 0.0
-    soft_rain: bool = False
     snow: float = 0.0
     haze_beta: float = 0.0
     airlight: float = 0.0
@@ -61,6 +59,8 @@ class Severities:
     motion_length: float = 0.0
     motion_angle: float = 0.0
     jpeg_quality: int = 100
+    exposure: float = 1.0
+    soft_rain: bool = False
 
     def keeping(self, degradations: Collection[str]) -> Severities:
         """The same severities of these degradations (names of `DEGRADATIONS`), and none of the others.

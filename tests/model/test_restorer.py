@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mofe_restore.model.guidance import Guidance, GuidanceError
 from mofe_restore.model.overview import correct, sample, sampling_weights
@@ -19,10 +20,11 @@ def test_an_untrained_network_is_the_identity(tiny_config: RestorerConfig) -> No
     network, crop = Restorer(tiny_config), torch.rand(2, 3, 64, 96)
     position = Position.of(0, 0, 64, 96, batch=2)
     with torch.no_grad():
-        restored, routing = network(
+        restored, routing, overview = network(
             crop, thumbnail_of(crop, 32), torch.randn(2, 5, 16), torch.randn(2, 16), None, position
         )
     assert torch.allclose(restored, crop, atol=1e-6)
+    assert torch.allclose(overview, F.adaptive_avg_pool2d(thumbnail_of(crop, 32), 8), atol=1e-6)
     assert [weights.shape for weights in routing] == [(2, 4, 2, 3), (2, 4, 4, 6)]
 
 
@@ -119,11 +121,11 @@ def test_a_batch_gives_what_its_crops_give_one_by_one(restorer: Restorer) -> Non
     position = Position(*(torch.tensor(v) for v in ([0, 32, 64], [64, 0, 32], [128, 200, 131], [128, 99, 300])))
     keep = torch.tensor([True, False, True])
     with torch.no_grad():
-        together, routing = restorer(crops, thumbnails, tokens, pooled, keep, position)
+        together, routing, _ = restorer(crops, thumbnails, tokens, pooled, keep, position)
         for index in range(3):
             one = slice(index, index + 1)
             own = Position(position.top[one], position.left[one], position.height[one], position.width[one])
-            alone, weights = restorer(crops[one], thumbnails[one], tokens[one], pooled[one], keep[one], own)
+            alone, weights, _ = restorer(crops[one], thumbnails[one], tokens[one], pooled[one], keep[one], own)
             assert (together[one] - alone).abs().max() < 1e-5
             assert (routing[0][one] - weights[0]).abs().max() < 1e-5
 
@@ -132,9 +134,9 @@ def test_guidance_changes_the_result_and_dropping_it_equals_giving_none(restorer
     crop, thumbnail = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 32)
     tokens, pooled, position = torch.randn(1, 5, 16), torch.randn(1, 16), Position.of(0, 0, 64, 64)
     with torch.no_grad():
-        guided, _ = restorer(crop, thumbnail, tokens, pooled, torch.tensor([True]), position)
-        dropped, _ = restorer(crop, thumbnail, tokens, pooled, torch.tensor([False]), position)
-        without, _ = restorer(crop, thumbnail, None, None, None, position)
+        guided, _, _ = restorer(crop, thumbnail, tokens, pooled, torch.tensor([True]), position)
+        dropped, _, _ = restorer(crop, thumbnail, tokens, pooled, torch.tensor([False]), position)
+        without, _, _ = restorer(crop, thumbnail, None, None, None, position)
     assert (guided - dropped).abs().max() > 1e-3
     assert torch.allclose(dropped, without, atol=1e-5)
     with pytest.raises(ValueError, match="belong together"):
@@ -162,7 +164,7 @@ def test_every_parameter_gets_a_gradient_in_every_step(restorer: Restorer) -> No
         restorer.zero_grad(set_to_none=True)
         tokens, pooled = torch.randn(2, 5, 16), torch.randn(2, 16)
         crop, thumbnail, removal = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32), torch.ones(2, 7)
-        restored, _ = restorer(crop, thumbnail, tokens, pooled, keep, position, removal)
+        restored, _, _ = restorer(crop, thumbnail, tokens, pooled, keep, position, removal)
         restored.square().mean().backward()
         assert [name for name, parameter in restorer.named_parameters() if parameter.grad is None] == []
 
@@ -170,9 +172,9 @@ def test_every_parameter_gets_a_gradient_in_every_step(restorer: Restorer) -> No
 def test_bf16_autocast_stays_close_to_fp32(restorer: Restorer) -> None:
     crop, thumbnail, position = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 32), Position.of(0, 0, 64, 64)
     with torch.no_grad():
-        exact, _ = restorer(crop, thumbnail, None, None, None, position)
+        exact, _, _ = restorer(crop, thumbnail, None, None, None, position)
         with torch.autocast("cpu", torch.bfloat16):
-            rough, routing = restorer(crop, thumbnail, None, None, None, position)
+            rough, routing, _ = restorer(crop, thumbnail, None, None, None, position)
     assert rough.dtype == torch.float32 and routing[0].dtype == torch.float32
     assert (exact - rough).abs().mean() < 0.02
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mofe_restore.model.guidance import DEGRADATIONS
 from mofe_restore.model.imaging.degradations import Severities
-from mofe_restore.training.photos import PhotoError
+from mofe_restore.training.photos import PhotoError, list_photos
 from mofe_restore.training.samples import PhotoStore, sample_generator, to_tensor
 
 
@@ -62,3 +64,27 @@ def test_arrays_become_channel_first_tensors() -> None:
 def test_an_empty_folder_is_an_error_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="holds no photos"):
         PhotoStore.read(tmp_path)
+
+
+@pytest.fixture
+def dark_pairs(photos: Path, tmp_path: Path) -> Path:
+    for folder in ("input", "target"):
+        (tmp_path / folder).mkdir()
+    for number, path in enumerate(list_photos(photos)[:2]):
+        photo = Image.open(path).convert("RGB")
+        photo.save(tmp_path / "target" / f"{number}.png")
+        photo.point(lambda value: value // 4).save(tmp_path / "input" / f"{number}.png")
+    return tmp_path
+
+
+def test_real_dark_pairs_show_the_same_piece_twice(photos: Path, dark_pairs: Path) -> None:
+    store = PhotoStore.read(photos, low_light=dark_pairs, low_light_share=1.0)
+    for index in range(10):
+        lit, dark, removal = store.steered_scene(sample_generator(0, index), (64, 112), 1.0)
+        assert np.abs(lit / 4 - dark.picture).max() < 0.02
+        assert [name for name, there in zip(DEGRADATIONS, dark.truth.presence, strict=True) if there] == ["low_light"]
+        assert removal.all()
+
+
+def test_without_dark_pairs_no_scene_is_one(photos: Path) -> None:
+    assert PhotoStore.read(photos, low_light_share=0.5).low_light_share == 0

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
-from mofe_restore.model.imaging.degradations import Degraded, Layers, Severities, degrade, sample_severities
+from mofe_restore.model.imaging.degradations import (
+    Degraded,
+    Layers,
+    Severities,
+    degrade,
+    sample_severities,
+    underexposed,
+)
 from mofe_restore.model.imaging.optics import kernel_sigma, point_spread
 
 HEIGHT, WIDTH = 96, 128
@@ -200,12 +207,36 @@ def test_what_the_training_mix_asks_for_is_present_in_the_picture(clean: np.ndar
         asked = sample_severities(rng)
         degraded = degrade(clean, asked, rng)
         there = dict(zip(DEGRADATIONS, degraded.truth.presence.tolist(), strict=True))
-        assert there["low_light"] == (asked.light_exponent > 1)
+        assert there["low_light"] == (asked.light_exponent > 1 or asked.exposure < 1)
         assert there["haze"] == (asked.haze_beta > 0)
         assert there["rain"] == (asked.rain > 0) and there["snow"] == (asked.snow > 0)
         assert there["noise"] == (asked.noise_sigma + asked.low_light_noise + asked.sensor_gain > 0)
         assert there["blur"] == (asked.gaussian_sigma + asked.defocus_radius + asked.motion_length > 0)
         assert there["jpeg"] == (asked.jpeg_quality < 100)
+
+
+def test_a_short_exposure_counts_as_the_exponent_that_darkens_as_much(clean: np.ndarray) -> None:
+    halves = [parameter(make(clean, Severities(exposure=exposure)), "light_exponent") for exposure in (0.7, 0.4, 0.1)]
+    assert 1.25 < halves[0] < halves[1] < halves[2] <= 3.0
+    dark = make(clean, Severities(exposure=0.4)).picture
+    assert dark.mean() == pytest.approx(0.4 * clean.mean(), abs=0.01)
+
+
+def test_of_a_real_dark_photo_the_truth_says_how_dark_it_is(clean: np.ndarray) -> None:
+    for exposure in (0.3, 0.6):
+        known = underexposed(clean * np.float32(exposure), clean).truth
+        made = make(clean, Severities(exposure=exposure)).truth
+        assert known.presence.tolist() == made.presence.tolist()
+        assert known.parameters == pytest.approx(made.parameters, abs=0.02)
+    assert not underexposed(clean, clean).truth.presence.any()
+
+
+def test_soft_rain_veils_and_never_blows_out(clean: np.ndarray) -> None:
+    rained = make(clean, Severities(rain=0.6, soft_rain=True))
+    assert np.all(rained.picture >= clean - 1 / 255) and rained.picture.max() <= 1.0
+    added = rained.picture - clean
+    bright, dark = clean.mean(2) > 0.7, clean.mean(2) < 0.3
+    assert added[bright].mean() < added[dark].mean()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 40), (64, 20)])

@@ -28,6 +28,7 @@ def test_every_combination_samples_what_its_name_says(name: str, wide: bool) -> 
         assert (drawn.haze_beta > 0) == (drawn.airlight > 0) == ("haze" in parts)
         assert drawn.noise_sigma == drawn.gaussian_sigma == drawn.sensor_gain == 0 and drawn.jpeg_quality == 100
         if not wide:
+            assert drawn.exposure == 1 and not drawn.soft_rain
             assert "low" not in parts or (2 <= drawn.light_exponent <= 3 and 0.03 <= drawn.low_light_noise <= 0.08)
             assert "haze" not in parts or (1 <= drawn.haze_beta <= 2 and 0.6 <= drawn.airlight <= 0.9)
 
@@ -36,9 +37,12 @@ def test_the_training_mix_has_its_shares() -> None:
     rng = np.random.default_rng(0)
     drawn = [sample_severities(rng) for _ in range(3000)]
     clean_share = sum(one == Severities() for one in drawn) / 3000
-    weather = sum(one.light_exponent > 1 or one.rain + one.snow + one.haze_beta > 0 for one in drawn) / 3000
-    assert clean_share == pytest.approx(0.08, abs=0.02)
-    assert weather == pytest.approx(0.68, abs=0.04)
+    weather = sum(
+        one.light_exponent > 1 or one.exposure < 1 or one.rain + one.snow + one.haze_beta > 0 for one in drawn
+    )
+    weather /= 3000
+    assert clean_share == pytest.approx(0.07, abs=0.02)
+    assert weather == pytest.approx(0.65, abs=0.04)
 
 
 def test_an_unknown_combination_is_refused_by_name() -> None:

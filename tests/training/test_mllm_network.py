@@ -1,0 +1,34 @@
+"""What the MLLM is trained to lower."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mofe_restore.training.mllm_network import TONES, answer_loss, tone
+
+
+def test_a_short_answer_counts_as_much_as_a_long_one() -> None:
+    labels = torch.full((2, 6), -100)
+    labels[0, 5] = 1
+    labels[1, 1:] = 1
+    logits = torch.zeros(2, 6, 2)
+    logits[0, :, 1] = -4.0  # the short answer is wrong, the long one undecided
+    long, short = torch.log(torch.tensor(2.0)), torch.log1p(torch.tensor(4.0).exp())
+    assert float(answer_loss(logits, labels)) == pytest.approx(float(long + short) / 2, rel=1e-5)
+
+
+def test_conversations_without_an_answer_do_not_count() -> None:
+    labels = torch.full((2, 3), -100)
+    labels[0, 2] = 0
+    logits = torch.randn(2, 3, 4)
+    assert torch.allclose(answer_loss(logits, labels), answer_loss(logits[:1], labels[:1]))
+
+
+def test_tone_tells_brightness_and_coarse_contrast() -> None:
+    flat = torch.full((3, 48, 36), 0.25)
+    flat[1] = 0.5
+    assert torch.allclose(tone(flat), torch.tensor([0.25, 0.5, 0.25, 0.0, 0.0, 0.0]), atol=1e-6)
+    halves = torch.zeros(3, 48, 36)
+    halves[:, :24] = 1.0
+    assert len(tone(halves)) == TONES and bool((tone(halves)[3:] > 0.45).all())
