@@ -57,6 +57,11 @@ class Context:
     maps: tuple[Tensor | None, ...]
     affine: Tensor
 
+    def of(self, pictures: Tensor) -> Context:
+        """The context of some of the pictures, [C] indices; one may be asked for several times."""
+        maps = tuple(None if each is None else each[pictures] for each in self.maps)
+        return Context(self.vector[pictures], self.tokens[pictures], maps, self.affine[pictures])
+
 
 def thumbnail_of(picture: Tensor, side: int) -> Tensor:
     """The whole picture as a fixed square, [B, 3, H, W] in 0..1 to [B, 3, side, side] fp32, antialiased.

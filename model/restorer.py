@@ -187,14 +187,21 @@ class Restorer(nn.Module):
         keep_guidance: Tensor | None,
         position: Position,
         removal: Tensor | None = None,
+        scene: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """`look` and `restore` in one call, for training; one thumbnail, guidance and position per crop.
+        """`look` and `restore` in one call, for training.
+
+        Args:
+            crop: [C, 3, h, w], and `position` its C places.
+            thumbnail: [B, 3, T, T] of B pictures, and what else `look` takes of them.
+            scene: [C], the picture that each crop is of; None where there is one crop of each, in their order.
 
         Returns:
-            What `restore` does, and the `corrected_overview`.
+            What `restore` does with the crops, and the `corrected_overview` of the pictures.
         """
         context = self.look(thumbnail, tokens, pooled, keep_guidance, removal)
-        return *self.restore(crop, context, position), corrected_overview(thumbnail, context.affine)
+        overview = corrected_overview(thumbnail, context.affine)
+        return *self.restore(crop, context if scene is None else context.of(scene), position), overview
 
     def _experts(self, level: int) -> FrequencyExperts:
         experts = self.mofe[str(level)]

@@ -49,6 +49,8 @@ class RestorerData:
     scenes: int = 4
     crops: int = 2
     """Crops of each scene in a batch; a batch holds scenes x crops of them."""
+    overviews: int = 0
+    """Scenes more in a batch, of which only the overview is learned: they cost a fraction of a crop."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
@@ -59,9 +61,9 @@ class RestorerData:
         check_sides(self.sides, self.crop)
         if not 0 <= self.steered <= 1:
             raise TrainingError(f"steered in [data] must lie between 0 and 1, not {self.steered}.")
-        for name in ("scenes", "crops", "crop", "validation_pictures"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} in [data] must be at least 1, not {getattr(self, name)}.")
+        for name, least in (("scenes", 1), ("crops", 1), ("crop", 1), ("validation_pictures", 1), ("overviews", 0)):
+            if getattr(self, name) < least:
+                raise TrainingError(f"{name} in [data] must be at least {least}, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ class RestorerTask:
 
     def batch(self, index: int) -> dict[str, Any]:
         crops, targets, thumbnails, wanted_thumbnails, looks, places, removals = [], [], [], [], [], [], []
+        scenes = self.data.scenes + self.data.overviews
         side, grid = self.network.config.thumbnail, self.network.multiple  # crops start where tiles do
-        for scene in range(self.data.scenes):
+        for scene in range(scenes):
             rng = sample_generator(self.seed, index, scene)
             wanted, degraded, removal = self.store.steered_scene(rng, self.data.sides, self.data.steered)
             target, picture = to_tensor(wanted), to_tensor(degraded.picture)
@@ -139,7 +142,7 @@ class RestorerTask:
             looks.append(self.mllm.looks(picture))
             thumbnails.append(thumbnail_of(picture[None], side)[0])
             wanted_thumbnails.append(thumbnail_of(target[None], side)[0])
-            for _ in range(self.data.crops):
+            for _ in range(self.data.crops if scene < self.data.scenes else 0):
                 top, left = (
                     int(rng.integers((length - self.data.crop) // grid + 1)) * grid for length in (height, width)
                 )
@@ -147,8 +150,8 @@ class RestorerTask:
                 crops.append(picture[window])
                 targets.append(target[window])
                 places.append((top, left, height, width))
-        rng = sample_generator(self.seed, index, self.data.scenes)
-        keep = rng.random(self.data.scenes) >= self.losses.guidance_dropout
+        rng = sample_generator(self.seed, index, scenes)
+        keep = rng.random(scenes) >= self.losses.guidance_dropout
         return {
             "crop": torch.stack(crops),
             "target": torch.stack(targets),
@@ -156,31 +159,32 @@ class RestorerTask:
             "wanted_thumbnail": torch.stack(wanted_thumbnails),
             "looks": torch.stack(looks),
             "place": torch.tensor(places),
+            "scene": torch.arange(self.data.scenes).repeat_interleave(self.data.crops),
             "keep": torch.from_numpy(keep),
             "removal": torch.stack(removals),
         }
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         tokens, pooled = self._guidance(batch["looks"])
-        repeat = lambda values: values.repeat_interleave(self.data.crops, 0)  # noqa: E731
         restored, routing, corrected = network(
             batch["crop"],
-            repeat(batch["thumbnail"]),
-            repeat(tokens),
-            repeat(pooled),
-            repeat(batch["keep"]),
+            batch["thumbnail"],
+            tokens,
+            pooled,
+            batch["keep"],
             Position(*batch["place"].unbind(1)),
-            repeat(batch["removal"]),
+            batch["removal"],
+            batch["scene"],
         )
         error = restored.float() - batch["target"]
         absolute = error.abs().mean()
         squared = error.square().mean((1, 2, 3))
-        wanted = F.adaptive_avg_pool2d(repeat(batch["wanted_thumbnail"]), corrected.shape[2:])
+        wanted = F.adaptive_avg_pool2d(batch["wanted_thumbnail"], corrected.shape[2:])
         overview = (corrected - wanted).abs().mean()
         decibel = -10 * torch.log10(squared + 1e-5).mean()
-        kept = repeat(batch["keep"])
-        vectors = routing_vectors(routing)
-        relational = relational_alignment_loss(vectors[kept], repeat(pooled)[kept], self.losses.relational_temperature)
+        kept = batch["keep"][batch["scene"]]
+        seen = pooled[batch["scene"]][kept]
+        relational = relational_alignment_loss(routing_vectors(routing)[kept], seen, self.losses.relational_temperature)
         balance = torch.stack([balance_loss(weights) for weights in routing]).mean()
         weights = self.losses
         return {

@@ -130,6 +130,16 @@ def test_a_batch_gives_what_its_crops_give_one_by_one(restorer: Restorer) -> Non
             assert (routing[0][one] - weights[0]).abs().max() < 1e-5
 
 
+def test_crops_of_one_picture_share_its_overview(restorer: Restorer) -> None:
+    crops, thumbnails, places = torch.rand(3, 3, 64, 64), torch.rand(2, 3, 32, 32), Position.of(0, 0, 64, 64, batch=3)
+    tokens, pooled, scene = torch.randn(2, 5, 16), torch.randn(2, 16), torch.tensor([1, 0, 1])
+    with torch.no_grad():
+        together, _, overview = restorer(crops, thumbnails, tokens, pooled, None, places, None, scene)
+        apart, _, _ = restorer(crops, thumbnails[scene], tokens[scene], pooled[scene], None, places)
+    assert torch.allclose(together, apart, atol=1e-5)
+    assert len(overview) == 2
+
+
 def test_guidance_changes_the_result_and_dropping_it_equals_giving_none(restorer: Restorer) -> None:
     crop, thumbnail = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 32)
     tokens, pooled, position = torch.randn(1, 5, 16), torch.randn(1, 16), Position.of(0, 0, 64, 64)

@@ -49,6 +49,7 @@ validation = "{photos}"
 mllm = "{mllm}"
 scenes = 3
 crops = 2
+overviews = 1
 crop = 64
 sides = [96, 112]
 validation_pictures = 11
