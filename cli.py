@@ -115,8 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     describe.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
     describe.add_argument("--json", type=Path, metavar="FILE", help="write descriptions and scores (0.5 = present)")
 
-    train = add(commands, "train", run_train, "Train one of the two networks; goes on where an earlier run stopped.")
-    train.add_argument("what", choices=("mllm", "restorer"))
+    train = add(commands, "train", run_train, "Train a network, or variants of the restorer.")
+    train.add_argument("what", choices=("mllm", "restorer", "ablation"))
     train.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
 
     evaluate = commands.add_parser("evaluate", help="Measure the trained networks.")

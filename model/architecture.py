@@ -34,6 +34,7 @@ class RestorerConfig:
         window: side of a MoFE window in feature pixels.
         softness: width of a band's edge in cycles per feature pixel.
         router_temperature: divides the router's logits.
+        top_experts: only so many experts work in a window, those of the largest weights; 0 lets all of them work.
         expansion: hidden width of the pointwise part of a block, in widths.
         vector_width: V, the guidance vector inside the network.
         head_width: channels per attention head.
@@ -52,6 +53,7 @@ class RestorerConfig:
     window: int = 8
     softness: float = 0.03
     router_temperature: float = 1.0
+    top_experts: int = 0
     expansion: int = 2
     vector_width: int = 128
     head_width: int = 32
@@ -79,8 +81,11 @@ class RestorerConfig:
             smallest = 2 if name in ("experts", "window") else 1
             if not _whole_numbers((getattr(self, name),), smallest):
                 raise ValueError(f"{name} must be a whole number from {smallest} up, not {getattr(self, name)!r}")
-        if not _whole_numbers((self.global_blocks,), 0):
-            raise ValueError(f"global_blocks must be a whole number from 0 up, not {self.global_blocks!r}")
+        for name in ("global_blocks", "top_experts"):
+            if not _whole_numbers((getattr(self, name),), 0):
+                raise ValueError(f"{name} must be a whole number from 0 up, not {getattr(self, name)!r}")
+        if self.top_experts > self.experts:
+            raise ValueError(f"top_experts must be at most the {self.experts} experts, not {self.top_experts}")
         for name in ("softness", "router_temperature", "residual_init"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

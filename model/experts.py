@@ -48,6 +48,7 @@ class FrequencyExperts(nn.Module):
         softness: float,
         temperature: float,
         residual_init: float,
+        top_experts: int = 0,
     ) -> None:
         super().__init__()
         hidden = max(1, width // 2)
@@ -60,7 +61,7 @@ class FrequencyExperts(nn.Module):
         self.register_buffer("radii", radii, persistent=False)
         self.edge_steps = nn.Parameter(steps_from_edges(first_edges(experts)))
         self.fusion = ScaleShift(vector_width, width)
-        self.router = Router(vector_width, width, experts, temperature)
+        self.router = Router(vector_width, width, experts, temperature, top_experts)
         self.expand = nn.Parameter(torch.empty(experts, width, 2 * hidden).uniform_(-1, 1) / math.sqrt(width))
         self.expand_bias = nn.Parameter(torch.zeros(experts, 1, 2 * hidden))
         self.merge = nn.Parameter(torch.empty(experts, hidden, width).uniform_(-1, 1) / math.sqrt(hidden))

@@ -65,6 +65,7 @@ class Restorer(nn.Module):
                     config.softness,
                     config.router_temperature,
                     config.residual_init,
+                    config.top_experts,
                 )
                 for level in config.mofe_levels
             }

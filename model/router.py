@@ -22,16 +22,33 @@ def spectral_shape(bands: Tensor) -> Tensor:
     return (energy - energy.mean(0)).permute(1, 2, 3, 0)
 
 
+class TopExperts(nn.Module):
+    """Keeps the largest `count` of the weights [..., K] and makes their sum 1 again, as sparse mixtures do.
+
+    Not used by the shipped restorer: it is what soft routing is compared with.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, weights: Tensor) -> Tensor:
+        values, places = weights.topk(self.count, dim=-1)
+        kept = torch.zeros_like(weights).scatter(-1, places, values)
+        return kept / kept.sum(-1, keepdim=True)
+
+
 class Router(nn.Module):
     """Softmax over the experts, from the guidance, the window's own spectrum and its mean features.
 
     The paper (arXiv 2605.11444, abstract) names the MLLM-guided router; the evidence and the sum of three linear maps
-    are our design. No noise, no top-k and no statistics over the batch: a picture is routed the same way every time.
+    are our design. No noise and no statistics over the batch: a picture is routed the same way every time.
     """
 
-    def __init__(self, vector_width: int, width: int, experts: int, temperature: float) -> None:
+    def __init__(self, vector_width: int, width: int, experts: int, temperature: float, top: int = 0) -> None:
         super().__init__()
         self.temperature = temperature
+        self.choose = TopExperts(top) if top else nn.Identity()
         self.from_guidance = nn.Linear(vector_width, experts)
         self.from_spectrum = nn.Linear(experts, experts, bias=False)
         self.from_features = nn.Linear(width, experts, bias=False)
@@ -49,11 +66,11 @@ class Router(nn.Module):
             bands: [K, P, B, nH, nW, C], the same split into bands.
 
         Returns:
-            [B, K, nH, nW] fp32, above 0, sum over K is 1.
+            [B, K, nH, nW] fp32, above 0 (or, of those that are not chosen, 0), sum over K is 1.
         """
         means = windows.mean(0, dtype=torch.float32)
         shape = spectral_shape(bands)
         with full_precision(means.device):
             logits = self.from_guidance(vector.float())[:, None, None]
             logits = logits + self.from_spectrum(shape) + self.from_features(means)
-            return torch.softmax(logits / self.temperature, dim=-1).permute(0, 3, 1, 2)
+            return self.choose(torch.softmax(logits / self.temperature, dim=-1)).permute(0, 3, 1, 2)

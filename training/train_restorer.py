@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model.imaging.degradations import COMBINATIONS, degrade, sample_combination
+from ..model.imaging.degradations import COMBINATIONS, Severities, degrade, sample_combination
 from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
 from ..model.restorer import Position, Restorer, RestorerConfig, load_restorer, thumbnail_of
 from ..model.weights import Card, write_weights
 from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
 from .folders import settle
+from .guides import guide_of
 from .loop import train
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
@@ -40,6 +41,8 @@ class RestorerData:
     validation: str
     mllm: str
     """Folder of the MLLM whose guidance the restorer learns to use."""
+    guidance: str = "mllm"
+    """"mllm"; for the ablation also "other", that of another picture, and "oracle", the true parameters."""
     rain_layers: str = ""
     low_light: str = ""
     """Folder of real pairs, `input/` too dark and `target/` well lit; empty: none."""
@@ -102,10 +105,10 @@ class RestorerTask:
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
         settle(Path(data.mllm))
-        self.mllm = load_mllm(data.mllm)
+        self.guide = guide_of(data.guidance, load_mllm(data.mllm))
         torch.manual_seed(loop.seed)
         try:
-            config = RestorerConfig.from_dict({**model, "guidance_width": self.mllm.width})
+            config = RestorerConfig.from_dict({**model, "guidance_width": self.guide.width})
         except ValueError as error:
             raise TrainingError(f"[model] cannot be built: {error}.") from error
         self.network = Restorer(config)
@@ -116,8 +119,8 @@ class RestorerTask:
                 f"crop in [data] must be a multiple of {self.network.multiple} px for this network, not {data.crop}."
             )
         self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "losses", "card")}
-        self.recipe["mllm_identity"] = self.mllm.identity  # other embeddings would make another run
-        self._validation: list[tuple[Tensor, Tensor]] = []
+        self.recipe["mllm_identity"] = self.guide.identity  # other embeddings would make another run
+        self._validation: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def _start_from(self, path: Path) -> None:
         """Copies the weights of a trained restorer; its MLLM may be another, and blocks that it lacks start afresh."""
@@ -139,7 +142,7 @@ class RestorerTask:
             target, picture = to_tensor(wanted), to_tensor(degraded.picture)
             removals.append(torch.from_numpy(removal))
             height, width = picture.shape[1:]
-            looks.append(self.mllm.looks(picture))
+            looks.append(self.guide.prepare(picture, degraded.truth))
             thumbnails.append(thumbnail_of(picture[None], side)[0])
             wanted_thumbnails.append(thumbnail_of(target[None], side)[0])
             for _ in range(self.data.crops if scene < self.data.scenes else 0):
@@ -165,7 +168,7 @@ class RestorerTask:
         }
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        tokens, pooled = self._guidance(batch["looks"])
+        tokens, pooled = self.guide.embed(batch["looks"])
         restored, routing, corrected = network(
             batch["crop"],
             batch["thumbnail"],
@@ -184,8 +187,11 @@ class RestorerTask:
         decibel = -10 * torch.log10(squared + 1e-5).mean()
         kept = batch["keep"][batch["scene"]]
         seen = pooled[batch["scene"]][kept]
-        relational = relational_alignment_loss(routing_vectors(routing)[kept], seen, self.losses.relational_temperature)
-        balance = torch.stack([balance_loss(weights) for weights in routing]).mean()
+        relational = absolute * 0.0  # a network without MoFE, for the ablation, has nothing to align
+        if routing:
+            vectors = routing_vectors(routing)[kept]
+            relational = relational_alignment_loss(vectors, seen, self.losses.relational_temperature)
+        balance = sum((balance_loss(weights) for weights in routing), absolute * 0.0) / max(1, len(routing))
         weights = self.losses
         return {
             "loss": absolute
@@ -206,25 +212,26 @@ class RestorerTask:
         if not self._validation:
             self._validation = list(self._validation_pictures())
         composite, clean = [], []
-        for number, (picture, target) in enumerate(self._validation):
-            value = _psnr(self._restore(network, picture), target)
+        others = self._validation[1:] + self._validation[:1]
+        for number, ((picture, looks, target), (_, another, _)) in enumerate(
+            zip(self._validation, others, strict=True)
+        ):
+            value = _psnr(self._restore(network, picture, looks, another), target)
             (composite if number < self.data.validation_pictures else clean).append(value)
         return {"psnr": float(np.mean(composite)), "psnr_clean": float(np.mean(clean))}
 
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
         write_weights(folder / "restorer.safetensors", network.state_dict(), self._card(network, step, metrics))
 
-    def _guidance(self, looks: Tensor) -> tuple[Tensor, Tensor]:
-        """The frozen MLLM's embeddings of the scenes."""
-        if self.mllm.device != looks.device:
-            self.mllm.network.to(looks.device)
-        tokens, pooled = self.mllm.embed(looks)
-        return tokens.clone(), pooled.clone()  # out of inference mode
+    def _restore(self, network: nn.Module, picture: Tensor, looks: Tensor, another: Tensor) -> Tensor:
+        """A whole picture [3, H, W] whose sides are multiples of the network's, in the training's precision.
 
-    def _restore(self, network: nn.Module, picture: Tensor) -> Tensor:
-        """A whole picture [3, H, W] whose sides are multiples of the network's, in the training's precision."""
+        Args:
+            looks: what the guide prepared of the picture.
+            another: the same of another picture, for a guide that mixes them up.
+        """
         device = next(network.parameters()).device
-        tokens, pooled = self._guidance(self.mllm.looks(picture)[None].to(device))
+        tokens, pooled = (each[:1] for each in self.guide.embed(torch.stack([looks, another]).to(device)))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.is_bf16(device)):
             restored, _, _ = network(
                 picture[None].to(device),
@@ -249,7 +256,7 @@ class RestorerTask:
             data=str(about.get("data", "")),
             limits=str(about.get("limits", "")),
             licence="Apache-2.0",
-            mllm_identity=self.mllm.identity,
+            mllm_identity=self.guide.identity,
         )
 
     def _validation_pictures(self):  # type: ignore[no-untyped-def]
@@ -259,20 +266,25 @@ class RestorerTask:
             photo = read_photo(paths[number % len(paths)])
             height, width = (length // multiple * multiple for length in photo.shape[:2])
             photo = photo[:height, :width]
+            asked = Severities()
             if number < self.data.validation_pictures:
-                picture = degrade(photo, sample_combination(COMBINATIONS[number % 11], rng), rng).picture
-            else:
-                picture = photo
-            yield to_tensor(picture), to_tensor(photo)
+                asked = sample_combination(COMBINATIONS[number % 11], rng)
+            degraded = degrade(photo, asked, rng)
+            picture = to_tensor(degraded.picture)
+            yield picture, self.guide.prepare(picture, degraded.truth), to_tensor(photo)
 
 
 def run(config_path: Path) -> None:
     """Train as the TOML file says; goes on where an earlier run of the same file stopped."""
-    tables = load_toml(config_path)
+    train_tables(load_toml(config_path))
+
+
+def train_tables(tables: dict[str, Any]) -> dict[str, float]:
+    """The same from the tables of the file; what `train` returns."""
     loop = LoopConfig.from_table(tables.get("loop", {}))
     data = table_to_config(RestorerData, tables.get("data", {}), "data")
     losses = table_to_config(RestorerLosses, tables.get("losses", {}), "losses")
-    train(RestorerTask(tables.get("model", {}), data, losses, loop, tables), loop)
+    return train(RestorerTask(tables.get("model", {}), data, losses, loop, tables), loop)
 
 
 def _psnr(restored: Tensor, target: Tensor) -> float:

@@ -6,6 +6,7 @@ import torch
 
 from mofe_restore.model.experts import FrequencyExperts
 from mofe_restore.model.fusion import GuidanceTrunk, ScaleShift, TokenAttention
+from mofe_restore.model.router import TopExperts
 
 
 def block(seed: int = 0) -> FrequencyExperts:
@@ -106,3 +107,10 @@ def test_dropped_guidance_is_exactly_no_guidance_whatever_the_number_of_tokens()
     assert torch.equal(vector[1], neutral[1]) and not torch.equal(vector[0], neutral[0])
     features = torch.randn(2, 4, 4, 8)
     assert torch.allclose(attention(features, tokens)[1], attention(features, token)[1], atol=1e-5)
+
+
+def test_top_experts_keep_the_largest_shares_and_no_others() -> None:
+    weights = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.4, 0.3, 0.2, 0.1]])
+    assert torch.equal(TopExperts(1)(weights), torch.tensor([[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]))
+    assert torch.allclose(TopExperts(2)(weights)[0], torch.tensor([0.0, 2 / 3, 0.0, 1 / 3]))
+    assert torch.allclose(TopExperts(4)(weights), weights)

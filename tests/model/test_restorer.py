@@ -48,6 +48,7 @@ def test_a_halo_beyond_the_budget_is_refused() -> None:
         ("thumbnail", 100),
         ("thumbnail", 264),
         ("softness", 0.0),
+        ("top_experts", 5),
         ("guidance_width", "16"),
         ("residual_init", float("nan")),
     ],

@@ -114,7 +114,7 @@ def test_the_loss_teaches_every_part_and_leaves_the_mllm_alone(task: RestorerTas
     silent = [n for n, p in task.network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert [name for name in silent if "neutral" not in name] == []
     assert {"l1", "psnr", "relational", "balance"} < set(parts)
-    assert not any(p.requires_grad for p in task.mllm.network.parameters())
+    assert not any(p.requires_grad for p in task.guide.mllm.network.parameters())
 
 
 def test_an_untrained_restorer_scores_as_its_input(task: RestorerTask) -> None:

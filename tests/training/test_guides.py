@@ -1,0 +1,47 @@
+"""Guidance for training: of the MLLM, of another picture, or the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mofe_restore.model.imaging.degradations import Severities, degrade
+from mofe_restore.model.mllm import Mllm
+from mofe_restore.model.mllm_folder import load_mllm
+from mofe_restore.training.config import TrainingError
+from mofe_restore.training.guides import OracleGuide, guide_of
+
+
+@pytest.fixture(scope="module")
+def mllm(tiny_mllm_folder: Path) -> Mllm:
+    return load_mllm(tiny_mllm_folder)
+
+
+def test_another_pictures_guide_gives_what_the_mllm_sees_in_the_picture_before(mllm: Mllm) -> None:
+    truth = degrade(np.zeros((32, 32, 3), dtype=np.float32), Severities(), np.random.default_rng(0)).truth
+    own, other = guide_of("mllm", mllm), guide_of("other", mllm)
+    looks = torch.stack([own.prepare(torch.rand(3, 100, 110), truth) for _ in range(3)])
+    (tokens, pooled), (their_tokens, their_pooled) = own.embed(looks), other.embed(looks)
+    assert torch.equal(their_pooled, pooled[[2, 0, 1]]) and torch.equal(their_tokens, tokens[[2, 0, 1]])
+    assert own.identity == other.identity == mllm.identity
+
+
+def test_the_oracle_tells_different_amounts_apart(mllm: Mllm) -> None:
+    oracle = guide_of("oracle", mllm)
+    clean, rng = np.full((32, 32, 3), 0.5, dtype=np.float32), np.random.default_rng(0)
+    told = [
+        oracle.prepare(torch.empty(0), degrade(clean, Severities(noise_sigma=sigma), rng).truth)
+        for sigma in (0.05, 0.1)
+    ]
+    tokens, pooled = oracle.embed(torch.stack(told))
+    assert pooled.shape == (2, OracleGuide.width) and tokens.shape == (2, 1, OracleGuide.width)
+    assert float((pooled[1] - pooled[0]).abs().max()) > 0.1
+    assert oracle.identity == ""
+
+
+def test_an_unknown_guide_is_refused_by_name(mllm: Mllm) -> None:
+    with pytest.raises(TrainingError, match="mllm, other or oracle, not 'tarot'"):
+        guide_of("tarot", mllm)

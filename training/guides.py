@@ -1,0 +1,83 @@
+"""Where the guidance of a training run comes from: the MLLM, or what the ablation puts in its place."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..model.head import scaled
+from ..model.imaging.degradations import Truth
+from ..model.mllm import Mllm
+from .config import TrainingError
+
+
+class Guide(Protocol):
+    """Turns a degraded picture into guidance, in two halves: one for the loader's workers, one for the device."""
+
+    width: int
+    """D, the length of an embedding."""
+    identity: str
+    """Of the MLLM; empty where there is none."""
+
+    def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
+        """What `embed` needs to know of a picture [3, H, W] in 0..1."""
+
+    def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N, D] and pooled vectors [B, D] of B prepared pictures, on their device."""
+
+
+class MllmGuide:
+    """The frozen MLLM's embeddings."""
+
+    def __init__(self, mllm: Mllm) -> None:
+        self.mllm, self.width, self.identity = mllm, mllm.width, mllm.identity
+
+    def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
+        return self.mllm.looks(picture)
+
+    def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+        if self.mllm.device != prepared.device:
+            self.mllm.network.to(prepared.device)
+        tokens, pooled = self.mllm.embed(prepared)
+        return tokens.clone(), pooled.clone()  # out of inference mode
+
+
+class OtherPictureGuide(MllmGuide):
+    """The embeddings of another picture of the batch: whatever they teach, it is not about the picture."""
+
+    def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, pooled = super().embed(prepared)
+        return tokens.roll(1, 0), pooled.roll(1, 0)
+
+
+class OracleGuide:
+    """The true strengths and physical parameters in place of an embedding: what guidance could be worth at most.
+
+    Each number stands beside its complement, since the restorer normalises the vector, which would hide a single one.
+    """
+
+    width = 32
+    identity = ""
+
+    def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
+        known = torch.cat([torch.from_numpy(truth.strength), scaled(torch.from_numpy(truth.parameters))])
+        return torch.cat([known, 1 - known])
+
+    def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+        return prepared[:, None], prepared
+
+
+def guide_of(kind: str, mllm: Mllm) -> Guide:
+    """The guide of this kind: "mllm", "other" or "oracle".
+
+    Raises:
+        TrainingError: there is none of this kind.
+    """
+    if kind == "oracle":
+        return OracleGuide()
+    kinds = {"mllm": MllmGuide, "other": OtherPictureGuide}
+    if kind not in kinds:
+        raise TrainingError(f"guidance in [data] must be mllm, other or oracle, not {kind!r}.")
+    return kinds[kind](mllm)
