@@ -16,7 +16,15 @@ from typing import Any, NoReturn
 from .commands.bench import run_bench
 from .commands.demo import run_demo
 from .commands.describe import run_describe
-from .commands.evaluate import run_composites, run_denoising, run_descriptions, run_guidance, run_pairs, run_steering
+from .commands.evaluate import (
+    run_composites,
+    run_denoising,
+    run_descriptions,
+    run_guidance,
+    run_pairs,
+    run_relations,
+    run_steering,
+)
 from .commands.restore import run_restore
 from .commands.shared import os_sentence, say
 from .commands.train import run_train
@@ -127,11 +135,13 @@ def build_parser() -> argparse.ArgumentParser:
     descriptions = add(kinds, "descriptions", run_descriptions, "How well the language model sees.", models)
     guidance = add(kinds, "guidance", run_guidance, "What the guidance is worth to the restorer.", restorers)
     steering = add(kinds, "steering", run_steering, "Whether the restorer keeps what it is told to keep.", restorers)
+    relations = add(kinds, "relations", run_relations, "Whether what is alike is seen and routed alike.", restorers)
+    relations.add_argument("--picture", type=Path, metavar="FILE", help="draw the matrices of relations, a PNG")
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded pictures and their originals")
-    for command in (composites, denoising, descriptions, guidance, steering):
+    for command in (composites, denoising, descriptions, guidance, steering, relations):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
         command.add_argument("--seed", type=_whole(0), default=0, help="of the degradations")
-    for command in (composites, denoising, pairs, descriptions, guidance, steering):
+    for command in (composites, denoising, pairs, descriptions, guidance, steering, relations):
         command.add_argument("--limit", type=_whole(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 

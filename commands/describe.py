@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .shared import each, expand, make_json_folder, open_session, scores_of, write_json
+from .shared import each, expand, make_folder_of, open_session, scores_of, write_json
 
 
 def run_describe(args: argparse.Namespace) -> int:
     pictures = expand(args.pictures)
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..pictures import read_picture
 
     session = open_session(args)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .shared import make_json_folder, open_session, write_json
+from .shared import make_folder_of, open_session, write_json
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -56,21 +56,21 @@ def _describer_of(session: Session) -> Callable[[Any], Any]:
 
 
 def run_composites(args: argparse.Namespace) -> int:
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..training.evaluation import evaluate_composites
 
     return _measure(evaluate_composites, args, _restorer_of(open_session(args)))
 
 
 def run_denoising(args: argparse.Namespace) -> int:
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..training.denoising import evaluate_denoising
 
     return _measure(evaluate_denoising, args, _restorer_of(open_session(args)))
 
 
 def run_pairs(args: argparse.Namespace) -> int:
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..training.evaluation import evaluate_pairs
 
     restore = _restorer_of(open_session(args))
@@ -78,22 +78,41 @@ def run_pairs(args: argparse.Namespace) -> int:
 
 
 def run_descriptions(args: argparse.Namespace) -> int:
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..training.evaluation import evaluate_descriptions
 
     return _measure(evaluate_descriptions, args, _describer_of(open_session(args)))
 
 
 def run_guidance(args: argparse.Namespace) -> int:
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..training.evaluation import evaluate_guidance
 
     session = open_session(args)
     return _measure(evaluate_guidance, args, _guided_restorer_of(session), _describer_of(session))
 
 
+def run_relations(args: argparse.Namespace) -> int:
+    make_folder_of(args.json)
+    make_folder_of(args.picture, "--picture")
+    import functools
+
+    import torch
+
+    from ..training.relations import evaluate_relations
+
+    session = open_session(args)
+
+    def route(picture: Any, guidance: Any) -> Any:
+        (blocks,) = session.restore(picture, guidance).routing.frames
+        return torch.cat([block.weights for block in blocks])
+
+    evaluate = functools.partial(evaluate_relations, picture=args.picture)
+    return _measure(evaluate, args, _describer_of(session), route)
+
+
 def run_steering(args: argparse.Namespace) -> int:
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     from ..training.steering import evaluate_steering
 
     session = open_session(args)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .shared import CommandError, each, expand, make_json_folder, open_session, say, scores_of, write_json
+from .shared import CommandError, each, expand, make_folder_of, open_session, say, scores_of, write_json
 
 
 def _plan_outputs(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
@@ -50,7 +50,7 @@ def run_restore(args: argparse.Namespace) -> int:
     from ..pictures import PictureError, read_mask, read_picture, write_picture
 
     mask = read_mask(args.mask) if args.mask else None
-    make_json_folder(args.json)
+    make_folder_of(args.json)
     args.output.mkdir(parents=True, exist_ok=True)
     session = open_session(args)
     results: list[dict[str, Any]] = []

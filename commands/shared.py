@@ -32,12 +32,12 @@ def open_session(args: argparse.Namespace) -> Session:
     )
 
 
-def make_json_folder(path: Path | None) -> None:
-    """Fails before the work, not after it, when the JSON cannot be written."""
+def make_folder_of(path: Path | None, option: str = "--json") -> None:
+    """Fails before the work, not after it, when a file that an option asks for cannot be written."""
     if path is None:
         return
     if path.is_dir():
-        raise CommandError(f"{path} is a folder: give --json the name of a file.")
+        raise CommandError(f"{path} is a folder: give {option} the name of a file.")
     path.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -45,14 +45,14 @@ def relational_alignment_loss(routing: Tensor, embeddings: Tensor, temperature: 
     if batch < 3:
         return routing.float().sum() * 0.0
     with full_precision(routing.device):
-        target = _centred_cosines(embeddings.detach().float())
+        target = centred_cosines(embeddings.detach().float())
         target = torch.tanh(target / temperature) / torch.tanh(target.new_tensor(1.0 / temperature))
-        difference = (_centred_cosines(routing.float()) - target).square()
+        difference = (centred_cosines(routing.float()) - target).square()
         pairs = ~torch.eye(batch, dtype=torch.bool, device=routing.device)
         return difference[pairs].mean()
 
 
-def _centred_cosines(vectors: Tensor) -> Tensor:
+def centred_cosines(vectors: Tensor) -> Tensor:
     """[B, B] cosines between vectors [B, N] after the batch mean is taken away."""
     # eps bounds the gradient while the routing vectors of an untrained network are still nearly equal
     unit = F.normalize(vectors - vectors.mean(0), dim=1, eps=1e-3)

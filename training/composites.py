@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..model.guidance import DEGRADATIONS
-from ..model.imaging.degradations import COMBINATIONS, Layers, degrade, sample_combination
+from ..model.imaging.degradations import COMBINATIONS, Degraded, Layers, degrade, sample_combination
 from . import samples
 from .photos import read_photo
 
@@ -30,9 +30,22 @@ def composite(
         layers: those of the whole composite are kept here, and used again.
         keep: the degradations that are done; the others are left out.
     """
+    return to_tensor(degraded_composite(clean, combination, name, seed, layers=layers, keep=keep).picture)
+
+
+def degraded_composite(
+    clean: np.ndarray,
+    combination: str,
+    name: str,
+    seed: int,
+    *,
+    layers: Layers | None = None,
+    keep: Collection[str] = DEGRADATIONS,
+) -> Degraded:
+    """The same as `composite`, with the truth about it."""
     rng = stable_generator(seed, combination, name)
     severities = sample_combination(combination, rng).keeping(keep)
-    return to_tensor(degrade(clean, severities, rng, layers=layers).picture)
+    return degrade(clean, severities, rng, layers=layers)
 
 
 def stable_generator(*keys: object) -> np.random.Generator:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mofe_restore.tests.commands.calls import noise, run, save, sentence
 
@@ -38,3 +39,22 @@ def test_evaluation_of_pairs_compares_input_and_output(
         save(tmp_path / "pairs" / name / "a.png", noise(32, 32, 3))
     assert run("evaluate", "pairs", tmp_path / "pairs", "--restorer", restorer, "--no-guidance") == 0
     assert "PSNR in" in capsys.readouterr().out
+
+
+def test_evaluation_of_relations_draws_them(restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "clean" / "a.png", noise(32, 32, 3))
+    drawn = tmp_path / "new" / "relations.png"
+    words = ("relations", "--clean", tmp_path / "clean", "--picture", drawn, "--restorer", restorer)
+    assert run("evaluate", *words) == 0
+    assert "embeddings and severities" in capsys.readouterr().out
+    with Image.open(drawn) as picture:
+        assert picture.width > 800
+
+
+def test_a_folder_in_the_place_of_a_picture_costs_one_sentence(
+    restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "clean" / "a.png", noise(32, 32, 3))
+    words = ("relations", "--clean", tmp_path / "clean", "--picture", tmp_path, "--restorer", restorer)
+    assert run("evaluate", *words) == 1
+    assert "--picture" in sentence(capsys)
