@@ -112,7 +112,11 @@ class Mllm:
         The tokens are the last hidden states at the image tokens, the pooled vector is the one at the end of the
         standard question: in a causal model it has seen everything before it.
         """
-        inputs = self._inputs(looks, DESCRIBE)
+        return self.embed_inputs(self.inputs(looks))
+
+    @torch.inference_mode()
+    def embed_inputs(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The same from what the model takes for these views and the standard question."""
         output = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False, **self._few_logits)
         states = output.hidden_states[-1].float()
         if not bool(states.isfinite().all()):
@@ -158,14 +162,14 @@ class Mllm:
         for degradation in DEGRADATIONS:
             if on_token is not None:
                 on_token()
-            inputs = self._inputs(looks[None], yes_no_question(degradation))
+            inputs = self.inputs(looks[None], yes_no_question(degradation))
             logits = self.network.language_model(**inputs, use_cache=False, **self._few_logits).logits[0, -1].float()
             odds = torch.logsumexp(logits[yes], 0) - torch.logsumexp(logits[no], 0)
             scores.append(odds.sigmoid())
         return torch.stack(scores)[None]
 
     def _generate(self, looks: Tensor, question: str, max_new_tokens: int, on_token: Callable[[], None] | None) -> str:
-        inputs = self._inputs(looks[None], question)
+        inputs = self.inputs(looks[None], question)
 
         def after_token(ids: Tensor, _scores: Any, **_: Any) -> Tensor:
             if on_token is not None:
@@ -178,7 +182,7 @@ class Mllm:
         answer = output[0, inputs["input_ids"].shape[1] :]
         return self.processor.tokenizer.decode(answer, skip_special_tokens=True).strip()
 
-    def _inputs(self, looks: Tensor, question: str) -> dict[str, Tensor]:
+    def inputs(self, looks: Tensor, question: str = DESCRIBE) -> dict[str, Tensor]:
         """What the model takes for the views [B, V, 3, S, S] of B pictures. All are of one size: nothing is padded."""
         content = [{"type": "image"} for _ in looks[0]] + [{"type": "text", "text": question}]
         prompt = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)

@@ -29,10 +29,17 @@ class Guide(Protocol):
 
 
 class MllmGuide:
-    """The frozen MLLM's embeddings."""
+    """The frozen MLLM's embeddings.
+
+    The processor takes longer over small views than a small model does, so where all it does is to scale them, that is
+    done here in one go.
+    """
 
     def __init__(self, mllm: Mllm) -> None:
         self.mllm, self.width, self.identity = mllm, mllm.width, mllm.identity
+        looks = self.mllm.looks(torch.rand(3, 128, 160, generator=torch.Generator().manual_seed(0)))[None]
+        self._one = self.mllm.inputs(looks)
+        self._only_scales = "pixel_values" in self._one and _same(self._one["pixel_values"], _scaled(looks))
 
     def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
         return self.mllm.looks(picture)
@@ -40,8 +47,14 @@ class MllmGuide:
     def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
         if self.mllm.device != prepared.device:
             self.mllm.network.to(prepared.device)
-        tokens, pooled = self.mllm.embed(prepared)
+        tokens, pooled = self.mllm.embed_inputs(self._inputs(prepared))
         return tokens.clone(), pooled.clone()  # out of inference mode
+
+    def _inputs(self, looks: Tensor) -> dict[str, Tensor]:
+        if not self._only_scales:
+            return self.mllm.inputs(looks)
+        inputs = {name: torch.cat([value.to(looks.device)] * len(looks)) for name, value in self._one.items()}
+        return inputs | {"pixel_values": _scaled(looks).to(self._one["pixel_values"].dtype)}
 
 
 class OtherPictureGuide(MllmGuide):
@@ -67,6 +80,14 @@ class OracleGuide:
 
     def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
         return prepared[:, None], prepared
+
+
+def _scaled(looks: Tensor) -> Tensor:
+    return looks.float() / 127.5 - 1
+
+
+def _same(one: Tensor, two: Tensor) -> bool:
+    return one.shape == two.shape and torch.allclose(one.float().cpu(), two, atol=1e-2)
 
 
 def guide_of(kind: str, mllm: Mllm) -> Guide:

@@ -29,6 +29,12 @@ def test_another_pictures_guide_gives_what_the_mllm_sees_in_the_picture_before(m
     assert own.identity == other.identity == mllm.identity
 
 
+def test_the_mllms_guide_gives_the_mllms_embeddings(mllm: Mllm) -> None:
+    looks = torch.stack([mllm.looks(torch.rand(3, 100, 110)) for _ in range(2)])
+    for given, expected in zip(guide_of("mllm", mllm).embed(looks), mllm.embed(looks), strict=True):
+        assert torch.allclose(given, expected, atol=1e-4)
+
+
 def test_the_oracle_tells_different_amounts_apart(mllm: Mllm) -> None:
     oracle = guide_of("oracle", mllm)
     clean, rng = np.full((32, 32, 3), 0.5, dtype=np.float32), np.random.default_rng(0)

@@ -71,7 +71,7 @@ def test_training_shows_what_use_shows(trained: Path) -> None:
     """Prompt and pixels of a training batch are those that the processor makes at run time."""
     mllm = load_mllm(trained / "export" / "mllm")
     looks = views(torch.rand(3, 150, 120))
-    inputs = mllm._inputs(looks[None], DESCRIBE)
+    inputs = mllm.inputs(looks[None])
     row = encode(mllm.processor, [[Turn(DESCRIBE, "Light haze.")]])
     length = inputs["input_ids"].shape[1]
     assert torch.equal(row["input_ids"][:, :length], inputs["input_ids"])
