@@ -2,8 +2,9 @@
 
     python -m mofe_restore.training.publish --mllm runs/mllm --restorer runs/restorer --results results/*.json
 
-Results are the files that `mofe evaluate ... --json` writes; they go into the card of the restorer and into the
-readable cards. The MLLM's files are copied as they are: its identity is their digest, which the restorer knows.
+Results are the files that `mofe evaluate ... --json` writes; they go into weights/results and the card of the restorer,
+and everything that is made from them is made anew (`report.py`). The MLLM's files are copied as they are: its identity
+is their digest, which the restorer knows.
 """
 
 from __future__ import annotations
@@ -19,23 +20,27 @@ from typing import Any
 
 import torch
 
-from ..model.files import written_whole
-from ..model.mllm_folder import HEAD_FILE, identity_of
-from ..model.weights import SHIPPED_MLLM, Card, read_card, read_weights, write_weights
+from ..model.mllm_folder import identity_of
+from ..model.weights import SHIPPED_MLLM, read_weights, write_weights
 from .folders import replace_folder, settle, staging
+from .report import DESCRIPTIONS, MLLM_LOG, RESTORER_LOG, RESULTS, regenerate, write_text
 from .tables import Evaluation
 
 CHECKSUMS = "SHA256SUMS"
 
 
-def publish(mllm: Path | None, restorer: Path | None, results: Mapping[str, Any], weights: Path) -> None:
+def publish(
+    mllm: Path | None, restorer: Path | None, results: Mapping[str, Any], weights: Path, readme: Path | None = None
+) -> None:
     """Copy what the run folders hold into `weights`.
 
     Args:
         mllm: run folder of `mofe train mllm`, or None to leave the shipped one.
         restorer: run folder of `mofe train restorer`, or None.
-        results: measured results by name, as `mofe evaluate` wrote them.
+        results: measured results by name, as `mofe evaluate` wrote them; they take the place of all earlier ones, and
+            when there are none, these stay.
         weights: the pack's weights folder.
+        readme: whose table of results is written anew.
 
     Raises:
         ValueError: the restorer was trained with another MLLM than the one that lies beside it, or a result is none.
@@ -57,42 +62,21 @@ def publish(mllm: Path | None, restorer: Path | None, results: Mapping[str, Any]
             )
     if mllm is not None:
         replace_folder(shutil.copytree(source, staging(folder)), folder)
-        _copy_history(mllm, folder, "training")
-        _write(folder / "README.md", readable_card(read_card(folder / HEAD_FILE), _about(results, "descriptions")))
+        shutil.copyfile(mllm / "log.csv", folder / MLLM_LOG)
     if restorer is not None:
-        measured = {name: value for name, value in results.items() if name != "descriptions"}
+        measured = {name: value for name, value in results.items() if name != DESCRIPTIONS}
         card = replace(card, metrics={**card.metrics, **measured})
         write_weights(weights / "restorer.safetensors", state, card, torch.bfloat16)
-        _copy_history(restorer, weights, "restorer")
-        _write(weights / "restorer.md", readable_card(card, measured))
-    _write(weights / CHECKSUMS, checksums(weights))
-
-
-def readable_card(card: Card, results: Mapping[str, Any]) -> str:
-    """A card as Markdown: what it is, its data and limits, its recipe, what was measured."""
-    lines = [
-        f"# {card.name} {card.version}",
-        "",
-        f"- kind: {card.kind}",
-        f"- licence: {card.licence}",
-        f"- MLLM: `{card.mllm_identity}`",
-        f"- data: {card.data}",
-        f"- limits: {card.limits}",
-        f"- steps: {card.training.get('step')}, commit: {card.training.get('commit') or 'not recorded'}",
-        "",
-        "## Recipe",
-        *_list("architecture", card.architecture),
-        *_list("training", card.training),
-        "",
-        "## During training (validation excerpt)",
-        "| metric | value |",
-        "|---|---|",
-        *(f"| {name} | {value:.4g} |" for name, value in card.metrics.items() if isinstance(value, int | float)),
-        "",
-    ]
-    for name, value in results.items():
-        lines += [f"## Measured: {name}", Evaluation.from_dict(value).to_markdown()]
-    return "\n".join(lines)
+        shutil.copyfile(restorer / "log.csv", weights / RESTORER_LOG)
+    if results:
+        folder = weights / RESULTS
+        fresh = staging(folder)
+        fresh.mkdir(parents=True)
+        for name, value in results.items():
+            write_text(fresh / f"{name}.json", json.dumps(value, indent=1) + "\n")
+        replace_folder(fresh, folder)
+    regenerate(weights, readme)
+    write_text(weights / CHECKSUMS, checksums(weights))
 
 
 def checksums(weights: Path) -> str:
@@ -103,39 +87,16 @@ def checksums(weights: Path) -> str:
     return "".join(f"{digest}  {path.as_posix()}\n" for digest, path in digests)
 
 
-def _list(name: str, values: Mapping[str, Any]) -> list[str]:
-    """A table of settings as a list, one line for each table inside it."""
-    inner = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    plain = {key: value for key, value in values.items() if key not in inner}
-    return [
-        f"- {name}: `{json.dumps(plain)}`",
-        *(line for key, value in inner.items() for line in _list(f"{name}.{key}", value)),
-    ]
-
-
-def _about(results: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {name: results[name]} if name in results else {}
-
-
-def _copy_history(run: Path, folder: Path, prefix: str) -> None:
-    for name in ("log.csv", "curve.png"):
-        shutil.copyfile(run / name, folder / f"{prefix}_{name}")
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--mllm", type=Path, metavar="RUN")
     parser.add_argument("--restorer", type=Path, metavar="RUN")
     parser.add_argument("--results", type=Path, nargs="*", default=[], metavar="JSON")
     parser.add_argument("--weights", type=Path, default=SHIPPED_MLLM.parent, metavar="FOLDER")
+    parser.add_argument("--readme", type=Path, default=SHIPPED_MLLM.parents[1] / "README.md", metavar="FILE")
     parsed = parser.parse_args(arguments)
     results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in parsed.results}
-    publish(parsed.mllm, parsed.restorer, results, parsed.weights)
+    publish(parsed.mllm, parsed.restorer, results, parsed.weights, parsed.readme)
 
 
 if __name__ == "__main__":

@@ -39,10 +39,11 @@ def evaluate_relations(
     """How far three matrices of relations agree: of the true severities, of the embeddings, and of the routing.
 
     A relation is the cosine of two pictures' vectors, taken from the mean of all; the pictures are the composites of
-    `evaluate_composites` with the same seed. Agreement is the correlation over all pairs of different pictures.
+    `evaluate_composites` with the same seed. Agreement is the correlation over all pairs of different pictures. The
+    other tables hold the mean relation between the pictures of each two combinations.
 
     Args:
-        picture: where to draw the three matrices, a PNG.
+        picture: where to draw these means, a PNG.
 
     Raises:
         PhotoError: the folder holds no photos, or one cannot be read.
@@ -61,11 +62,13 @@ def evaluate_relations(
             if on_progress:
                 on_progress(len(vectors["routing"]), len(photos) * len(COMBINATIONS))
     matrices = {name: centred_cosines(torch.stack(rows)) for name, rows in vectors.items()}
-    if picture is not None:
-        draw_relations(matrices, len(photos), picture)
     rows = {f"{a} and {b}": {"correlation": agreement(matrices[a], matrices[b])} for a, b in PAIRS}
+    means = [_table(name, matrix, len(photos)) for name, matrix in matrices.items()]
     title = f"Relations between composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
-    return Evaluation(title, (Table("relations of", {"correlation": 3}, rows),))
+    result = Evaluation(title, (Table("relations of", {"correlation": 3}, rows), *means))
+    if picture is not None:
+        draw_relations(result, picture)
+    return result
 
 
 def agreement(one: Tensor, two: Tensor) -> float:
@@ -74,18 +77,28 @@ def agreement(one: Tensor, two: Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one[pairs], two[pairs]]))[0, 1])
 
 
-def draw_relations(matrices: dict[str, Tensor], each: int, path: Path) -> None:
-    """The matrices side by side as a PNG; every combination has `each` rows."""
+def _table(name: str, matrix: Tensor, each: int) -> Table:
+    """The mean relations between combinations of `each` pictures."""
+    kinds = len(COMBINATIONS)
+    means = matrix.reshape(kinds, each, kinds, each).mean((1, 3)).tolist()
+    rows = {row: dict(zip(COMBINATIONS, line, strict=True)) for row, line in zip(COMBINATIONS, means, strict=True)}
+    return Table(name, dict.fromkeys(COMBINATIONS, 2), rows)
+
+
+def draw_relations(result: Evaluation, path: Path) -> None:
+    """The relations between the combinations as matrices side by side, from the result of `evaluate_relations`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(matrices), 5.0), layout="constrained")
-    for axes, (name, matrix) in zip(figure.subplots(1, len(matrices)), matrices.items(), strict=True):
-        image = axes.imshow(matrix.numpy(), vmin=-1, vmax=1, cmap="cividis", interpolation="nearest")
-        axes.set_title(name)
-        places = [each * (number + 0.5) - 0.5 for number in range(len(COMBINATIONS))]
-        axes.set_xticks(places, COMBINATIONS, rotation=90, fontsize=7)
-        axes.set_yticks(places, COMBINATIONS if axes.get_subplotspec().is_first_col() else [""] * 11, fontsize=7)
+    tables = result.tables[1:]
+    figure = Figure(figsize=(4.2 * len(tables), 5.0), layout="constrained")
+    for number, table in enumerate(tables):
+        axes = figure.add_subplot(1, len(tables), number + 1)
+        cells = [list(row.values()) for row in table.rows.values()]
+        image = axes.imshow(cells, vmin=-1, vmax=1, cmap="cividis", interpolation="nearest")
+        axes.set_title(table.name)
+        axes.set_xticks(range(len(cells)), list(table.columns), rotation=90, fontsize=8)
+        axes.set_yticks(range(len(cells)), list(table.rows) if number == 0 else [""] * len(cells), fontsize=8)
         axes.tick_params(length=0)
-    figure.colorbar(image, ax=figure.axes, shrink=0.6, label="cosine from the mean")
+    figure.colorbar(image, ax=figure.axes, shrink=0.6, label="mean cosine, taken from the mean of all")
     with written_whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+        figure.savefig(temporary, format="png", dpi=100)

@@ -17,6 +17,8 @@ from mofe_restore.model.weights import Card, write_weights
 from mofe_restore.training.publish import publish
 from mofe_restore.training.tables import Evaluation, Table
 
+LOG = "step,seconds,lr,loss\n1,2,0.001,0.5\n2,4,0.001,0.4\n"
+
 
 @pytest.fixture
 def runs(tmp_path: Path, tiny_mllm_folder: Path) -> tuple[Path, Path]:
@@ -27,13 +29,14 @@ def runs(tmp_path: Path, tiny_mllm_folder: Path) -> tuple[Path, Path]:
     card = Card("restorer", "tiny", "0", config.to_dict(), {"step": 3}, {"psnr": 20.0}, "d", "l", "x", identity)
     write_weights(restorer / "export" / "restorer.safetensors", Restorer(config).state_dict(), card)
     for run in (mllm, restorer):
-        (run / "log.csv").write_text("step\n1\n")
-        (run / "curve.png").write_bytes(b"png")
+        (run / "log.csv").write_text(LOG)
     return mllm, restorer
 
 
 def measured(value: float) -> dict[str, Any]:
-    return json.loads(Evaluation("Title", (Table("row", {"PSNR": 2}, {"mean": {"PSNR": value}}),)).to_json())
+    columns = {"PSNR in": 2, "PSNR out": 2, "gain": 2, "SSIM in": 3, "SSIM out": 3, "F1": 2, "rank": 2}
+    row = dict.fromkeys(columns, value)
+    return json.loads(Evaluation("Title", (Table("row", columns, {"low": row, "mean": row}),)).to_json())
 
 
 def test_published_models_work_together_and_match_their_checksums(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -48,9 +51,9 @@ def test_published_models_work_together_and_match_their_checksums(runs: tuple[Pa
     for line in (weights / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((weights / name).read_bytes()).hexdigest() == digest
-    assert "| mean | 0.90 |" in (weights / "mllm" / "README.md").read_text()
-    assert "| mean | 23.40 |" in (weights / "restorer.md").read_text()
-    assert (weights / "restorer_log.csv").read_text() == "step\n1\n"
+    assert "| mean |    0.90 |" in (weights / "mllm" / "README.md").read_text()
+    assert "| mean |   23.40 |" in (weights / "restorer.md").read_text()
+    assert (weights / "restorer_log.csv").read_text() == LOG
 
 
 def test_a_restorer_of_another_mllm_is_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ def test_one_who_sees_the_truth_agrees_with_it_and_a_blind_one_does_not(tmp_path
     assert result.value("embeddings and severities", "correlation") == pytest.approx(1.0)
     assert abs(result.value("routing and severities", "correlation")) < 0.4
     assert (tmp_path / "drawn.png").stat().st_size > 10_000
+    means = result.tables[1]
+    assert means.name == "severities" and means.rows["low"]["low"] == pytest.approx(1.0)
+    assert means.rows["haze"]["haze_rain"] > means.rows["haze"]["low_snow"]
 
 
 def test_agreement_looks_at_different_pictures_alone() -> None:
