@@ -150,6 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--no-large", action="store_true", help="leave out the 3840 x 2160 picture")
 
     demo = add(commands, "demo", run_demo, "Degrade and restore the bundled photographs.", restorers)
+    demo.add_argument("--sheets", action="store_true", help="draw a contact sheet for each kind of degradation")
     demo.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: demo_output in the current folder")
     return parser
 

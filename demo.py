@@ -12,7 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .model.chart import draw_routing
+from .model.files import written_whole
+from .model.guidance import DEGRADATIONS
 from .model.imaging.degradations import Severities, degrade
+from .model.imaging.severities import severities_of
 from .pictures import read_picture
 from .session import Session
 
@@ -35,6 +38,16 @@ EXAMPLES = (
     Example("astronaut.jpg", "noise and JPEG", Severities(noise_sigma=25 / 255, jpeg_quality=40)),
     Example("clock_motion.png", "really blurred by a moving camera", None),
 )
+
+
+KINDS: dict[str, dict[str, float]] = {
+    **{name: {name: 0.6} for name in DEGRADATIONS},
+    "low_light_haze_rain": {"low_light": 0.7, "haze": 0.5, "rain": 0.4, "noise": 0.35},
+}
+"""What the contact sheets show: strengths, as `severities_of` takes them, by the name of the sheet."""
+
+SHEET_WIDTH = 320
+"""Width in px of a photograph on a contact sheet."""
 
 
 def psnr(picture: Tensor, reference: Tensor) -> float:
@@ -79,6 +92,40 @@ def demo(session: Session, folder: Path) -> int:
     seconds = time.perf_counter() - start
     print(f"{len(EXAMPLES)} photographs in {seconds:.1f} s; sheets and routing charts are in {folder.resolve()}")
     return 0
+
+
+def contact_sheets(session: Session, folder: Path) -> int:
+    """One sheet per kind of degradation: every bundled good photograph before, after, and as it was.
+
+    Args:
+        session: the models.
+        folder: gets `<kind>.jpg`; made if it does not exist.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = [example.file for example in EXAMPLES if example.severities is not None]
+    for number, (kind, strengths) in enumerate(KINDS.items()):
+        rows = []
+        for file in photos:
+            clean = _reduced(read_picture(PHOTOS / file).rgb)
+            made = degrade(clean[0].permute(1, 2, 0).numpy(), severities_of(strengths), np.random.default_rng(number))
+            degraded = torch.from_numpy(made.picture).permute(2, 0, 1)[None].contiguous()
+            restored = session.restore(degraded, session.guide(degraded, with_text=False)).picture.cpu()
+            before, after = psnr(degraded, clean), psnr(restored, clean)
+            panels = [(f"{before:.1f} dB", degraded), (f"after, {after:.1f} dB", restored), ("original", clean)]
+            rows.append(_sheet(panels, f"{kind.replace('_', ' ')}: {Path(file).stem}"))
+        sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+        for index, row in enumerate(rows):
+            sheet.paste(row, (0, sum(above.height for above in rows[:index])))
+        with written_whole(folder / f"{kind}.jpg") as path:
+            sheet.save(path, "JPEG", quality=82)
+        print(f"{folder / kind}.jpg")
+    return 0
+
+
+def _reduced(picture: Tensor) -> Tensor:
+    """[1, 3, H, W] at the width of a contact sheet's photographs."""
+    height = round(picture.shape[2] * SHEET_WIDTH / picture.shape[3])
+    return torch.nn.functional.interpolate(picture, (height, SHEET_WIDTH), mode="area")
 
 
 def _image(pixels: Tensor) -> Image.Image:

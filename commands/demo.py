@@ -9,6 +9,7 @@ from .shared import open_session
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    from ..demo import demo
+    from ..demo import contact_sheets, demo
 
-    return demo(open_session(args), args.output or Path("demo_output"))
+    run = contact_sheets if args.sheets else demo
+    return run(open_session(args), args.output or Path("demo_output"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from mofe_restore.model.guidance import DEGRADATIONS
 from mofe_restore.tests.commands.calls import run
 
 
@@ -16,6 +18,14 @@ def test_demo_writes_a_sheet_and_a_chart_of_each_photograph(
     assert capsys.readouterr().out.count("seen: Strong low light.") == 5
     assert len(list((tmp_path / "out").glob("*_routing.png"))) == 5
     assert len(list((tmp_path / "out").glob("*.png"))) == 10
+
+
+def test_a_contact_sheet_is_drawn_for_every_kind(restorer: Path, tmp_path: Path) -> None:
+    assert run("demo", "--sheets", "-o", tmp_path / "out", "--restorer", restorer) == 0
+    sheets = {path.stem: path for path in (tmp_path / "out").iterdir()}
+    assert set(sheets) == {*DEGRADATIONS, "low_light_haze_rain"}
+    with Image.open(sheets["rain"]) as sheet:
+        assert sheet.format == "JPEG" and sheet.width > 3 * 320 and sheet.height > 4 * 200
 
 
 @pytest.mark.weights
