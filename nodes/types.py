@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from .images import Thumbnails
+
 if TYPE_CHECKING:
     import torch
 
@@ -41,7 +43,7 @@ class LoadedRestorer:
 
 @dataclass(frozen=True)
 class RoutedPictures:
-    """MOFE_ROUTING: the routing of a batch, and a thumbnail [3, h, w] per picture to draw it on."""
+    """MOFE_ROUTING: the routing of a batch, and a thumbnail per picture to draw it on."""
 
     routing: Routing
-    thumbnails: tuple[torch.Tensor, ...]
+    thumbnails: Thumbnails
