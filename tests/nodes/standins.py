@@ -45,8 +45,10 @@ class Input(Port):
         multiline: bool = False,
         advanced: bool | None = None,
     ) -> None:
-        super().__init__(id, optional, tooltip, default=default, min=min, max=max, options=options, advanced=advanced)
+        super().__init__(id, optional, tooltip, default=default, min=min, max=max, step=step)
+        self.options = options
         self.multiline = multiline
+        self.advanced = advanced
 
 
 class Output(Port):
@@ -149,6 +151,9 @@ class Host:
                 raise Interrupted
             self.cancel_after -= 1
 
+        def interrupt_current_processing(value: bool = True) -> None:
+            self.cancel_after = 0 if value else None
+
         def raise_non_oom(error: Exception) -> None:
             if not isinstance(error, torch.OutOfMemoryError):
                 raise error
@@ -166,6 +171,7 @@ class Host:
             intermediate_dtype=lambda: torch.float32,
             should_use_bf16=lambda device=None: False,
             load_models_gpu=load_models_gpu,
+            interrupt_current_processing=interrupt_current_processing,
             throw_exception_if_processing_interrupted=throw_exception_if_processing_interrupted,
             raise_non_oom=raise_non_oom,
             soft_empty_cache=soft_empty_cache,
