@@ -134,22 +134,21 @@ class Thumbnails:
         return self.pictures[index].float() / 255
 
 
+def thumbnail_size(frames: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the thumbnails of a batch of so many pictures of a size."""
+    room = (THUMBNAILS_BYTES / (3 * frames * height * width)) ** 0.5
+    fit = min(1.0, THUMBNAIL_SIDE / max(height, width), room)
+    return max(1, int(height * fit)), max(1, int(width * fit))
+
+
 def thumbnails(picture: Tensor) -> Thumbnails:
-    """Of each of the pictures [B, C, H, W] its colours, at most `THUMBNAIL_SIDE` px a side."""
+    """The colours of each of the pictures [B, C, H, W], in the size that `thumbnail_size` gives."""
     import torch
     import torch.nn.functional as F
 
-    frames, _, height, width = picture.shape
-    room = (THUMBNAILS_BYTES / (3 * frames * height * width)) ** 0.5
-    fit = min(1.0, THUMBNAIL_SIDE / max(height, width), room)
-    size = (max(1, int(height * fit)), max(1, int(width * fit)))
-    return Thumbnails(
-        tuple(
-            F.interpolate(rgb(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0]
-            .mul(255)
-            .round()
-            .to(torch.uint8)
-            .cpu()
-            for frame in picture
-        )
+    size = thumbnail_size(len(picture), *picture.shape[-2:])
+    small = (
+        F.interpolate(rgb(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0]
+        for frame in picture
     )
+    return Thumbnails(tuple((frame * 255).round().to(torch.uint8).cpu() for frame in small))
