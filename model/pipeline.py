@@ -16,7 +16,7 @@ from .inputs import RestorationError, check_inputs, is_finite
 from .memory import tile_bytes
 from .overview import Context, Position, thumbnail_of
 from .restorer import Restorer
-from .routing import BlockRouting, Routing, RoutingCanvas
+from .routing import Routing, RoutingCanvas
 from .tiling import Box, Tile, cut_tiles, padded_box, read_box, round_up
 
 log = logging.getLogger(__name__)
@@ -118,12 +118,13 @@ def restore_picture(
         amount = None if mask is None else mask[index if len(mask) > 1 else 0]
         if has_work(strength, amount):
             jobs[index] = _Job(run, picture[index], guides[index], strength, amount)
-    routings: list[tuple[BlockRouting, ...]] = [()] * frames
+    # before the work: what is kept of every picture would otherwise scatter over the memory that tiles use in turn
+    canvases = {index: _canvases(network, height, width) for index in jobs}
     while jobs:
         index = next(iter(jobs))
-        routings[index] = jobs.pop(index).restore(result[index], jobs.values())
+        jobs.pop(index).restore(result[index], canvases[index], jobs.values())
     routing = Routing(
-        frames=tuple(routings),
+        frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
         sizes=((height, width),) * frames,
         descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
         scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
@@ -176,15 +177,9 @@ class _Job:
         self.contexts: dict[torch.dtype, Context] = {}
         self._ahead = (0, 0)
 
-    def restore(self, result: Tensor, later: Collection[_Job]) -> tuple[BlockRouting, ...]:
-        """Writes the restored picture into result [C, H, W] and returns its routing; `later` jobs only count."""
-        run, network = self.run, self.run.network
-        canvases = [
-            RoutingCanvas(
-                name, network.config.experts, edges, scale, network.config.window * scale, self.height, self.width
-            )
-            for name, edges, scale in zip(network.mofe_names, network.band_edges(), network.mofe_scales, strict=True)
-        ]
+    def restore(self, result: Tensor, canvases: Collection[RoutingCanvas], later: Collection[_Job]) -> None:
+        """Writes the restored picture into result [C, H, W] and its routing to canvases; `later` jobs only count."""
+        run = self.run
         tiles = self._cut(self.padded)
         while tiles:
             outcome = self._try(tiles[0])
@@ -199,7 +194,6 @@ class _Job:
             run.done += 1
             if run.on_tile is not None:
                 run.on_tile(run.done, run.done + len(tiles) + sum(job.tiles_ahead() for job in later))
-        return tuple(canvas.finish() for canvas in canvases)
 
     def tiles_ahead(self) -> int:
         """How many tiles the whole picture takes at the present size of tiles."""
@@ -282,6 +276,15 @@ class _Job:
             amount = amount * mask[None].to(amount)
         blended = torch.lerp(before.float(), after, amount.expand_as(after)).clamp(0, 1).to(result.dtype)
         result[:colours, rows, columns] = torch.where(amount > 0, blended, before.to(result.dtype))
+
+
+def _canvases(network: Restorer, height: int, width: int) -> tuple[RoutingCanvas, ...]:
+    """A canvas per MoFE block, for the routing of one picture."""
+    experts, window = network.config.experts, network.config.window
+    return tuple(
+        RoutingCanvas(name, experts, edges, scale, window * scale, height, width)
+        for name, edges, scale in zip(network.mofe_names, network.band_edges(), network.mofe_scales, strict=True)
+    )
 
 
 def _colour(picture: Tensor) -> Tensor:

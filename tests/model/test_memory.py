@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
+from mofe_restore.footprint import allocated
 from mofe_restore.model.memory import bytes_per_pixel
 from mofe_restore.model.pipeline import restore_picture, working_bytes
 from mofe_restore.model.restorer import Restorer, RestorerConfig
@@ -18,15 +18,7 @@ SHALLOW = RestorerConfig(guidance_width=16, encoder_blocks=(1, 1, 1, 1), decoder
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that was allocated at once during some work, by torch's allocator on the CPU."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=False) as seen:
-        work()
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    live = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        most = max(most, live)
-    return most
+    return allocated(work, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
