@@ -403,6 +403,21 @@ def case_the_hosts_cancel_works_before_the_first_tile(world: World) -> None:
         assert watch.calls == 0
 
 
+def case_a_whole_run_opens_no_socket(world: World) -> None:
+    opened: list[str] = []
+    listening = True
+
+    def audit(event: str, _: tuple[Any, ...]) -> None:
+        if listening and event.startswith("socket."):
+            opened.append(event)
+
+    sys.addaudithook(audit)  # there is no way to take one out again
+    guidance = world.describe(world.mllm(), picture())[0]
+    world.restore(world.restorer(), picture(), guidance=guidance)
+    listening = False
+    assert opened == []
+
+
 def case_a_run_leaves_the_network_as_it_was(world: World) -> None:
     restorer = world.restorer()
     before = {name: value.clone() for name, value in restorer.network.state_dict().items()}
