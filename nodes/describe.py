@@ -85,7 +85,8 @@ class DescribeDegradation(io.ComfyNode):
         picture = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
         with host.letting_go():
             images.check_colours(picture)  # all of them, before the first one takes its time
-            host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
+            if not mllm.loads_itself:
+                host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
             progress = host.Progress(len(picture) * MAX_TOKENS)
             parts = []
             for index in range(len(picture)):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..model.restorer import Restorer
     from ..model.routing import Routing
     from ..model.weights import Card
+    from .clip_mllm import ClipMllm
 
 MllmType = io.Custom("MOFE_MLLM")
 GuidanceType = io.Custom("MOFE_GUIDANCE")
@@ -25,10 +26,14 @@ RoutingType = io.Custom("MOFE_ROUTING")
 
 @dataclass(frozen=True)
 class LoadedMllm:
-    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; its cache looks for `patcher` by name."""
+    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; its cache looks for `patcher` by name.
 
-    mllm: Mllm
+    A model of ComfyUI's own loads itself when it is asked, and in part where memory is short.
+    """
+
+    mllm: Mllm | ClipMllm
     patcher: Any
+    loads_itself: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import json
 import sys
 import tempfile
 import traceback
+import types
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -31,10 +32,11 @@ import torch
 class World:
     """A ComfyUI, real or not, with the pack in it; `comfy` and its kin are in `sys.modules`."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Any = None) -> None:
         from mofe_restore.tests.nodes.standins import run
 
         self.run = run
+        self.host = host
         self.nodes = importlib.import_module("mofe_restore.nodes")
         self.management = importlib.import_module("comfy.model_management")
         importlib.import_module("mofe_restore.nodes.folders").register_folders()
@@ -55,6 +57,13 @@ class World:
         return self.run(
             self.nodes.DescribeDegradation, mllm=mllm, image=image, **{"frames": "every frame", **settings}
         ).args
+
+    def clip(self) -> tuple[Any, Any, str]:
+        """A CLIP that reads pictures, and the method, as owner and name, that it calls once per token it writes."""
+        from mofe_restore.tests.nodes.standins import Clip
+
+        clip = Clip(self.host, {"Which": "rain and haze", "Describe": "Rain falls before a hazy street."})
+        return clip, clip, "next_token"
 
     def press_cancel(self) -> None:
         self.management.interrupt_current_processing(True)
@@ -403,6 +412,37 @@ def case_the_hosts_cancel_works_before_the_first_tile(world: World) -> None:
         assert watch.calls == 0
 
 
+def case_a_clip_describes_pictures_and_its_guidance_fits_no_restorer_of_another(world: World) -> None:
+    image, (clip, _, _) = picture(2), world.clip()
+    mllm = world.run(world.nodes.LoadMllm, model="owner/tiny", precision="auto", clip=clip).args[0]
+    guidance, _, report = world.describe(mllm, image)
+    again = world.describe(mllm, image[1:])[0]
+    assert len(guidance) == 2 and guidance.tokens.shape[1] <= 64
+    assert torch.allclose(guidance.pooled[1:], again.pooled, atol=1e-4)
+    assert not torch.allclose(guidance.tokens[0], guidance.tokens[1], atol=1e-4)
+    assert {entry["mllm"] for entry in json.loads(report)} == {mllm.mllm.identity}
+    assert mllm.mllm.identity.startswith("CLIP ")
+    error = raises(ValueError, lambda: world.restore(world.restorer(), image, guidance=guidance))
+    assert mllm.mllm.identity in str(error) and "was trained with" in str(error)
+
+
+def case_cancel_at_the_kth_token_of_a_clip_ends_the_run_there(world: World) -> None:
+    image, (clip, owner, step) = picture(), world.clip()
+    mllm = world.run(world.nodes.LoadMllm, model="owner/tiny", precision="auto", clip=clip).args[0]
+    expected = world.describe(mllm, image)[1]
+
+    def press(result: Any) -> Any:
+        world.press_cancel()
+        return result
+
+    for k in (1, 3):
+        with Watch(owner, step, k, press) as watch:
+            error = raises(world.management.InterruptProcessingException, lambda: world.describe(mllm, image))
+            assert watch.calls == k
+            assert watch.alive() == 0, error
+    assert world.describe(mllm, image)[1] == expected
+
+
 def case_a_whole_run_opens_no_socket(world: World) -> None:
     opened: list[str] = []
     listening = True
@@ -435,7 +475,27 @@ CASES: dict[str, Callable[[World], None]] = {
 # As a program, in a real ComfyUI ----------------------------------------------------------------------------------
 
 
-def enter(comfyui: Path, pack: Path, models: Path) -> World:
+class RealWorld(World):
+    """With a vision language model of ComfyUI's own, tiny and with random weights."""
+
+    def clip(self) -> tuple[Any, Any, str]:
+        import comfy.sd
+        from comfy.text_encoders import llama, qwen3vl
+
+        kind = "qwen3vl_4b"
+        sizes = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
+        qwen3vl.QWEN3VL_CONFIGS[kind] = functools.partial(llama.Qwen3VL_4BConfig, num_hidden_layers=2, **sizes)
+        eye = {"hidden_size": 64, "intermediate_size": 64, "depth": 2, "deepstack_visual_indexes": [0], "num_heads": 4}
+        qwen3vl.QWEN3VL_VISION[kind] = eye
+        target = types.SimpleNamespace(params={}, clip=qwen3vl.te(model_type=kind), tokenizer=qwen3vl.tokenizer(kind))
+        clip = comfy.sd.CLIP(target)
+        torch.manual_seed(0)
+        for parameter in clip.cond_stage_model.parameters():
+            torch.nn.init.normal_(parameter, std=0.05 if parameter.ndim > 1 else 1.0)
+        return clip, getattr(clip.cond_stage_model, clip.cond_stage_model.clip).transformer, "sample_token"
+
+
+def enter(comfyui: Path, models: Path) -> World:
     """Starts as much of a real ComfyUI as the nodes need, on the CPU and without a server."""
     sys.path.insert(0, str(comfyui))
     options = importlib.import_module("comfy.cli_args").args
@@ -446,7 +506,7 @@ def enter(comfyui: Path, pack: Path, models: Path) -> World:
     folder_paths.set_temp_directory(tempfile.mkdtemp())
     for name in ("comfy.model_management", "comfy.model_patcher", "comfy.utils", "comfy_api.latest"):
         importlib.import_module(name)
-    return World()
+    return RealWorld()
 
 
 def install(pack: Path) -> None:
@@ -461,7 +521,7 @@ def install(pack: Path) -> None:
 
 def main(comfyui: str, pack: str, models: str) -> None:
     install(Path(pack))
-    world = enter(Path(comfyui), Path(pack), Path(models))
+    world = enter(Path(comfyui), Path(models))
     for name, case in CASES.items():
         wrong = None
         try:

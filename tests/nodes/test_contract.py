@@ -49,7 +49,7 @@ def test_on_the_stand_ins(name: str, host: Host, models: Path) -> None:
     paths = host.modules["folder_paths"]
     for kind in ("mofe", "LLM"):
         paths.add_model_folder_path(kind, str(models / kind))
-    contract.CASES[name](contract.World())
+    contract.CASES[name](contract.World(host))
 
 
 @pytest.mark.host

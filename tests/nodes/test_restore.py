@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from mofe_restore.footprint import allocated
 from mofe_restore.model.guidance import GuidanceError
 from mofe_restore.model.weights import WeightFileError
 from mofe_restore.tests.nodes.standins import Host, Interrupted, run
@@ -204,6 +205,20 @@ def test_inputs_are_checked_before_the_network_is_loaded(
         with pytest.raises(ValueError, match=r"\w"):
             restore(image, **settings)
     assert host.loaded == []
+
+
+def test_a_video_takes_the_memory_of_its_frames_and_of_one_tile(
+    restore: Callable[..., Any], make_guidance: Callable[..., Any]
+) -> None:
+    def beside_the_frames(frames: int) -> int:
+        image, mask = picture(frames, 96, 128), torch.rand(frames, 96, 128)
+        settings = {"mask": mask, "feather": 4, "guidance": make_guidance(frames)}
+        peak = allocated(lambda: restore(image, **settings), torch.device("cpu"))
+        return peak - image.nbytes - mask.nbytes  # the result, and the feathered mask
+
+    few, many = beside_the_frames(3), beside_the_frames(18)
+    thumbnails = 15 * 3 * 96 * 128
+    assert many < few + 1.1 * thumbnails
 
 
 def test_progress_ends_with_the_last_tile(restore: Callable[..., Any], host: Host) -> None:
