@@ -220,6 +220,7 @@ class Host:
             throw_exception_if_processing_interrupted=self.check_cancel,
             raise_non_oom=raise_non_oom,
             soft_empty_cache=soft_empty_cache,
+            unload_all_models=self.loaded.clear,
             OOM_EXCEPTION=torch.OutOfMemoryError,
             InterruptProcessingException=Interrupted,
         )
