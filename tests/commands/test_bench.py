@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mofe_restore.footprint import Footprint, apart, held_bytes, peak_bytes
-from mofe_restore.tests.commands.calls import run
+from mofe_restore.footprint import apart, held_bytes
+from mofe_restore.tests.commands.calls import a_hundred_megabytes, run
 
 
 @pytest.mark.slow
@@ -23,12 +23,6 @@ def test_bench_prints_times_and_memory(restorer: Path, capsys: pytest.CaptureFix
         for count in (10, 30)
     ]
     assert beside[1] < beside[0] + 10, "twenty frames more are 53 MiB of pictures, and as much again of results"
-
-
-def a_hundred_megabytes() -> Footprint:
-    before = held_bytes()
-    room = torch.ones(25, 1024, 1024)
-    return Footprint(0, room.nbytes, held_bytes() - before, peak_bytes())
 
 
 def test_work_is_measured_in_a_process_of_its_own() -> None:
