@@ -147,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     bench = add(commands, "bench", run_bench, "Measure time and memory on this machine.", restorers)
     bench.add_argument("--runs", type=_whole(1), default=5, metavar="N", help="repetitions (default 5)")
+    bench.add_argument("--frames", type=_whole(0), default=300, metavar="N", help="frames of the video (default 300)")
     bench.add_argument("--no-large", action="store_true", help="leave out the 3840 x 2160 picture")
 
     demo = add(commands, "demo", run_demo, "Degrade and restore the bundled photographs.", restorers)

@@ -8,4 +8,4 @@ import argparse
 def run_bench(args: argparse.Namespace) -> int:
     from ..bench import bench
 
-    return bench(args.restorer, args.mllm, runs=args.runs, large=not args.no_large)
+    return bench(args.restorer, args.mllm, runs=args.runs, frames=args.frames, large=not args.no_large)

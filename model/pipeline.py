@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from .guidance import Guidance
 from .inputs import RestorationError, check_inputs, is_finite
+from .memory import tile_bytes
 from .overview import Context, Position, thumbnail_of
 from .restorer import Restorer
-from .routing import BlockRouting, Routing, RoutingCanvas
+from .routing import Routing, RoutingCanvas
 from .tiling import Box, Tile, cut_tiles, padded_box, read_box, round_up
+
+log = logging.getLogger(__name__)
 
 WHOLE_PIXELS = 1024 * 1024
 """Up to this many pixels a picture is restored in one piece when the tile size is automatic."""
@@ -24,13 +28,10 @@ AUTO_TILE = 512
 SMALLEST_TILE = 64
 """Out of memory with a tile of this side is final."""
 
-BYTES_PER_PIXEL = 1024
-"""Working memory of the network per pixel that it reads at once, in fp32 (measured on the CPU, rounded up)."""
-
 
 @dataclass(frozen=True)
 class Restoration:
-    """A restored batch [B, C, H, W], in the size, type and device of the input, and its routing."""
+    """A restored batch [B, C, H, W], in the input's size, and its routing."""
 
     picture: Tensor
     routing: Routing
@@ -57,11 +58,14 @@ def _says_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
-def working_bytes(network: Restorer, height: int, width: int, tile: int = 0) -> int:
-    """An estimate of the memory that restoring a picture takes beside the network's weights: that of one tile."""
-    read = _tile_side(tile, height, width, network.multiple) + 2 * network.halo
-    rows, columns = (min(read, round_up(length, network.multiple)) for length in (height, width))
-    return BYTES_PER_PIXEL * rows * columns
+def working_bytes(
+    network: Restorer, height: int, width: int, tile: int = 0, precision: torch.dtype = torch.float32
+) -> int:
+    """An estimate of the memory that restoring a picture takes beside the network's weights: that of one tile.
+
+    It does not depend on the number of pictures, which are restored one after the other.
+    """
+    return tile_bytes(network.config, height, width, _tile_side(tile, height, width, network.multiple), precision)
 
 
 def has_work(strength: float, mask: Tensor | None) -> bool:
@@ -78,10 +82,13 @@ def restore_picture(
     mask: Tensor | None = None,
     tile: int = 0,
     precision: torch.dtype = torch.float32,
+    into: Tensor | None = None,
     on_tile: Callable[[int, int], None] | None = None,
     is_oom: Callable[[BaseException], bool] = is_out_of_memory,
 ) -> Restoration:
     """Restores a batch picture by picture; pixels where strength times mask is 0 come back bit-exact.
+
+    Beside the input and the result, both of which stay where they are, it takes the memory of one tile.
 
     Args:
         network: in evaluation mode with fp32 weights, on the device to work on.
@@ -92,6 +99,8 @@ def restore_picture(
         mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
         tile: side of a tile's core in px, rounded up to the network's multiple; 0 decides by the size.
         precision: fp32, or bf16 or fp16 under autocast.
+        into: [B, C, H, W] to write the result to, of any floating-point type and on any device; None makes one like
+            the input.
         on_tile: called after every tile with tiles done and tiles in all; what it raises ends the run.
         is_oom: tells out-of-memory errors, which halve the tile for the rest of the run; may free caches.
 
@@ -100,22 +109,22 @@ def restore_picture(
         GuidanceError: the guidance does not fit the batch or the network, or another MLLM made it.
     """
     check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile)
-    mask = None if mask is None else mask.float().clamp(0, 1)
     frames, _, height, width = picture.shape
     run = _Run(network, precision, _tile_side(tile, height, width, network.multiple), on_tile, is_oom)
-    result = picture.detach().clone()
+    result = picture.detach().clone() if into is None else into.copy_(picture)
     guides = [None if guidance is None else guidance.for_frame(index, frames) for index in range(frames)]
     jobs = {}
     for index in range(frames):
         amount = None if mask is None else mask[index if len(mask) > 1 else 0]
         if has_work(strength, amount):
             jobs[index] = _Job(run, picture[index], guides[index], strength, amount)
-    routings: list[tuple[BlockRouting, ...]] = [()] * frames
+    # before the work: what is kept of every picture would otherwise scatter over the memory that tiles use in turn
+    canvases = {index: _canvases(network, height, width) for index in jobs}
     while jobs:
         index = next(iter(jobs))
-        routings[index] = jobs.pop(index).restore(result[index], jobs.values())
+        jobs.pop(index).restore(result[index], canvases[index], jobs.values())
     routing = Routing(
-        frames=tuple(routings),
+        frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
         sizes=((height, width),) * frames,
         descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
         scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
@@ -133,6 +142,7 @@ class _Run:
     on_tile: Callable[[int, int], None] | None
     is_oom: Callable[[BaseException], bool]
     done: int = 0
+    overflowed: bool = False
 
     def shrink(self, core: Box) -> bool:
         """Halves the tile side after `core` was too much for the memory; False when it is as small as it gets."""
@@ -140,7 +150,14 @@ class _Run:
         if side <= SMALLEST_TILE:
             return False
         self.side = max(SMALLEST_TILE, round_up(-(-side // 2), self.network.multiple))
+        log.info("Out of memory with a tile of %d px: going on with tiles of %d px.", side, self.side)
         return self.side < side
+
+    def note_overflow(self) -> None:
+        """Says once per run that tiles take twice the time."""
+        if not self.overflowed:
+            log.warning("Values overflowed in %s: such tiles are computed again in fp32.", self.precision)
+        self.overflowed = True
 
 
 class _Job:
@@ -160,15 +177,9 @@ class _Job:
         self.contexts: dict[torch.dtype, Context] = {}
         self._ahead = (0, 0)
 
-    def restore(self, result: Tensor, later: Collection[_Job]) -> tuple[BlockRouting, ...]:
-        """Writes the restored picture into result [C, H, W] and returns its routing; `later` jobs only count."""
-        run, network = self.run, self.run.network
-        canvases = [
-            RoutingCanvas(
-                name, network.config.experts, edges, scale, network.config.window * scale, self.height, self.width
-            )
-            for name, edges, scale in zip(network.mofe_names, network.band_edges(), network.mofe_scales, strict=True)
-        ]
+    def restore(self, result: Tensor, canvases: Collection[RoutingCanvas], later: Collection[_Job]) -> None:
+        """Writes the restored picture into result [C, H, W] and its routing to canvases; `later` jobs only count."""
+        run = self.run
         tiles = self._cut(self.padded)
         while tiles:
             outcome = self._try(tiles[0])
@@ -183,7 +194,6 @@ class _Job:
             run.done += 1
             if run.on_tile is not None:
                 run.on_tile(run.done, run.done + len(tiles) + sum(job.tiles_ahead() for job in later))
-        return tuple(canvas.finish() for canvas in canvases)
 
     def tiles_ahead(self) -> int:
         """How many tiles the whole picture takes at the present size of tiles."""
@@ -200,8 +210,10 @@ class _Job:
         return [tile for tile in tiles if has_work(self.strength, self._mask_in(tile.core))]
 
     def _mask_in(self, core: Box) -> Tensor | None:
-        """The part [h, w] of the mask in a core, less its padding."""
-        return None if self.mask is None else self.mask[core.top : core.bottom, core.left : core.right]
+        """The part [h, w] of the mask in a core, less its padding, in 0..1."""
+        if self.mask is None:
+            return None
+        return self.mask[core.top : core.bottom, core.left : core.right].float().clamp(0, 1)
 
     def _try(self, tile: Tile) -> tuple[Tensor, list[Tensor]] | None:
         """The tile's result, or None after an out-of-memory error that made the tiles smaller."""
@@ -216,6 +228,7 @@ class _Job:
         """The restored core [3, h, w] fp32 and the routing of the read area; once more in fp32 if it is not finite."""
         restored, routing = self._pass(tile, self.run.precision)
         if not is_finite(restored, *routing) and self.run.precision != torch.float32:
+            self.run.note_overflow()
             restored, routing = self._pass(tile, torch.float32)
         if not is_finite(restored, *routing):
             raise RestorationError(
@@ -253,16 +266,25 @@ class _Job:
         rows = slice(core.top, min(core.bottom, self.height))
         columns = slice(core.left, min(core.right, self.width))
         colours = 1 if len(self.frame) == 1 else 3
-        before = self.frame[:colours, rows, columns]
-        after = restored[:, : rows.stop - core.top, : columns.stop - core.left].to(before.device)
+        before = self.frame[:colours, rows, columns].to(result.device)
+        after = restored[:, : rows.stop - core.top, : columns.stop - core.left].to(result.device)
         if colours == 1:
             after = after.mean(0, keepdim=True)
         mask = self._mask_in(core)
         amount = after.new_full((1, 1, 1), self.strength)
         if mask is not None:
             amount = amount * mask[None].to(amount)
-        blended = torch.lerp(before.float(), after, amount.expand_as(after)).clamp(0, 1).to(before.dtype)
-        result[:colours, rows, columns] = torch.where(amount > 0, blended, before)
+        blended = torch.lerp(before.float(), after, amount.expand_as(after)).clamp(0, 1).to(result.dtype)
+        result[:colours, rows, columns] = torch.where(amount > 0, blended, before.to(result.dtype))
+
+
+def _canvases(network: Restorer, height: int, width: int) -> tuple[RoutingCanvas, ...]:
+    """A canvas per MoFE block, for the routing of one picture."""
+    experts, window = network.config.experts, network.config.window
+    return tuple(
+        RoutingCanvas(name, experts, edges, scale, window * scale, height, width)
+        for name, edges, scale in zip(network.mofe_names, network.band_edges(), network.mofe_scales, strict=True)
+    )
 
 
 def _colour(picture: Tensor) -> Tensor:

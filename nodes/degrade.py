@@ -75,7 +75,7 @@ class DegradeImage(io.ComfyNode):
             raise ValueError(f"The picture is {width} x {height} px: it must be at least {SMALLEST_SIDE} px a side.")
         severities = severities_of(dict(zip(SLIDERS, (low_light, haze, rain, snow, noise, blur, jpeg), strict=True)))
         progress = host.Progress(len(picture))
-        result = picture.detach().clone()
+        result = images.channels_first(host.new_result(image)).copy_(picture)
         for index, frame in enumerate(picture):
             clean = images.rgb(frame[None])[0].permute(1, 2, 0).cpu().numpy()
             rng = np.random.default_rng((seed, index))
@@ -84,4 +84,4 @@ class DegradeImage(io.ComfyNode):
                 degraded = degraded[1:2]  # one of them, since a mean would lessen the noise
             result[index, :3] = degraded
             progress.at(index + 1, len(picture))
-        return io.NodeOutput(host.to_intermediate(result.movedim(1, -1)))
+        return io.NodeOutput(result.movedim(1, -1))

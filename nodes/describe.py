@@ -83,23 +83,24 @@ class DescribeDegradation(io.ComfyNode):
         from ..model.mllm import report
 
         picture = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
-        images.check_colours(picture)  # all of them, before the first one takes its time
-        host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
-        progress = host.Progress(len(picture) * MAX_TOKENS)
-        parts = []
-        for index in range(len(picture)):
-            counter = TokenCounter(progress, index, len(picture))
-            counter.start()
-            parts.append(
-                mllm.mllm.describe(
+        with host.letting_go():
+            images.check_colours(picture)  # all of them, before the first one takes its time
+            if not mllm.loads_itself:
+                host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
+            progress = host.Progress(len(picture) * MAX_TOKENS)
+            parts = []
+            for index in range(len(picture)):
+                counter = TokenCounter(progress, index, len(picture))
+                counter.start()
+                described = mllm.mllm.describe(
                     images.rgb(picture[index : index + 1]),
                     instruction=instruction.strip(),
                     max_new_tokens=MAX_TOKENS,
                     on_token=counter.token,
                 )
-            )
+                parts.append(described.to(host.intermediate_device()))
         progress.at(len(picture) * MAX_TOKENS, len(picture) * MAX_TOKENS)
-        guidance = Guidance.join(parts).to(host.intermediate_device())
+        guidance = Guidance.join(parts)
         text = json.dumps(report(guidance), indent=2, allow_nan=False)
         return io.NodeOutput(guidance, in_words(guidance.descriptions), text)
 

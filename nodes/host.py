@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import compat
@@ -65,11 +68,21 @@ def load(patcher: Any, activation_bytes: int) -> None:
 
 def to_intermediate(result: torch.Tensor) -> torch.Tensor:
     """A result on the device and in the type in which ComfyUI keeps what travels between nodes."""
+    return result.to(intermediate_device(), _intermediate_dtype())
+
+
+def new_result(image: torch.Tensor) -> torch.Tensor:
+    """Room for a result of an image's shape, where and in the type in which ComfyUI keeps it; not filled yet."""
+    import torch
+
+    return torch.empty(image.shape, dtype=_intermediate_dtype(), device=intermediate_device())
+
+
+def _intermediate_dtype() -> torch.dtype:
     import torch
     from comfy import model_management
 
-    dtype = getattr(model_management, "intermediate_dtype", lambda: torch.float32)()
-    return result.to(model_management.intermediate_device(), dtype)
+    return getattr(model_management, "intermediate_dtype", lambda: torch.float32)()
 
 
 def intermediate_device() -> torch.device:
@@ -83,6 +96,20 @@ def stop_if_cancelled() -> None:
     from comfy import model_management
 
     model_management.throw_exception_if_processing_interrupted()
+
+
+@contextmanager
+def letting_go() -> Iterator[None]:
+    """Frees what a run held when it ends early, in whatever way.
+
+    ComfyUI keeps the error, and with it the variables of all frames that it went through, while it reports it and
+    unloads models. Cancel is no Exception in newer versions.
+    """
+    try:
+        yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 class Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ EMPTY_MASK_SIDE = 64
 """Load Image gives a black mask of this side when the file has no alpha channel."""
 
 THUMBNAIL_SIDE = 480
+
+THUMBNAILS_BYTES = 64 * 2**20
+"""The thumbnails of a batch take at most this much: those of a long video are smaller."""
 
 FEATHER_STEPS = 32
 """A mask fades in over at most so many levels."""
@@ -60,7 +64,7 @@ def fitted_mask(mask: Tensor | None, height: int, width: int, feather: int) -> T
         feather: px over which the effect fades in from the mask's edge inwards; pixels outside stay outside.
 
     Returns:
-        [B, height, width] fp32 in 0..1.
+        [B, height, width] fp32; the mask itself where nothing is to be done to it.
     """
     import torch.nn.functional as F
 
@@ -78,7 +82,12 @@ def fitted_mask(mask: Tensor | None, height: int, width: int, feather: int) -> T
         if size == default and not bool(mask.any()):
             return None
         mask = F.interpolate(mask[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
-    return feathered(mask.clamp(0, 1), feather)
+    if feather <= 0:
+        return mask
+    soft = mask.new_empty(mask.shape)
+    for frame, result in zip(mask, soft, strict=True):  # one by one: a feather takes several times a mask's memory
+        result.copy_(feathered(frame[None].clamp(0, 1), feather)[0])
+    return soft
 
 
 def feathered(mask: Tensor, feather: int) -> Tensor:
@@ -112,14 +121,34 @@ def eroded(mask: Tensor, reach: int, axis: int) -> Tensor:
     return least
 
 
-def thumbnails(picture: Tensor) -> tuple[Tensor, ...]:
-    """Per picture of [B, C, H, W] its colours [3, h, w], at most `THUMBNAIL_SIDE` px a side, on the CPU."""
+@dataclass(frozen=True)
+class Thumbnails:
+    """Small pictures on the CPU, 8 bits per value; `thumbnails[index]` is [3, h, w] fp32 in 0..1."""
+
+    pictures: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.pictures[index].float() / 255
+
+
+def thumbnail_size(frames: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the thumbnails of a batch of so many pictures of a size."""
+    room = (THUMBNAILS_BYTES / (3 * frames * height * width)) ** 0.5
+    fit = min(1.0, THUMBNAIL_SIDE / max(height, width), room)
+    return max(1, int(height * fit)), max(1, int(width * fit))
+
+
+def thumbnails(picture: Tensor) -> Thumbnails:
+    """The colours of each of the pictures [B, C, H, W], in the size that `thumbnail_size` gives."""
+    import torch
     import torch.nn.functional as F
 
-    height, width = picture.shape[-2:]
-    fit = min(1.0, THUMBNAIL_SIDE / max(height, width))
-    size = (max(1, round(height * fit)), max(1, round(width * fit)))
-    return tuple(
-        F.interpolate(rgb(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0].cpu()
+    size = thumbnail_size(len(picture), *picture.shape[-2:])
+    small = (
+        F.interpolate(rgb(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0]
         for frame in picture
     )
+    return Thumbnails(tuple((frame * 255).round().to(torch.uint8).cpu() for frame in small))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from . import compat, folders, host
@@ -34,6 +36,14 @@ class LoadMllm(io.ComfyNode):
                     default="auto",
                     tooltip="Auto is fp32 for small models and bf16 for big ones. fp16 is for cards without bf16.",
                 ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip=(
+                        "A vision language model such as Qwen3-VL, from Load CLIP, in the place of the chosen model. "
+                        "It describes pictures; the shipped restorer was not trained with it."
+                    ),
+                ),
             ],
             outputs=[
                 MllmType.Output("mllm", tooltip="The loaded model, for Describe Degradation."),
@@ -41,14 +51,18 @@ class LoadMllm(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str | None = None, precision: str | None = None) -> str:
+    def fingerprint_inputs(cls, model: str | None = None, precision: str | None = None, clip: Any = None) -> str:
         try:
             return folders.fingerprint(folders.mllm_path(model or ""), precision or "")
         except OSError:
             return ""  # execute says what is missing
 
     @classmethod
-    def execute(cls, model: str, precision: str) -> io.NodeOutput:
+    def execute(cls, model: str, precision: str, clip: Any = None) -> io.NodeOutput:
+        if clip is not None:
+            from .clip_mllm import ClipMllm
+
+            return io.NodeOutput(LoadedMllm(ClipMllm(clip), clip.patcher, loads_itself=True))
         from ..model.mllm_folder import load_mllm
 
         load_device, offload_device = host.mllm_devices()

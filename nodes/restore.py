@@ -111,21 +111,23 @@ class Restore(io.ComfyNode):
 
         network, picture = restorer.network, images.channels_first(image)
         height, width = picture.shape[-2:]
-        mask = images.fitted_mask(mask, height, width, feather)
-        # before the network takes room on the device
-        check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
-        if has_work(strength, mask):
-            host.load(restorer.patcher, working_bytes(network, height, width, tile_size))
-        result = restore_picture(
-            network,
-            picture,
-            guidance,
-            strength=strength,
-            mask=mask,
-            tile=tile_size,
-            precision=restorer.precision,
-            on_tile=host.Progress(len(picture)).at,
-            is_oom=host.is_out_of_memory,
-        )
-        routing = RoutedPictures(result.routing, images.thumbnails(result.picture))
-        return io.NodeOutput(host.to_intermediate(result.picture.movedim(1, -1)), routing)
+        with host.letting_go():
+            mask = images.fitted_mask(mask, height, width, feather)
+            # before the network takes room on the device
+            check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
+            if has_work(strength, mask):
+                host.load(restorer.patcher, working_bytes(network, height, width, tile_size, restorer.precision))
+            result = restore_picture(
+                network,
+                picture,
+                guidance,
+                strength=strength,
+                mask=mask,
+                tile=tile_size,
+                precision=restorer.precision,
+                into=images.channels_first(host.new_result(image)),
+                on_tile=host.Progress(len(picture)).at,
+                is_oom=host.is_out_of_memory,
+            )
+            routing = RoutedPictures(result.routing, images.thumbnails(result.picture))
+            return io.NodeOutput(result.picture.movedim(1, -1), routing)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from .images import Thumbnails
+
 if TYPE_CHECKING:
     import torch
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from ..model.restorer import Restorer
     from ..model.routing import Routing
     from ..model.weights import Card
+    from .clip_mllm import ClipMllm
 
 MllmType = io.Custom("MOFE_MLLM")
 GuidanceType = io.Custom("MOFE_GUIDANCE")
@@ -23,10 +26,14 @@ RoutingType = io.Custom("MOFE_ROUTING")
 
 @dataclass(frozen=True)
 class LoadedMllm:
-    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; its cache looks for `patcher` by name."""
+    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; its cache looks for `patcher` by name.
 
-    mllm: Mllm
+    A model of ComfyUI's own loads itself when it is asked, and in part where memory is short.
+    """
+
+    mllm: Mllm | ClipMllm
     patcher: Any
+    loads_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class LoadedRestorer:
 
 @dataclass(frozen=True)
 class RoutedPictures:
-    """MOFE_ROUTING: the routing of a batch, and a thumbnail [3, h, w] per picture to draw it on."""
+    """MOFE_ROUTING: the routing of a batch, and a thumbnail per picture to draw it on."""
 
     routing: Routing
-    thumbnails: tuple[torch.Tensor, ...]
+    thumbnails: Thumbnails

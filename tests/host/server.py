@@ -65,6 +65,10 @@ class Server:
         self.stop()
         raise RuntimeError("ComfyUI did not start:\n" + self.log.read_text(errors="replace")[-3000:])
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         self._process.terminate()
         try:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mofe_restore.model.guidance import Guidance, GuidanceError
+from mofe_restore.model.memory import bytes_per_pixel
 from mofe_restore.model.pipeline import RestorationError, is_out_of_memory, restore_picture, working_bytes
 from mofe_restore.model.restorer import Restorer
 
@@ -304,9 +305,11 @@ def test_a_host_may_know_more_about_memory_and_what_the_attempt_held_is_let_go()
 
 
 def test_the_working_memory_is_that_of_one_tile_with_its_halo(restorer: Restorer) -> None:
-    assert working_bytes(restorer, 600, 500) == 1024 * 608 * 512
-    assert working_bytes(restorer, 3000, 4000) == working_bytes(restorer, 6000, 8000) == 1024 * (512 + 256) ** 2
-    assert working_bytes(restorer, 3000, 4000, tile=64) == 1024 * (64 + 256) ** 2
+    per_pixel = bytes_per_pixel(restorer.config)
+    assert working_bytes(restorer, 600, 500) == per_pixel * 608 * 512
+    assert working_bytes(restorer, 3000, 4000) == working_bytes(restorer, 6000, 8000) == per_pixel * (512 + 256) ** 2
+    assert working_bytes(restorer, 3000, 4000, tile=64) == per_pixel * (64 + 256) ** 2
+    assert working_bytes(restorer, 3000, 4000, precision=torch.bfloat16) < working_bytes(restorer, 3000, 4000)
 
 
 @pytest.mark.parametrize("k", [1, 3])

@@ -45,8 +45,10 @@ class Input(Port):
         multiline: bool = False,
         advanced: bool | None = None,
     ) -> None:
-        super().__init__(id, optional, tooltip, default=default, min=min, max=max, options=options, advanced=advanced)
+        super().__init__(id, optional, tooltip, default=default, min=min, max=max, step=step)
+        self.options = options
         self.multiline = multiline
+        self.advanced = advanced
 
 
 class Output(Port):
@@ -96,6 +98,51 @@ class Patcher:
         model.device = offload_device
 
 
+class Clip:
+    """A CLIP that reads pictures: one token for the picture, one per word. It answers with the text of `answers` whose
+    question it is asked, one token at a time, and what is pressed meanwhile is noticed there.
+
+    Args:
+        host: where Cancel is pressed.
+        answers: by a word of the question.
+        reads: False drops pictures without a word, as text encoders do.
+    """
+
+    def __init__(self, host: Host, answers: dict[str, str], reads: bool = True) -> None:
+        self.cond_stage_model = torch.nn.Linear(4, 6)
+        torch.nn.init.constant_(self.cond_stage_model.weight, 0.5)
+        cpu = torch.device("cpu")
+        self.patcher = Patcher(self.cond_stage_model, cpu, cpu)
+        self.patcher.patches = {}
+        self._host, self._answers, self._reads = host, answers, reads
+
+    def tokenize(self, text: str, image: torch.Tensor | None = None, min_length: int = 1) -> dict[str, Any]:
+        picture = [({"type": "image", "data": image}, 1.0)] if self._reads and image is not None else []
+        return {"stand_in": [[*picture, *((word, 1.0) for word in text.split())]]}
+
+    def generate(self, tokens: dict[str, Any], do_sample: bool = True, max_length: int = 256) -> list[str]:
+        asked = [token for token, _ in tokens["stand_in"][0] if isinstance(token, str)]
+        answer = next(text for word, text in self._answers.items() if word in asked).split()[:max_length]
+        for _ in answer:
+            self.next_token()
+            self._host.check_cancel()
+        return answer
+
+    def next_token(self) -> None:
+        """Stands for a step of the language model."""
+
+    def decode(self, ids: list[str]) -> str:
+        return " ".join(ids)
+
+    def encode_from_tokens(self, tokens: dict[str, Any]) -> torch.Tensor:
+        """One vector per token; that of a picture is made of its colours."""
+        vectors = [
+            token["data"].mean().repeat(4) if isinstance(token, dict) else torch.full((4,), float(len(token)))
+            for token, _ in tokens["stand_in"][0]
+        ]
+        return self.cond_stage_model(torch.stack(vectors))[None]
+
+
 class ProgressBar:
     def __init__(self, total: int, seen: list[tuple[int, int]]) -> None:
         self.total = total
@@ -135,19 +182,22 @@ class Host:
             setattr(self.modules["comfy"], name, self.modules[f"comfy.{name}"])
         self.modules["comfy_api"].latest = self.modules["comfy_api.latest"]
 
+    def check_cancel(self) -> None:
+        if self.cancel_after is None:
+            return
+        if self.cancel_after == 0:
+            self.cancel_after = None  # as in ComfyUI, a Cancel is used up
+            raise Interrupted
+        self.cancel_after -= 1
+
     def _model_management(self) -> ModuleType:
         cpu = torch.device("cpu")
 
         def load_models_gpu(models: list[Any], memory_required: int = 0, force_full_load: bool = False) -> None:
             self.loaded.extend((model, memory_required) for model in models)
 
-        def throw_exception_if_processing_interrupted() -> None:
-            if self.cancel_after is None:
-                return
-            if self.cancel_after == 0:
-                self.cancel_after = None  # as in ComfyUI, a Cancel is used up
-                raise Interrupted
-            self.cancel_after -= 1
+        def interrupt_current_processing(value: bool = True) -> None:
+            self.cancel_after = 0 if value else None
 
         def raise_non_oom(error: Exception) -> None:
             if not isinstance(error, torch.OutOfMemoryError):
@@ -166,9 +216,11 @@ class Host:
             intermediate_dtype=lambda: torch.float32,
             should_use_bf16=lambda device=None: False,
             load_models_gpu=load_models_gpu,
-            throw_exception_if_processing_interrupted=throw_exception_if_processing_interrupted,
+            interrupt_current_processing=interrupt_current_processing,
+            throw_exception_if_processing_interrupted=self.check_cancel,
             raise_non_oom=raise_non_oom,
             soft_empty_cache=soft_empty_cache,
+            unload_all_models=self.loaded.clear,
             OOM_EXCEPTION=torch.OutOfMemoryError,
             InterruptProcessingException=Interrupted,
         )
@@ -181,7 +233,10 @@ def module(name: str, **contents: Any) -> ModuleType:
 
 
 def api_module() -> ModuleType:
-    kinds = {name: port_type(name.upper()) for name in ("Image", "Mask", "String", "Int", "Float", "Boolean", "Combo")}
+    kinds = {
+        name: port_type(name.upper())
+        for name in ("Image", "Mask", "String", "Int", "Float", "Boolean", "Combo", "Clip")
+    }
     io = SimpleNamespace(Schema=Schema, ComfyNode=ComfyNode, NodeOutput=NodeOutput, Custom=port_type, **kinds)
     extension = type("ComfyExtension", (), {})
     return module("comfy_api.latest", io=io, ui=SimpleNamespace(PreviewImage=PreviewImage), ComfyExtension=extension)

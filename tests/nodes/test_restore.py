@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from mofe_restore.footprint import allocated
 from mofe_restore.model.guidance import GuidanceError
 from mofe_restore.model.weights import WeightFileError
-from mofe_restore.tests.nodes.standins import Host, Interrupted, run
+from mofe_restore.tests.nodes.standins import Host, Interrupted, Patcher, run
 
 
 @pytest.fixture
@@ -141,6 +142,7 @@ def test_guidance_of_another_batch_is_refused(restore: Callable[..., Any], make_
     ("image", "sentence"),
     [
         (torch.rand(1, 8, 8, 3), "8 x 8 px: it must be at least 16"),
+        (torch.rand(1, 1, 1, 3), "1 x 1 px: it must be at least 16"),
         (torch.full((1, 32, 32, 3), torch.nan), "not finite"),
         (torch.rand(1, 32, 32, 2), "1, 3 or 4 channels"),
         (torch.rand(0, 32, 32, 3), "empty"),
@@ -159,6 +161,17 @@ def test_the_network_is_loaded_by_the_host(restore: Callable[..., Any], restorer
     restore(picture())
     assert [patcher for patcher, _ in host.loaded] == [restorer.patcher]
     assert host.loaded[0][1] > 0
+
+
+def test_the_patcher_is_the_one_that_the_host_has_when_a_model_is_loaded(
+    nodes: ModuleType, restorer: Any, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patchers = host.modules["comfy.model_patcher"]
+    rebound = type("Rebound", (Patcher,), {})
+    monkeypatch.setattr(patchers, "CoreModelPatcher", rebound)  # as ComfyUI does while it starts
+    assert type(nodes.LoadRestorer.execute("tiny.safetensors", "fp32").args[0].patcher) is rebound
+    monkeypatch.delattr(patchers, "CoreModelPatcher")  # older ones have none
+    assert type(nodes.LoadRestorer.execute("tiny.safetensors", "fp32").args[0].patcher) is Patcher
 
 
 def test_the_network_is_loaded_whole(
@@ -204,6 +217,20 @@ def test_inputs_are_checked_before_the_network_is_loaded(
         with pytest.raises(ValueError, match=r"\w"):
             restore(image, **settings)
     assert host.loaded == []
+
+
+def test_a_video_takes_the_memory_of_its_frames_and_of_one_tile(
+    restore: Callable[..., Any], make_guidance: Callable[..., Any]
+) -> None:
+    def beside_the_frames(frames: int) -> int:
+        image, mask = picture(frames, 96, 128), torch.rand(frames, 96, 128)
+        settings = {"mask": mask, "feather": 4, "guidance": make_guidance(frames)}
+        peak = allocated(lambda: restore(image, **settings), torch.device("cpu"))
+        return peak - image.nbytes - mask.nbytes  # the result, and the feathered mask
+
+    few, many = beside_the_frames(3), beside_the_frames(18)
+    thumbnails = 15 * 3 * 96 * 128
+    assert many < few + 1.1 * thumbnails
 
 
 def test_progress_ends_with_the_last_tile(restore: Callable[..., Any], host: Host) -> None:

@@ -20,7 +20,7 @@ IDS = [
 ]
 
 INPUTS = {
-    "MoFE_LoadMLLM": ["model", "precision"],
+    "MoFE_LoadMLLM": ["model", "precision", "clip"],
     "MoFE_DescribeDegradation": ["mllm", "image", "frames", "instruction"],
     "MoFE_LoadRestorer": ["model", "precision"],
     "MoFE_Restore": ["restorer", "image", "strength", "tile_size", "guidance", "mask", "feather"],
