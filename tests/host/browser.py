@@ -1,0 +1,165 @@
+"""ComfyUI's own front end in a headless Chromium, used as a person would: drop, reload, Run, Cancel, search, help.
+
+Needs the package playwright and a Chromium: the one that `CHROMIUM` names, or one on the path.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+LOOPBACK = ("127.0.0.1", "localhost")
+START_SECONDS = 90
+RUN_SECONDS = 300
+
+DROP = """workflow => {
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([JSON.stringify(workflow)], 'workflow.json', { type: 'application/json' }))
+    for (const type of ['dragenter', 'dragover', 'drop'])
+        document.querySelector('#graph-canvas').dispatchEvent(new DragEvent(
+            type, { dataTransfer: transfer, bubbles: true, cancelable: true, clientX: 700, clientY: 600 }))
+}"""
+
+LISTEN = """() => {
+    window.mofeEnd = null
+    for (const kind of ['execution_error', 'execution_interrupted', 'execution_success'])
+        window.app.api.addEventListener(kind, event => { window.mofeEnd ??= { kind, detail: event.detail } })
+}"""
+
+
+def missing() -> str | None:
+    """What is missing to drive a browser, in words, or None."""
+    if importlib.util.find_spec("playwright") is None:
+        return "the package playwright is not installed"
+    return None if chromium() else "there is no Chromium: install it, or name it in CHROMIUM"
+
+
+def chromium() -> str | None:
+    named = os.environ.get("CHROMIUM")
+    return named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Page:
+    """A tab with ComfyUI open.
+
+    Attributes:
+        errors: what the page threw, other than what it could not fetch from the internet.
+    """
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(url, wait_until="domcontentloaded")
+        self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        self.page.wait_for_function(
+            "() => window.app?.graph && window.app.extensionManager && "
+            "Object.keys(window.LiteGraph?.registered_node_types ?? {}).some(name => name.startsWith('MoFE_'))",
+            timeout=START_SECONDS * 1000,
+        )
+
+    def drop(self, workflow: dict[str, Any]) -> None:
+        """Drops a workflow file on the canvas and waits until its nodes are there."""
+        self.page.evaluate(DROP, workflow)
+        self.wait_for_nodes(len(workflow["nodes"]))
+
+    def wait_for_nodes(self, count: int) -> None:
+        self.page.wait_for_function("count => window.app.graph.nodes.length === count", arg=count, timeout=30_000)
+        self.page.wait_for_timeout(500)  # widgets and sizes follow a frame or two later
+
+    def reload(self) -> None:
+        """As F5: the front end brings back the workflow that was open."""
+        self.page.wait_for_timeout(1500)  # it keeps a draft a moment after each change
+        self.page.reload(wait_until="domcontentloaded")
+        self.wait_until_up()
+
+    def press_run(self) -> None:
+        self.page.evaluate(LISTEN)
+        self.page.get_by_test_id("queue-button").click()
+
+    def press_cancel(self) -> None:
+        self.page.get_by_role("button", name="Cancel current run").first.click()
+
+    def wait_for_end(self) -> dict[str, Any]:
+        """How the run ended: `kind` is execution_success, execution_error or execution_interrupted."""
+        self.page.wait_for_function("() => window.mofeEnd", timeout=RUN_SECONDS * 1000)
+        self.page.wait_for_timeout(1500)  # pictures of the last nodes are still being fetched
+        return self.page.evaluate("() => window.mofeEnd")
+
+    def running_node(self) -> None:
+        """Waits until some node runs."""
+        self.page.evaluate(
+            "() => new Promise(done => window.app.api.addEventListener('progress', done, { once: true }))"
+        )
+
+    def prompt(self) -> dict[str, Any]:
+        """What Run would hand in: the workflow in API form."""
+        return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Every node with its place, its size and the size that it needs."""
+        return self.page.evaluate(
+            "() => window.app.graph.nodes.map(node => ({ id: node.id, type: node.type, title: node.title, "
+            "pos: [...node.pos], size: [...node.size], least: [...node.computeSize()], "
+            "pictures: (node.imgs ?? []).map(image => [image.naturalWidth, image.naturalHeight]) }))"
+        )
+
+    def whole_workflow(self) -> None:
+        """Moves the view so that everything is seen."""
+        self.page.keyboard.press(".")
+        self.page.wait_for_timeout(1500)
+
+    def search(self, words: str) -> list[str]:
+        """The names that the node search offers for some words, best first."""
+        self.page.mouse.dblclick(900, 60)
+        box = self.page.get_by_role("combobox").first
+        box.fill(words)
+        self.page.wait_for_timeout(1000)
+        found = self.page.get_by_test_id("result-item").all_inner_texts()
+        return [text.splitlines()[0] for text in found]
+
+    def screenshot(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path)
+
+
+@contextmanager
+def open_page(
+    url: str, *, vue: bool = False, locale: str = "en", size: tuple[int, int] = (1800, 1000)
+) -> Iterator[Page]:
+    """A tab with the ComfyUI at `url`; nothing but loopback can be reached from it.
+
+    Args:
+        vue: nodes as elements of the page, the newer of the two renderings.
+    """
+    import urllib.request
+
+    from playwright.sync_api import sync_playwright
+
+    settings = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": vue, "Comfy.Locale": locale}
+    for name, value in settings.items():
+        request = urllib.request.Request(
+            f"{url}/settings/{name}", json.dumps(value).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=30):
+            pass
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+        )
+        try:
+            context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+            context.route(lambda address: urlparse(address).hostname not in LOOPBACK, lambda route: route.abort())
+            yield Page(context.new_page(), url)
+        finally:
+            browser.close()
