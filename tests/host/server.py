@@ -97,7 +97,10 @@ class Server:
         Raises:
             Rejected: a value is not allowed.
         """
-        return self.post("/prompt", {"prompt": prompt, "client_id": uuid.uuid4().hex})["prompt_id"]
+        answer = self.post("/prompt", {"prompt": prompt, "client_id": uuid.uuid4().hex})
+        if answer["node_errors"]:  # it would run the parts that have none, and say no more of the others
+            raise Rejected(json.dumps(answer["node_errors"]))
+        return answer["prompt_id"]
 
     def wait(self, prompt_id: str) -> dict[str, Any]:
         """The history of a prompt when it has ended, in whatever way."""
@@ -139,6 +142,8 @@ def to_prompt(workflow: dict[str, Any]) -> dict[str, Any]:
         inputs = {}
         for port in node["inputs"]:
             value = next(values, None) if "widget" in port else None
+            if port["name"] == "seed":
+                next(values, None)  # "control after generate", which is the front end's own
             if port["link"] is not None:
                 inputs[port["name"]] = sources[port["link"]]
             elif "widget" in port and port["type"] != "IMAGEUPLOAD":
