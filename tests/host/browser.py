@@ -6,14 +6,17 @@ Needs the package playwright and a Chromium: the one that `CHROMIUM` names, or o
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+
+from PIL import Image
 
 LOOPBACK = ("127.0.0.1", "localhost")
 START_SECONDS = 90
@@ -126,6 +129,26 @@ class Page:
         self.page.wait_for_timeout(1000)
         found = self.page.get_by_test_id("result-item").all_inner_texts()
         return [text.splitlines()[0] for text in found]
+
+    def picture_of(self, types: Sequence[str], margin: int = 24) -> Image.Image:
+        """What is seen of some nodes, the first of each type, and of what lies between them."""
+        places = self.page.evaluate(
+            """types => {
+                const canvas = window.app.canvas, { scale, offset } = canvas.ds
+                const box = canvas.canvas.getBoundingClientRect()
+                return types.map(type => {
+                    const node = window.app.graph.nodes.find(node => node.type === type)
+                    const [x, y, width, height] = node.getBounding()
+                    const [left, top] = [(x + offset[0]) * scale + box.left, (y + offset[1]) * scale + box.top]
+                    return [left, top, width * scale, height * scale]
+                })
+            }""",
+            list(types),
+        )
+        left, top = (min(place[side] for place in places) - margin for side in (0, 1))
+        right, bottom = (max(place[side] + place[side + 2] for place in places) + margin for side in (0, 1))
+        clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+        return Image.open(io.BytesIO(self.page.screenshot(clip=clip)))
 
     def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

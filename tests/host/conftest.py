@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from mofe_restore.model.mllm_folder import identity_of
-from mofe_restore.tests.host.server import Server
+from mofe_restore.tests.host.server import Server, copy_pack
 from mofe_restore.tests.nodes.models import make_restorer_file
 
 PACK_NAME = "mofe restore"
-NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "runs", "demo_output", "build", "*.egg-info")
 HERE = Path(__file__).parent
 
 
@@ -65,7 +64,7 @@ def start(root: Path, second_root: Path, tmp_path_factory: pytest.TempPathFactor
 
 def install_pack(root: Path, pack: Path, second_root: Path) -> None:
     """Copies the pack; a checkout without trained weights gets small random ones, of an MLLM of their own."""
-    shutil.copytree(root, pack, ignore=shutil.ignore_patterns(*NOT_PART_OF_THE_PACK))
+    copy_pack(root, pack)
     if (pack / "weights" / "restorer.safetensors").exists():
         return
     mllm = shutil.copytree(second_root / "LLM" / "owner" / "tiny", pack / "weights" / "mllm", dirs_exist_ok=True)

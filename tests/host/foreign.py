@@ -77,7 +77,7 @@ def _transformer(weights: Weights, at: str, width: int, context: int = 768) -> N
 
 
 def _text_encoder(weights: Weights, at: str) -> None:
-    """CLIP's text encoder in its usual size, which ComfyUI does not read from the weights; all zeros, so it says nothing."""
+    """CLIP's text encoder in its usual size, which ComfyUI does not read from the weights; all zeros."""
     width, words, places = 768, 49408, 77
     weights[f"{at}embeddings.token_embedding.weight"] = torch.zeros(words, width, dtype=torch.float16)
     weights[f"{at}embeddings.position_embedding.weight"] = torch.zeros(places, width, dtype=torch.float16)
@@ -93,7 +93,7 @@ def _text_encoder(weights: Weights, at: str) -> None:
 
 
 def _vae(weights: Weights, at: str, width: int = 64) -> None:
-    """TAESD, the tiny VAE that ComfyUI knows. Numbers are places in its sequences; between them stand layers without weights."""
+    """TAESD, the tiny VAE that ComfyUI knows; the places left out in its sequences are layers without weights."""
     _convolution(weights, f"{at}taesd_encoder.0", 3, width)
     for place in (1, 3, 4, 5, 7, 8, 9, 11, 12, 13):
         _vae_block(weights, f"{at}taesd_encoder.{place}", width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -14,8 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "runs", "demo_output", "build", "*.egg-info")
 START_SECONDS = 120
 RUN_SECONDS = 300
+
+
+def copy_pack(root: Path, pack: Path) -> None:
+    """Copies the pack as it lands in `custom_nodes`."""
+    shutil.copytree(root, pack, ignore=shutil.ignore_patterns(*NOT_PART_OF_THE_PACK))
 
 
 class Rejected(Exception):
