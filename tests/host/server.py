@@ -37,9 +37,12 @@ class Server:
         venv: an environment in which it starts.
         base: gets its input, output, models and custom_nodes.
         arguments: more for its main.py.
+        environment: more variables for its process.
     """
 
-    def __init__(self, comfyui: Path, venv: Path, base: Path, *arguments: str) -> None:
+    def __init__(
+        self, comfyui: Path, venv: Path, base: Path, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
         self.base = base
         self.log = base / "comfy.log"
         with socket.socket() as probe:
@@ -55,7 +58,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+                env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})},
             )
         self._wait_until_up()
 
