@@ -121,14 +121,75 @@ class Page:
         self.page.keyboard.press(".")
         self.page.wait_for_timeout(1500)
 
-    def search(self, words: str) -> list[str]:
-        """The names that the node search offers for some words, best first."""
-        self.page.mouse.dblclick(900, 60)
+    def clear(self) -> None:
+        self.page.evaluate("() => window.app.graph.clear()")
+        self.page.wait_for_timeout(300)
+
+    def add(self, kind: str) -> None:
+        """Puts a node into the middle of the view."""
+        self.page.evaluate(
+            """kind => {
+                const node = window.LiteGraph.createNode(kind)
+                window.app.canvas.ds.reset()
+                node.pos = [600, 400]
+                window.app.graph.add(node)
+            }""",
+            kind,
+        )
+        self.page.wait_for_timeout(500)
+
+    def search_by_double_click(self, words: str) -> list[str]:
+        """The names of the nodes that a double click on the empty canvas offers for some words, best first."""
+        self.clear()
+        self.page.mouse.dblclick(1000, 500)
+        self.page.wait_for_timeout(1000)
+        self.page.keyboard.type(words)
+        self.page.get_by_test_id("result-item").filter(has_text="mofe-restore").first.wait_for(timeout=10_000)
+        self.page.wait_for_timeout(500)
+        found = [text.splitlines()[0] for text in self.page.get_by_test_id("result-item").all_inner_texts()]
+        self.page.keyboard.press("Escape")
+        return found
+
+    def search_in_library(self, words: str) -> list[str]:
+        """The names that the node library shows for some words, folders among them."""
+        self.clear()
+        self.page.keyboard.press("n")
         box = self.page.get_by_role("combobox").first
         box.fill(words)
-        self.page.wait_for_timeout(1000)
-        found = self.page.get_by_test_id("result-item").all_inner_texts()
-        return [text.splitlines()[0] for text in found]
+        self.page.wait_for_timeout(1500)
+        found = self.page.get_by_role("treeitem").all_inner_texts()
+        box.fill("")
+        self.page.evaluate("() => { window.app.extensionManager.sidebarTab.activeSidebarTabId = null }")
+        self.page.wait_for_timeout(500)
+        return found
+
+    def open_help(self, kind: str) -> tuple[str, int]:
+        """The text of the help page of a node in the graph, and the width of its picture as loaded."""
+        self.page.evaluate(
+            "kind => window.app.canvas.selectNode(window.app.graph.nodes.find(node => node.type === kind))", kind
+        )
+        self.page.get_by_test_id("info-button").first.click()
+        help_page = self.page.locator(".node-help-content")
+        picture = help_page.locator("img")
+        picture.first.wait_for(timeout=20_000)
+        self.page.wait_for_timeout(500)
+        return help_page.inner_text(), picture.first.evaluate("image => image.naturalWidth")
+
+    def open_templates(self, pack: str) -> dict[str, int]:
+        """The templates that the template browser shows of a pack, each with the width of its picture as loaded."""
+        self.page.get_by_role("button", name="Templates").first.click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_text(pack).first.click()
+        dialog.locator("img").first.wait_for(timeout=20_000)
+        self.page.wait_for_timeout(2000)
+        shown = dialog.locator("img").evaluate_all("images => images.map(image => [image.alt, image.naturalWidth])")
+        return dict(shown)
+
+    def open_template(self, name: str) -> None:
+        """Opens a template of the pack that is shown."""
+        self.page.get_by_role("dialog").get_by_text(name, exact=True).first.click()
+        self.page.get_by_role("dialog").first.wait_for(state="hidden", timeout=20_000)
+        self.page.wait_for_timeout(1500)
 
     def picture_of(self, types: Sequence[str], margin: int = 24) -> Image.Image:
         """What is seen of some nodes, the first of each type, and of what lies between them."""
