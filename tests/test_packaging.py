@@ -179,6 +179,12 @@ def test_tests_and_command_use_one_copy_of_the_package() -> None:
     assert [name for name in modules if name.endswith("model.guidance")] == [Guidance.__module__]
 
 
+def test_the_table_of_features_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(tests/[\w/.]*)`", (HERE / "docs" / "features.md").read_text(encoding="utf-8")))
+    assert len(named) > 8
+    assert [name for name in named if not (HERE / name).exists()] == []
+
+
 @pytest.mark.weights
 def test_every_weight_file_is_in_the_list_of_checksums() -> None:
     """What decides a result is listed; logs, curves and readable cards lie beside it unlisted."""
