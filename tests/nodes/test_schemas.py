@@ -88,11 +88,15 @@ def test_execute_takes_what_the_schema_declares(nodes: ModuleType) -> None:
             assert (parameters[port.id].default is inspect.Parameter.empty) == (not port.optional)
 
 
-def test_every_node_has_a_help_page(schemas: dict, root: Path) -> None:
+@pytest.mark.parametrize("place", ["{}.md", "{}/zh.md"])
+def test_every_node_has_a_help_page_with_a_picture(schemas: dict, root: Path, place: str) -> None:
+    docs = root / "web" / "docs"
     for name, schema in schemas.items():
-        page = (root / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        page = (docs / place.format(name)).read_text(encoding="utf-8")
         for port in (*schema.inputs, *schema.outputs):
             assert f"**{port.id}**" in page, f"{name}.md says nothing about {port.id}"
+        # the front end looks for pictures in docs/, wherever the page lies
+        assert (docs / f"{name}.jpg").is_file() and f"]({name}.jpg)" in page
 
 
 def test_a_schema_keyword_that_an_older_comfyui_does_not_know_is_left_out(nodes: ModuleType) -> None:
