@@ -121,6 +121,10 @@ class Page:
         self.page.keyboard.press(".")
         self.page.wait_for_timeout(1500)
 
+    def speak(self, locale: str) -> None:
+        self.page.evaluate("locale => window.app.extensionManager.setting.set('Comfy.Locale', locale)", locale)
+        self.page.wait_for_timeout(1500)
+
     def clear(self) -> None:
         self.page.evaluate("() => window.app.graph.clear()")
         self.page.wait_for_timeout(300)

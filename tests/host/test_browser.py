@@ -125,6 +125,19 @@ def test_every_node_shows_its_help_page_with_a_picture(page: Page) -> None:
         assert width >= 300, kind
 
 
+def test_the_help_page_is_chinese_where_the_front_end_is(page: Page) -> None:
+    page.speak("zh")
+    try:
+        page.clear()
+        page.add("MoFE_Restore")
+        text, width = page.open_help("MoFE_Restore")
+        if os.environ.get("MOFE_SHOTS"):
+            page.screenshot(Path(os.environ["MOFE_SHOTS"]) / f"zh, {page.rendering}.png")
+    finally:
+        page.speak("en")
+    assert "羽化" in text and width >= 300
+
+
 def test_a_template_is_found_and_opened(page: Page) -> None:
     assert set(ALL_WORKFLOWS) <= set(page.open_templates("mofe-restore"))
     page.open_template("Restore and explain")
