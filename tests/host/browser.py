@@ -142,14 +142,27 @@ class Page:
         )
         self.page.wait_for_timeout(500)
 
-    def search_by_double_click(self, words: str) -> list[str]:
-        """The names of the nodes that a double click on the empty canvas offers for some words, best first."""
-        self.clear()
+    def open_search(self, words: str) -> None:
+        """Double-clicks on the empty canvas and types words until something is offered."""
         self.page.mouse.dblclick(1000, 500)
         self.page.wait_for_timeout(1000)
         self.page.keyboard.type(words)
-        self.page.get_by_test_id("result-item").filter(has_text="mofe-restore").first.wait_for(timeout=10_000)
+        self.page.get_by_test_id("result-item").first.wait_for(timeout=10_000)
+        self.page.wait_for_timeout(1000)
+
+    def add_by_search(self, name: str) -> None:
+        """Adds what the search offers under a name, with the mouse."""
+        self.open_search(name)
+        self.page.get_by_test_id("result-item").filter(has_text=name).first.click()
         self.page.wait_for_timeout(500)
+        self.page.mouse.click(1000, 500)  # where it is to lie
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_timeout(1000)
+
+    def search_by_double_click(self, words: str) -> list[str]:
+        """The names of the nodes that a double click on the empty canvas offers for some words, best first."""
+        self.clear()
+        self.open_search(words)
         found = [text.splitlines()[0] for text in self.page.get_by_test_id("result-item").all_inner_texts()]
         self.page.keyboard.press("Escape")
         return found

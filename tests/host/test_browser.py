@@ -116,6 +116,38 @@ def test_the_node_library_finds_them_too_and_the_blueprint(page: Page) -> None:
     assert "Restore Photo (MoFE)" in page.search_in_library("restore photo")
 
 
+PHOTO_THROUGH_THE_BLUEPRINT = """() => {
+    const graph = window.app.graph
+    const blueprint = graph.nodes.find(node => node.isSubgraphNode?.())
+    const add = (type, x) => {
+        const node = window.LiteGraph.createNode(type)
+        node.pos = [x, 300]
+        graph.add(node)
+        return node
+    }
+    const photo = add('LoadImage', 100), saved = add('SaveImage', 1400), words = add('PreviewAny', 1400)
+    words.pos = [1400, 700]
+    photo.widgets.find(widget => widget.name === 'image').value = 'small.png'
+    photo.connect(0, blueprint, 'image')
+    blueprint.connect('image', saved, 'images')
+    blueprint.connect('description', words, 'source')
+}"""
+
+
+def test_the_blueprint_is_one_node_that_restores(page: Page) -> None:
+    page.clear()
+    page.add_by_search("Restore Photo (MoFE)")
+    page.page.evaluate(PHOTO_THROUGH_THE_BLUEPRINT)
+    page.press_run()
+    end = page.wait_for_end()
+    assert end["kind"] == "execution_success", end["detail"]
+    page.whole_workflow()
+    if os.environ.get("MOFE_SHOTS"):
+        page.screenshot(Path(os.environ["MOFE_SHOTS"]) / f"blueprint, {page.rendering}.png")
+    (saved,) = [node for node in page.nodes() if node["type"] == "SaveImage"]
+    assert saved["pictures"] == [[160, 128]]
+
+
 def test_every_node_shows_its_help_page_with_a_picture(page: Page) -> None:
     for kind in NODES:
         page.clear()
