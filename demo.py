@@ -50,6 +50,21 @@ SHEET_WIDTH = 320
 """Width in px of a photograph on a contact sheet."""
 
 
+def degraded(number: int) -> tuple[Tensor, Tensor]:
+    """The photograph of example `number` as it is and degraded, both [1, 3, H, W] in 0..1; the same every time."""
+    example = EXAMPLES[number]
+    clean = read_picture(PHOTOS / example.file).rgb
+    if example.severities is None:
+        return clean, clean
+    return clean, _worsened(clean, example.severities, number)
+
+
+def _worsened(clean: Tensor, severities: Severities, seed: int) -> Tensor:
+    """[1, 3, H, W] in 0..1, degraded."""
+    made = degrade(clean[0].permute(1, 2, 0).numpy(), severities, np.random.default_rng(seed))
+    return torch.from_numpy(made.picture).permute(2, 0, 1)[None].contiguous()
+
+
 def psnr(picture: Tensor, reference: Tensor) -> float:
     """Peak signal-to-noise ratio in dB of two pictures in 0..1."""
     error = torch.mean((picture.double().clamp(0, 1) - reference.double()) ** 2).item()
@@ -66,29 +81,24 @@ def demo(session: Session, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     for number, example in enumerate(EXAMPLES):
-        clean = read_picture(PHOTOS / example.file).rgb
-        degraded = clean
-        if example.severities is not None:
-            source = clean[0].permute(1, 2, 0).numpy()
-            made = degrade(source, example.severities, np.random.default_rng(number))
-            degraded = torch.from_numpy(made.picture).permute(2, 0, 1)[None].contiguous()
-        guidance = session.guide(degraded)
-        restoration = session.restore(degraded, guidance)
+        clean, photo = degraded(number)
+        guidance = session.guide(photo)
+        restoration = session.restore(photo, guidance)
         restored = restoration.picture.cpu()
         print(f"{example.file} ({example.what})")
         if guidance is not None:
             print(f"  seen: {guidance.descriptions[0]}")
-        panels = [("before", degraded), ("after", restored)]
+        panels = [("before", photo), ("after", restored)]
         if example.severities is None:
             print("  there is no sharp original to compare with")
         else:
-            before, after = psnr(degraded, clean), psnr(restored, clean)
+            before, after = psnr(photo, clean), psnr(restored, clean)
             print(f"  PSNR: {before:.2f} dB before, {after:.2f} dB after ({after - before:+.2f} dB)")
-            panels = [(f"before, {before:.2f} dB", degraded), (f"after, {after:.2f} dB", restored), ("original", clean)]
+            panels = [(f"before, {before:.2f} dB", photo), (f"after, {after:.2f} dB", restored), ("original", clean)]
         stem = Path(example.file).stem
         title = guidance.descriptions[0] if guidance is not None else example.what
-        _sheet(panels, f"{example.what}. Seen: {title}").save(folder / f"{stem}.png")
-        draw_routing(restoration.routing, 0, degraded).save(folder / f"{stem}_routing.png")
+        sheet(panels, f"{example.what}. Seen: {title}").save(folder / f"{stem}.png")
+        draw_routing(restoration.routing, 0, photo).save(folder / f"{stem}_routing.png")
     seconds = time.perf_counter() - start
     print(f"{len(EXAMPLES)} photographs in {seconds:.1f} s; sheets and routing charts are in {folder.resolve()}")
     return 0
@@ -107,11 +117,10 @@ def contact_sheets(session: Session, folder: Path) -> int:
         rows = []
         for file in photos:
             clean = _reduced(read_picture(PHOTOS / file).rgb)
-            made = degrade(clean[0].permute(1, 2, 0).numpy(), severities_of(strengths), np.random.default_rng(number))
-            degraded = torch.from_numpy(made.picture).permute(2, 0, 1)[None].contiguous()
-            restored = session.restore(degraded, session.guide(degraded, with_text=False)).picture.cpu()
-            before, after = psnr(degraded, clean), psnr(restored, clean)
-            panels = [(f"{before:.1f} dB", degraded), (f"after, {after:.1f} dB", restored), ("original", clean)]
+            worse = _worsened(clean, severities_of(strengths), number)
+            restored = session.restore(worse, session.guide(worse, with_text=False)).picture.cpu()
+            before, after = psnr(worse, clean), psnr(restored, clean)
+            panels = [(f"{before:.1f} dB", worse), (f"after, {after:.1f} dB", restored), ("original", clean)]
             rows.append(_sheet(panels, f"{kind.replace('_', ' ')}: {Path(file).stem}"))
         sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
         for index, row in enumerate(rows):
@@ -128,12 +137,13 @@ def _reduced(picture: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(picture, (height, SHEET_WIDTH), mode="area")
 
 
-def _image(pixels: Tensor) -> Image.Image:
+def to_image(pixels: Tensor) -> Image.Image:
+    """[1, 3, H, W] in 0..1 as an 8-bit picture."""
     values = (pixels[0].clamp(0, 1).permute(1, 2, 0) * 255.0).round().byte().cpu().numpy()
     return Image.fromarray(values)
 
 
-def _sheet(panels: list[tuple[str, Tensor]], title: str) -> Image.Image:
+def sheet(panels: list[tuple[str, Tensor]], title: str) -> Image.Image:
     """Pictures of one size side by side, each with its label, under a title."""
     font, gap, bar = ImageFont.load_default(18), 8, 30
     height, width = panels[0][1].shape[2:]
@@ -143,7 +153,7 @@ def _sheet(panels: list[tuple[str, Tensor]], title: str) -> Image.Image:
     for index, (label, pixels) in enumerate(panels):
         left = gap + index * (width + gap)
         draw.text((left, bar + 4), label, fill="black", font=font)
-        sheet.paste(_image(pixels), (left, 2 * bar))
+        sheet.paste(to_image(pixels), (left, 2 * bar))
     return sheet
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pathspec
 import pytest
 
 if sys.version_info >= (3, 11):
@@ -106,7 +110,12 @@ def text_files() -> list[Path]:
     def counts(path: Path) -> bool:
         folders = path.relative_to(HERE).parts[:-1]
         hidden = any(part.startswith(".") and part not in (".ci", ".github") for part in folders)
-        return not hidden and not skipped & set(folders) and not any(part.endswith(".egg-info") for part in folders)
+        return (
+            path.name != ".git"
+            and not hidden
+            and not skipped & set(folders)
+            and not any(part.endswith(".egg-info") for part in folders)
+        )
 
     return [path for path in HERE.rglob("*") if path.suffix in kinds and path.is_file() and counts(path)]
 
@@ -170,6 +179,12 @@ def test_tests_and_command_use_one_copy_of_the_package() -> None:
     assert [name for name in modules if name.endswith("model.guidance")] == [Guidance.__module__]
 
 
+def test_the_table_of_features_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(tests/[\w/.]*)`", (HERE / "docs" / "features.md").read_text(encoding="utf-8")))
+    assert len(named) > 8
+    assert [name for name in named if not (HERE / name).exists()] == []
+
+
 @pytest.mark.weights
 def test_every_weight_file_is_in_the_list_of_checksums() -> None:
     """What decides a result is listed; logs, curves and readable cards lie beside it unlisted."""
@@ -189,3 +204,47 @@ def test_shipped_language_model_opens_with_the_oldest_transformers_of_comfyui() 
     assert not isinstance(tokenizer.get("extra_special_tokens"), list)
     image = json.loads((folder / "preprocessor_config.json").read_text())
     assert image["image_processor_type"] == "Idefics3ImageProcessor"
+
+
+def published() -> set[str]:
+    """The files of the checkout that reach the registry, by the rules of comfy-cli: git's patterns in .comfyignore."""
+    ignored = pathspec.PathSpec.from_lines("gitignore", (HERE / ".comfyignore").read_text().splitlines())
+    folders = {".git", ".venv", ".ruff_cache", ".mypy_cache", ".pytest_cache", "__pycache__", ".hypothesis"}
+    files = (path for path in HERE.rglob("*") if path.is_file() and not folders & set(path.relative_to(HERE).parts))
+    return {name for name in (path.relative_to(HERE).as_posix() for path in files) if not ignored.match_file(name)}
+
+
+def test_everything_that_the_pack_needs_reaches_the_registry(project: dict[str, Any]) -> None:
+    files = published()
+    for pattern in project["tool"]["setuptools"]["package-data"]["mofe_restore"]:
+        wanted = {path.relative_to(HERE).as_posix() for path in HERE.glob(pattern) if path.is_file()}
+        assert wanted <= files, pattern
+    assert {path.relative_to(HERE).as_posix() for path in own_sources()} <= files
+
+
+def test_nothing_of_the_workshop_reaches_the_registry() -> None:
+    assert not [name for name in published() if name.split("/")[0] in ("tests", "docs", ".ci", ".github", "runs")]
+
+
+def test_the_icon_is_in_the_repository_and_square(project: dict[str, Any]) -> None:
+    icon = (HERE / project["tool"]["comfy"]["Icon"]).read_text(encoding="utf-8")
+    width, height = re.findall(r'<svg [^>]*width="(\d+)" height="(\d+)"', icon)[0]
+    assert int(width) == int(height) <= 400
+    assert "script" not in icon and "href" not in icon
+
+
+def test_publishing_fills_in_the_addresses_that_the_registry_wants(tmp_path: Path) -> None:
+    """The step of the publish workflow does what it says to the pyproject.toml of today."""
+    workflow = (HERE / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8")
+    step = workflow.split("only the repository knows\n        run: |\n")[1].split("      - uses:")[0]
+    (tmp_path / "pyproject.toml").write_text((HERE / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    shell = shutil.which("sh")
+    if shell is None:
+        pytest.skip("no shell")
+    lines = [line.strip() for line in step.splitlines() if "git diff" not in line]
+    names = {**os.environ, "GITHUB_REPOSITORY": "somebody/mofe-restore", "GITHUB_REF_NAME": "v0.1.0"}
+    subprocess.run([shell, "-c", "\n".join(lines)], cwd=tmp_path, env=names, check=True)  # noqa: S603
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))
+    icon = "https://raw.githubusercontent.com/somebody/mofe-restore/v0.1.0/icon.svg"
+    assert project["tool"]["comfy"]["Icon"] == icon
+    assert project["project"]["urls"]["Repository"] == "https://github.com/somebody/mofe-restore"

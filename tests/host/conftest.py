@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mofe_restore.model.mllm_folder import identity_of
-from mofe_restore.tests.host.server import Server
+from mofe_restore.tests.host.foreign import make_checkpoint, make_upscaler
+from mofe_restore.tests.host.server import Server, copy_pack
 from mofe_restore.tests.nodes.models import make_restorer_file
 
 PACK_NAME = "mofe restore"
-NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "runs", "demo_output", "build", "*.egg-info")
 HERE = Path(__file__).parent
 
 
@@ -40,8 +41,19 @@ def second_root(tmp_path_factory: pytest.TempPathFactory, tiny_mllm_folder: Path
 
 
 @pytest.fixture(scope="session")
-def start(root: Path, second_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
-    """Starts a ComfyUI with the pack in a folder of the given name."""
+def foreign_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models with tiny ones under the names that the chained workflows ask for."""
+    models = tmp_path_factory.mktemp("foreign")
+    make_upscaler(models / "upscale_models" / "RealESRGAN_x4plus.safetensors")
+    make_checkpoint(models / "checkpoints" / "v1-5-pruned-emaonly-fp16.safetensors")
+    return models
+
+
+@pytest.fixture(scope="session")
+def start(
+    root: Path, second_root: Path, foreign_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Server]]:
+    """Starts a ComfyUI with the pack in a folder of the given name; its connections are noted in `base/connections`."""
     running: list[Server] = []
 
     def start(pack_name: str) -> Server:
@@ -50,12 +62,19 @@ def start(root: Path, second_root: Path, tmp_path_factory: pytest.TempPathFactor
         comfyui = Path(os.environ["COMFYUI_PATH"])
         (base / "input").mkdir()
         shutil.copy(comfyui / "input" / "example.png", base / "input")
+        small = Image.open(comfyui / "input" / "example.png").convert("RGB").resize((160, 128))
+        small.save(base / "input" / "small.png")
         paths = base / "extra_model_paths.yaml"
         example = (root / "extra_model_paths.example.yaml").read_text(encoding="utf-8")
         assert "D:/models/" in example
-        paths.write_text(example.replace("D:/models/", f"{second_root}/"), encoding="utf-8")
+        folders = "".join(f"    {name}: {name}/\n" for name in ("checkpoints", "upscale_models"))
+        foreign = f"foreign:\n    base_path: {foreign_models}/\n{folders}"
+        paths.write_text(example.replace("D:/models/", f"{second_root}/") + foreign, encoding="utf-8")
         venv = Path(os.environ["COMFYUI_VENV"])
-        running.append(Server(comfyui, venv, base, "--extra-model-paths-config", str(paths)))
+        watcher = Path(shutil.copytree(HERE / "watcher", base / "watcher"))
+        environment = {"PYTHONPATH": str(watcher), "MOFE_CONNECTIONS": str(base / "connections")}
+        where = ("--extra-model-paths-config", str(paths))
+        running.append(Server(comfyui, venv, base, *where, environment=environment))
         return running[-1]
 
     yield start
@@ -65,7 +84,7 @@ def start(root: Path, second_root: Path, tmp_path_factory: pytest.TempPathFactor
 
 def install_pack(root: Path, pack: Path, second_root: Path) -> None:
     """Copies the pack; a checkout without trained weights gets small random ones, of an MLLM of their own."""
-    shutil.copytree(root, pack, ignore=shutil.ignore_patterns(*NOT_PART_OF_THE_PACK))
+    copy_pack(root, pack)
     if (pack / "weights" / "restorer.safetensors").exists():
         return
     mllm = shutil.copytree(second_root / "LLM" / "owner" / "tiny", pack / "weights" / "mllm", dirs_exist_ok=True)
@@ -75,5 +94,34 @@ def install_pack(root: Path, pack: Path, second_root: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def video(server: Server) -> str:
+    """The name of a small video in the input folder, made by ComfyUI's own nodes: six frames, 160 x 128, with rain."""
+    wishes = dict.fromkeys(("low_light", "haze", "snow", "noise", "blur", "jpeg"), 0.0)
+    outputs = server.run(
+        {
+            "photo": {"class_type": "LoadImage", "inputs": {"image": "small.png"}},
+            "still": {"class_type": "RepeatImageBatch", "inputs": {"image": ["photo", 0], "amount": 6}},
+            "rain": {
+                "class_type": "MoFE_DegradeImage",
+                "inputs": {"image": ["still", 0], **wishes, "rain": 0.5, "seed": 1},
+            },
+            "video": {"class_type": "CreateVideo", "inputs": {"images": ["rain", 0], "fps": 12.0}},
+            "save": {
+                "class_type": "SaveVideo",
+                "inputs": {"video": ["video", 0], "filename_prefix": "made", "format": "mp4", "codec": "h264"},
+            },
+        }
+    )
+    (server.base / "input" / "example.mp4").write_bytes(server.picture(outputs["save"]["images"][0]))
+    return "example.mp4"
+
+
+@pytest.fixture(scope="session")
 def server(start: Callable[[str], Server]) -> Server:
     return start(PACK_NAME)
+
+
+@pytest.fixture(scope="session")
+def plain_server(start: Callable[[str], Server]) -> Server:
+    """With the pack in a folder whose name needs no quoting: aiohttp finds no static files in another."""
+    return start("mofe-restore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -14,8 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "runs", "demo_output", "build", "*.egg-info")
 START_SECONDS = 120
 RUN_SECONDS = 300
+
+
+def copy_pack(root: Path, pack: Path) -> None:
+    """Copies the pack as it lands in `custom_nodes`."""
+    shutil.copytree(root, pack, ignore=shutil.ignore_patterns(*NOT_PART_OF_THE_PACK))
 
 
 class Rejected(Exception):
@@ -30,9 +37,12 @@ class Server:
         venv: an environment in which it starts.
         base: gets its input, output, models and custom_nodes.
         arguments: more for its main.py.
+        environment: more variables for its process.
     """
 
-    def __init__(self, comfyui: Path, venv: Path, base: Path, *arguments: str) -> None:
+    def __init__(
+        self, comfyui: Path, venv: Path, base: Path, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
         self.base = base
         self.log = base / "comfy.log"
         with socket.socket() as probe:
@@ -48,7 +58,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "HF_HUB_OFFLINE": "1"},
+                env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})},
             )
         self._wait_until_up()
 
@@ -101,7 +111,10 @@ class Server:
         Raises:
             Rejected: a value is not allowed.
         """
-        return self.post("/prompt", {"prompt": prompt, "client_id": uuid.uuid4().hex})["prompt_id"]
+        answer = self.post("/prompt", {"prompt": prompt, "client_id": uuid.uuid4().hex})
+        if answer["node_errors"]:  # it would run the parts that have none, and say no more of the others
+            raise Rejected(json.dumps(answer["node_errors"]))
+        return answer["prompt_id"]
 
     def wait(self, prompt_id: str) -> dict[str, Any]:
         """The history of a prompt when it has ended, in whatever way."""
@@ -143,6 +156,8 @@ def to_prompt(workflow: dict[str, Any]) -> dict[str, Any]:
         inputs = {}
         for port in node["inputs"]:
             value = next(values, None) if "widget" in port else None
+            if port["name"] == "seed":
+                next(values, None)  # "control after generate", which is the front end's own
             if port["link"] is not None:
                 inputs[port["name"]] = sources[port["link"]]
             elif "widget" in port and port["type"] != "IMAGEUPLOAD":

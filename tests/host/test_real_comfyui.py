@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mofe_restore.tests.host.conftest import PACK_NAME
+from mofe_restore.tests.host.object_info import GOLDEN, essence
 from mofe_restore.tests.host.server import Rejected, Server, events, to_prompt
 
 WORKFLOWS = ["Restore a photo", "Restore and explain", "Steer - keep the fog", "Test on a degraded photo"]
+CHAINED = ["Restore, then diffusion detail", "Restore, then upscale"]
+ALL_WORKFLOWS = sorted([*WORKFLOWS, *CHAINED, "Restore a video"])
 NODES = [
     *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
     *("MoFE_SteerRestoration", "MoFE_DegradeImage"),
@@ -74,7 +80,66 @@ def test_a_workflow_runs(server: Server, root: Path, name: str) -> None:
         assert pixels(server.picture(chart["images"][0])).std() > 10
 
 
-@pytest.mark.parametrize("name", WORKFLOWS)
+def with_small_photo(prompt: dict[str, Any]) -> dict[str, Any]:
+    for node in prompt.values():
+        if node["class_type"] == "LoadImage":
+            node["inputs"]["image"] = "small.png"
+    return prompt
+
+
+@pytest.mark.parametrize(("name", "width", "height"), [(CHAINED[0], 160, 128), (CHAINED[1], 640, 512)])
+def test_a_workflow_runs_with_a_tiny_model_of_the_kind_that_it_names(
+    server: Server, root: Path, name: str, width: int, height: int
+) -> None:
+    prompt = with_small_photo(to_prompt(workflow(root, name)))
+    outputs = server.run(prompt)
+    (saved,) = outputs_of(prompt, outputs, "SaveImage")
+    result = pixels(server.picture(saved["images"][0]))
+    assert result.shape == (height, width, 3)
+    assert result.std() > 1, "not one colour, as a result that is not finite would be"
+    (seen,) = outputs_of(prompt, outputs, "PreviewImage")
+    assert pixels(server.picture(seen["images"][0])).shape == (128, 160, 3)
+
+
+def test_a_video_comes_back_with_its_frames_rate_and_size(server: Server, root: Path, video: str) -> None:
+    prompt = to_prompt(workflow(root, "Restore a video"))
+    (saved,) = outputs_of(prompt, server.run(prompt), "SaveVideo")
+    (server.base / "input" / "restored.mp4").write_bytes(server.picture(saved["images"][0]))
+    shown = {}
+    for file in (video, "restored.mp4"):
+        again = server.run(
+            {
+                "load": {"class_type": "LoadVideo", "inputs": {"file": file}},
+                "parts": {"class_type": "GetVideoComponents", "inputs": {"video": ["load", 0]}},
+                "see": {"class_type": "PreviewImage", "inputs": {"images": ["parts", 0]}},
+                "rate": {"class_type": "PreviewAny", "inputs": {"source": ["parts", 2]}},
+            }
+        )
+        frames = [pixels(server.picture(each)) for each in again["see"]["images"]]
+        shown[file] = [len(frames), frames[0].shape, again["rate"]["text"][0]]
+    assert shown["restored.mp4"] == shown[video] == [6, (128, 160, 3), "12.0"]
+
+
+def test_one_guidance_for_a_video_says_what_was_seen_in_its_first_frame(server: Server, root: Path, video: str) -> None:
+    prompt = to_prompt(workflow(root, "Restore a video"))
+    (describe,) = [node for node in prompt.values() if node["class_type"] == "MoFE_DescribeDegradation"]
+    assert describe["inputs"]["frames"] == "first frame only"
+    (description,) = outputs_of(prompt, server.run(prompt), "PreviewAny")
+    assert "\n" not in description["text"][0], "one description, not a numbered line per frame"
+
+
+@pytest.mark.parametrize("name", CHAINED)
+def test_a_model_that_the_pack_does_not_bring_can_be_fetched_from_where_it_is_public(root: Path, name: str) -> None:
+    loaders = [node for node in workflow(root, name)["nodes"] if "models" in node["properties"]]
+    assert len(loaders) == 1
+    for node in loaders:
+        (model,) = node["properties"]["models"]
+        assert node["widgets_values"] == [model["name"]]
+        assert model["url"].startswith("https://huggingface.co/Comfy-Org/") and model["url"].endswith(model["name"])
+        assert model["directory"] in ("checkpoints", "upscale_models")
+
+
+@pytest.mark.parametrize("name", ALL_WORKFLOWS)
 def test_a_workflow_names_every_input_in_the_schemas_order(server: Server, root: Path, name: str) -> None:
     schemas = server.get("/object_info")
     for node in workflow(root, name)["nodes"]:
@@ -99,16 +164,35 @@ def test_every_input_and_output_is_explained(server: Server) -> None:
         assert schema["description"]
 
 
-def test_help_pages_are_served(start: Callable[[str], Server]) -> None:
-    # under a name without a space: aiohttp does not find static files of a folder whose name needs quoting
-    server = start("mofe-restore")
-    for name, schema in server.get("/object_info").items():
+def test_help_pages_are_served_with_their_pictures(plain_server: Server) -> None:
+    for name, schema in plain_server.get("/object_info").items():
         if name in NODES:
-            assert server.help_page("mofe-restore", name).startswith(f"# {schema['display_name']}\n")
+            page = plain_server.help_page("mofe-restore", name)
+            assert page.startswith(f"# {schema['display_name']}\n")
+            (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+            data = plain_server.get_bytes(f"/extensions/mofe-restore/docs/{picture}")
+            assert Image.open(io.BytesIO(data)).width >= 300
 
 
 def test_the_workflows_are_offered_as_templates(server: Server) -> None:
-    assert sorted(server.get("/workflow_templates")[PACK_NAME]) == WORKFLOWS
+    assert sorted(server.get("/workflow_templates")[PACK_NAME]) == ALL_WORKFLOWS
+
+
+@pytest.mark.parametrize("name", ALL_WORKFLOWS)
+def test_a_template_has_its_picture(plain_server: Server, name: str) -> None:
+    data = plain_server.get_bytes(f"/api/workflow_templates/mofe-restore/{quote(name)}.jpg")
+    assert Image.open(io.BytesIO(data)).size == (1280, 720)
+
+
+def test_what_scripts_and_saved_workflows_depend_on_is_as_it_was(server: Server) -> None:
+    expected = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert essence(server.get("/object_info")) == expected, "if meant: python -m mofe_restore.tests.host.object_info"
+
+
+def test_the_pack_is_imported_in_less_than_half_a_second(server: Server) -> None:
+    log = server.log.read_text(encoding="utf-8", errors="replace")
+    (seconds,) = re.findall(rf"([0-9.]+) seconds: \S*{re.escape(str(server.base / 'custom_nodes' / PACK_NAME))}", log)
+    assert float(seconds) < 0.5
 
 
 def test_the_blueprint_is_offered(server: Server) -> None:
@@ -163,6 +247,7 @@ def test_cancel_stops_between_tiles_and_the_next_run_works(server: Server) -> No
         "class_type": "EmptyImage",
         "inputs": {"width": 2048, "height": 2048, "batch_size": 4, "color": 4210752},
     }
+    del prompt["restore"]["inputs"]["guidance"]  # so that the wait is over within the restoration, on any machine
     number = server.queue(prompt)
     time.sleep(4)
     assert server.get("/queue")["queue_running"], "it ended before it could be cancelled"
@@ -178,3 +263,23 @@ def test_models_can_be_unloaded_between_runs(server: Server) -> None:
     server.run(small_prompt(strength=0.6))
     server.post("/free", {"unload_models": True, "free_memory": True})
     assert server.run(small_prompt(strength=0.7))["save"]["images"]
+
+
+def test_nothing_outside_of_this_machine_is_called(server: Server) -> None:
+    """Over all that this file did with the server before."""
+    assert server.run(small_prompt(strength=0.9))["save"]["images"]
+    noted = server.base / "connections"
+    lines = [json.loads(line) for line in noted.read_text(encoding="utf-8").splitlines()] if noted.exists() else []
+    ours = [line for line in lines if any(f"custom_nodes/{PACK_NAME}/" in name for name in line["callers"])]
+    abroad = [line for line in lines if not re.search(r"127\.0\.0\.1|localhost|::1|0\.0\.0\.0", line["address"])]
+    assert ours == []
+    assert abroad == []
+
+
+def test_the_watcher_would_note_a_call(server: Server, tmp_path: Path) -> None:
+    python = Path(os.environ["COMFYUI_VENV"]) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    noted = tmp_path / "connections"
+    names = {**os.environ, "PYTHONPATH": str(server.base / "watcher"), "MOFE_CONNECTIONS": str(noted)}
+    call = "import socket; s = socket.socket(); s.settimeout(0.1); s.connect_ex(('192.0.2.1', 80))"
+    subprocess.run([str(python), "-c", call], env=names, check=True)  # noqa: S603
+    assert "192.0.2.1" in noted.read_text(encoding="utf-8")

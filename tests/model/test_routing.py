@@ -1,4 +1,4 @@
-"""The routing as JSON and as a chart that a person can read."""
+"""The routing as JSON."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
-from mofe_restore.model.chart import WIDTH, _heat, draw_routing
 from mofe_restore.model.guidance import DEGRADATIONS, Guidance
 from mofe_restore.model.pipeline import restore_picture
 from mofe_restore.model.restorer import Restorer
 from mofe_restore.model.routing import BlockRouting, Routing, wavelengths
-from mofe_restore.model.wording import NAMES
 
 
 @pytest.fixture
@@ -80,44 +77,3 @@ def test_edges_are_in_cycles_per_picture_pixel(routing: Routing) -> None:
 def test_a_picture_that_is_not_there_is_an_error_in_words(routing: Routing) -> None:
     with pytest.raises(IndexError, match="holds 2 pictures"):
         routing.to_json(2)
-    with pytest.raises(IndexError, match="not picture -1"):
-        draw_routing(routing, -1)
-
-
-@pytest.mark.parametrize("with_picture", [True, False])
-def test_the_chart_shows_every_experts_colour(routing: Routing, with_picture: bool) -> None:
-    picture = torch.rand(3, 80, 100) if with_picture else None
-    chart = draw_routing(routing, 0, picture)
-    assert chart.mode == "RGB" and chart.width == WIDTH and chart.height > 600
-    colours = {colour for _, colour in chart.getcolors(1 << 24)}
-    assert {(0, 114, 178), (0, 158, 115), (230, 159, 0), (204, 121, 167)} <= colours
-
-
-def test_the_chart_leaves_blank_what_was_not_worked_on(restorer: Restorer) -> None:
-    picture, mask = torch.rand(1, 3, 128, 128), torch.zeros(1, 128, 128)
-    mask[:, :20, :20] = 1
-    routing = restore_picture(restorer, picture, None, mask=mask, tile=64).routing
-    block = routing.frames[0][1]
-    grey = Image.new("L", (128, 128), 225)
-    heat = _heat(block.map[0], block.seen, grey, (0, 114, 178))
-    assert heat.getpixel((100, 100)) == heat.getpixel((20, 100)) == (225, 225, 225)
-    assert heat.getcolors() != [(128 * 128, (225, 225, 225))]
-    assert draw_routing(routing, 0, picture).width == WIDTH
-
-
-def test_the_chart_calls_degradations_by_their_usual_names(routing: Routing, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    draw = ImageDraw.ImageDraw.text
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda *args: (said.append(args[2]), draw(*args)))
-    draw_routing(routing, 0)
-    assert set(NAMES.values()) <= set(said)
-
-
-def test_the_chart_copes_with_no_guidance_nothing_restored_many_experts_and_endless_words() -> None:
-    seen = torch.ones(40, 1, dtype=torch.bool)
-    seen[20:] = False
-    share = torch.full((6, 40, 1), 1 / 6) * seen
-    block = BlockRouting("mofe at 1/2", torch.full((6,), 1 / 6), share, seen, [0.1] * 5, 2, 16)
-    routing = Routing(((block,), ()), ((640, 16), (16, 16)), ("haze " * 300 + "x" * 900, ""), (None, torch.rand(7)))
-    assert draw_routing(routing, 0, torch.rand(1, 640, 16)).height > 800
-    assert draw_routing(routing, 1).width == WIDTH

@@ -88,17 +88,47 @@ def test_execute_takes_what_the_schema_declares(nodes: ModuleType) -> None:
             assert (parameters[port.id].default is inspect.Parameter.empty) == (not port.optional)
 
 
-def test_every_node_has_a_help_page(schemas: dict, root: Path) -> None:
+@pytest.mark.parametrize("place", ["{}.md", "{}/zh.md"])
+def test_every_node_has_a_help_page_with_a_picture(schemas: dict, root: Path, place: str) -> None:
+    docs = root / "web" / "docs"
     for name, schema in schemas.items():
-        page = (root / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        page = (docs / place.format(name)).read_text(encoding="utf-8")
         for port in (*schema.inputs, *schema.outputs):
             assert f"**{port.id}**" in page, f"{name}.md says nothing about {port.id}"
+        # the front end looks for pictures in docs/, wherever the page lies
+        assert (docs / f"{name}.jpg").is_file() and f"]({name}.jpg)" in page
 
 
 def test_a_schema_keyword_that_an_older_comfyui_does_not_know_is_left_out(nodes: ModuleType) -> None:
     compat = importlib.import_module("mofe_restore.nodes.compat")
     schema = compat.node_schema(node_id="x", essentials_category="Basics")
     assert schema.node_id == "x"
+
+
+def test_the_nodes_register_in_a_comfyui_that_knows_neither_aliases_nor_advanced_inputs(nodes: ModuleType) -> None:
+    """As its API was before both came: older than what `requires-comfyui` allows, but the next keyword may be newer."""
+
+    class OlderSchema:
+        def __init__(
+            self, node_id, display_name="", category="", inputs=(), outputs=(), description="", is_output_node=False
+        ):
+            self.node_id, self.inputs = node_id, inputs
+
+    class OlderInput:
+        def __init__(
+            self, id, display_name=None, optional=False, tooltip=None, default=None, min=None, max=None, step=None
+        ):
+            self.id, self.optional = id, optional
+
+    io = sys.modules["comfy_api.latest"].io
+    io.Schema, io.Int.Input = OlderSchema, OlderInput
+    compat = importlib.import_module("mofe_restore.nodes.compat")
+    assert compat.node_schema(node_id="x", search_aliases=["y"]).node_id == "x"
+    listed = asyncio.run(nodes.MofeRestoreExtension().get_node_list())
+    found = {node.define_schema().node_id: node.define_schema() for node in listed}
+    assert list(found) == IDS
+    assert [port.id for port in found["MoFE_Restore"].inputs] == INPUTS["MoFE_Restore"]
+    assert found["MoFE_Restore"].inputs[-1].optional
 
 
 def test_importing_the_nodes_imports_no_model_and_no_transformers() -> None:

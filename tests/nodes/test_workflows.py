@@ -10,9 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "subgraphs").glob("*.json")])
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+TITLE = 30
+"""Height of a node's title, which lies above its place."""
 OUTSIDE = {-10, -20}
 """What stands for the inputs and the outputs of a subgraph in its links."""
 
@@ -62,3 +66,73 @@ def test_every_link_has_two_ends_of_its_type(path: Path) -> None:
                 assert port["type"] in (kind, "*") and port["link"] == number
         joined = {port["link"] for node in nodes for port in node["inputs"]} - {None}
         assert joined <= {link[0] for link in links}
+
+
+def boxes(nodes: list[dict[str, Any]]) -> dict[int, tuple[float, float, float, float]]:
+    """Node id -> left, top, right and bottom, with the title."""
+    return {
+        node["id"]: (
+            node["pos"][0],
+            node["pos"][1] - TITLE,
+            node["pos"][0] + node["size"][0],
+            node["pos"][1] + node["size"][1],
+        )
+        for node in nodes
+    }
+
+
+def test_there_are_the_workflows_that_the_readme_names() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(WORKFLOWS) == 7
+    for path in WORKFLOWS:
+        assert f"*{path.stem}*" in readme
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_has_a_picture_titles_and_a_note(path: Path) -> None:
+    with Image.open(path.with_suffix(".jpg")) as picture:
+        assert picture.size == (1280, 720)
+    file = json.loads(path.read_text(encoding="utf-8"))
+    assert len(file["groups"]) >= 4 and all(group["title"].strip() for group in file["groups"])
+    (note,) = [node for node in file["nodes"] if node["type"] == "MarkdownNote"]
+    assert note["title"] == "How to use this" and note["widgets_values"][0].startswith("## ")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_node_hides_another_and_each_lies_in_a_group(path: Path) -> None:
+    file = json.loads(path.read_text(encoding="utf-8"))
+    places = boxes(file["nodes"])
+    for number, (left, top, right, bottom) in places.items():
+        for other, box in places.items():
+            apart = right <= box[0] or box[2] <= left or bottom <= box[1] or box[3] <= top
+            assert apart or number == other, f"nodes {number} and {other}"
+    for node in file["nodes"]:
+        left, top, right, bottom = places[node["id"]]
+        inside = [
+            group["title"]
+            for group in file["groups"]
+            if group["bounding"][0] <= left
+            and group["bounding"][1] <= top
+            and right <= group["bounding"][0] + group["bounding"][2]
+            and bottom <= group["bounding"][1] + group["bounding"][3]
+        ]
+        assert len(inside) == (node["type"] != "MarkdownNote"), node["type"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_models_that_exist_only_elsewhere_say_where(path: Path) -> None:
+    """In the form from which ComfyUI's front end offers the download; it takes these suffixes and hosts only."""
+    loaders = {"UpscaleModelLoader": "upscale_models", "CheckpointLoaderSimple": "checkpoints"}
+    for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
+        models = node["properties"].get("models", [])
+        assert [model["directory"] for model in models] == ([loaders[node["type"]]] if node["type"] in loaders else [])
+        for model in models:
+            assert set(model) == {"name", "url", "directory"}
+            assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{model['name']}")
+            assert model["name"].endswith(".safetensors") and model["name"] in node["widgets_values"]
+
+
+def test_the_video_has_one_guidance_for_all_its_frames() -> None:
+    file = json.loads((ROOT / "workflows" / "Restore a video.json").read_text(encoding="utf-8"))
+    (describe,) = [node for node in file["nodes"] if node["type"] == "MoFE_DescribeDegradation"]
+    assert describe["widgets_values"][0] == "first frame only"
