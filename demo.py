@@ -121,12 +121,12 @@ def contact_sheets(session: Session, folder: Path) -> int:
             restored = session.restore(worse, session.guide(worse, with_text=False)).picture.cpu()
             before, after = psnr(worse, clean), psnr(restored, clean)
             panels = [(f"{before:.1f} dB", worse), (f"after, {after:.1f} dB", restored), ("original", clean)]
-            rows.append(_sheet(panels, f"{kind.replace('_', ' ')}: {Path(file).stem}"))
-        sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+            rows.append(sheet(panels, f"{kind.replace('_', ' ')}: {Path(file).stem}"))
+        page = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
         for index, row in enumerate(rows):
-            sheet.paste(row, (0, sum(above.height for above in rows[:index])))
+            page.paste(row, (0, sum(above.height for above in rows[:index])))
         with written_whole(folder / f"{kind}.jpg") as path:
-            sheet.save(path, "JPEG", quality=82)
+            page.save(path, "JPEG", quality=82)
         print(f"{folder / kind}.jpg")
     return 0
 
