@@ -117,7 +117,8 @@ class Page:
         )
 
     def whole_workflow(self) -> None:
-        """Moves the view so that everything is seen."""
+        """Moves the view so that everything is seen, whatever was selected."""
+        self.page.evaluate("() => window.app.canvas.deselectAll()")
         self.page.keyboard.press(".")
         self.page.wait_for_timeout(1500)
 
