@@ -29,6 +29,7 @@ class Restore(io.ComfyNode):
             search_aliases=[
                 *("restore photo", "restoration", "all-in-one", "denoise", "derain", "desnow", "dehaze", "deblur"),
                 *("low light", "brighten", "jpeg", "remove artifacts", "clean up", "enhance"),
+                *("修复", "去雾", "去雨", "去雪", "去噪", "去模糊", "低光增强"),  # ComfyUI has no translated aliases
             ],
             inputs=[
                 RestorerType.Input("restorer", tooltip="The network, from Load MoFE Restorer."),

@@ -76,6 +76,10 @@ def test_every_node_can_be_found_and_says_what_it_does(schemas: dict) -> None:
         assert "restore" in " ".join(schema.search_aliases)
 
 
+def test_restore_is_found_in_chinese_too(schemas: dict) -> None:
+    assert "去雾" in schemas["MoFE_Restore"].search_aliases
+
+
 def test_inputs_and_outputs_stay_where_saved_workflows_expect_them(schemas: dict) -> None:
     assert {name: [port.id for port in schema.inputs] for name, schema in schemas.items()} == INPUTS
     assert {name: [port.id for port in schema.outputs] for name, schema in schemas.items()} == OUTPUTS
