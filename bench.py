@@ -12,8 +12,8 @@ import torch
 
 from .footprint import Footprint, Models, activations, apart, describing_and_restoring, photo, restoring
 from .model.memory import bytes_per_pixel
-from .model.precision import DTYPES, dtype_of
-from .session import Session, best_device, restorer_precision
+from .model.precision import DTYPES, dtype_of, precision_of
+from .session import Session, best_device
 
 SMALL, TILE, VIDEO, LARGE = (512, 512), (768, 768), (360, 640), (2160, 3840)
 """Sizes [height, width]; the tile is that of a large picture, with its halo."""
@@ -43,7 +43,7 @@ def bench(restorer: Path | None, mllm: Path | None, *, runs: int = 5, frames: in
         )
         print("|---|---|---|---|---|---|")
     models = Models(restorer, mllm, "auto", str(device))
-    precision = next(name for name, dtype in DTYPES.items() if dtype == restorer_precision("auto", device))
+    precision = next(name for name, dtype in DTYPES.items() if dtype == precision_of("auto", device))
     if frames:
         guidance = Session(restorer=restorer, mllm=mllm, device=device).guide(photo(VIDEO), with_text=False)
         for count in sorted({min(FEW_FRAMES, frames), frames}):

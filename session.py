@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .model.precision import dtype_of, native_dtype
+from .model.precision import precision_of
 from .model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Session:
     ) -> None:
         self.guided = guided
         self.device = device or best_device()
-        self.precision = native_dtype(self.device) if precision == "auto" else dtype_of(precision)
+        self.precision = precision_of(precision, self.device)
         self._mllm_precision = precision
         self._restorer_path = restorer or SHIPPED_RESTORER
         self._mllm_path = mllm or SHIPPED_MLLM

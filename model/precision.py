@@ -29,6 +29,15 @@ def native_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if any(probe is not None and probe() for probe in native) else torch.float32
 
 
+def precision_of(name: str, device: torch.device) -> torch.dtype:
+    """The type behind a name, where "auto" is the `native_dtype`.
+
+    Raises:
+        ValueError: as `dtype_of`.
+    """
+    return native_dtype(device) if name == "auto" else dtype_of(name)
+
+
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """No autocast inside; nothing at all where there is none to leave, since some devices (DirectML) do not know it."""
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):

@@ -82,7 +82,7 @@ def _summary_lines(results: Mapping[str, Evaluation]) -> Iterator[str]:
         )
     if "steering" in results:
         gain = results["steering"].value(MEAN, "gain")
-        yield "Told to keep one of two degradations, the result is "
+        yield "Told to keep one of two degradations, the result is"
         yield f"{gain:.1f} dB nearer to the picture with that degradation alone than the full restoration is."
         yield ""
     if DESCRIPTIONS in results:
