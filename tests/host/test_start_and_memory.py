@@ -84,7 +84,7 @@ def prompt(number: int) -> dict[str, Any]:
                 "mask": ["mask", 0],
             },
         },
-        "chart": {"class_type": "MoFE_ShowRouting", "inputs": {"routing": ["restore", 0], "frame": 0}},
+        "chart": {"class_type": "MoFE_ShowRouting", "inputs": {"routing": ["restore", 1], "frame": 0}},
         "one": {"class_type": "ImageFromBatch", "inputs": {"image": ["restore", 0], "batch_index": 0, "length": 1}},
         "save": {"class_type": "PreviewImage", "inputs": {"images": ["one", 0]}},
     }

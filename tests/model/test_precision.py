@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mofe_restore.model.overview import Position
-from mofe_restore.model.precision import DTYPES, dtype_of, full_precision
+from mofe_restore.model.precision import DTYPES, dtype_of, full_precision, native_dtype, precision_of
 from mofe_restore.model.restorer import Restorer
 
 
@@ -16,6 +16,12 @@ def test_every_name_has_its_type_and_others_are_refused_in_words() -> None:
     assert [dtype_of(name) for name in DTYPES] == [torch.float32, torch.bfloat16, torch.float16]
     with pytest.raises(ValueError, match="Precision 'fp8' is not known: choose one of auto, fp32, bf16, fp16"):
         dtype_of("fp8")
+
+
+def test_auto_is_what_the_device_computes_in() -> None:
+    cpu = torch.device("cpu")
+    assert precision_of("auto", cpu) == native_dtype(cpu)
+    assert precision_of("fp16", cpu) == torch.float16
 
 
 def test_full_precision_leaves_autocast_and_comes_back_to_it() -> None:
@@ -37,5 +43,5 @@ def test_on_a_device_without_autocast_the_network_does_not_ask_for_it(
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device_type: available)
     tokens, pooled, position = torch.randn(1, 5, 16), torch.randn(1, 16), Position.of(0, 0, 32, 32)
     with torch.inference_mode():
-        restored, _ = restorer(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), tokens, pooled, None, position)
+        restored, _, _ = restorer(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), tokens, pooled, None, position)
     assert bool(restored.isfinite().all())
