@@ -27,6 +27,17 @@ def code_version() -> str:
 
 
 def training_record(tables: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The whole configuration of a run without what its card says elsewhere, the updates done, and the commit."""
-    recipe = {name: dict(table) for name, table in tables.items() if name != "card"}
+    """The whole configuration of a run without what its card says elsewhere, the updates done, and the commit.
+
+    Of absolute paths only the last two names are kept: a card is for everybody, and folders of one machine are not.
+    """
+    recipe = {
+        name: {key: _portable(value) for key, value in table.items()}
+        for name, table in tables.items()
+        if name != "card"
+    }
     return {**recipe, "step": step, "commit": code_version()}
+
+
+def _portable(value: Any) -> Any:
+    return "/".join(Path(value).parts[-2:]) if isinstance(value, str) and Path(value).is_absolute() else value

@@ -15,6 +15,7 @@ from mofe_restore.model.mllm_folder import identity_of, load_mllm
 from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
 from mofe_restore.model.weights import Card, write_weights
 from mofe_restore.training.publish import publish
+from mofe_restore.training.record import training_record
 from mofe_restore.training.tables import Evaluation, Table
 
 LOG = "step,seconds,lr,loss\n1,2,0.001,0.5\n2,4,0.001,0.4\n"
@@ -85,3 +86,8 @@ def test_an_export_that_was_killed_between_its_renames_is_published(runs: tuple[
     export.rename(export.with_name("mllm.previous"))
     publish(*runs, {}, tmp_path / "weights")
     assert identity_of(tmp_path / "weights" / "mllm") == identity_of(export)
+
+
+def test_a_record_keeps_no_folders_of_one_machine(tmp_path: Path) -> None:
+    record = training_record({"data": {"photos": str(tmp_path / "data" / "train"), "mllm": "runs/mllm", "crop": 8}}, 3)
+    assert record["data"] == {"photos": "data/train", "mllm": "runs/mllm", "crop": 8}
