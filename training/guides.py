@@ -11,6 +11,7 @@ from ..model.head import scaled
 from ..model.imaging.degradations import Truth
 from ..model.mllm import Mllm
 from .config import TrainingError
+from .mllm_model import pixel_values
 
 
 class Guide(Protocol):
@@ -39,7 +40,7 @@ class MllmGuide:
         self.mllm, self.width, self.identity = mllm, mllm.width, mllm.identity
         looks = self.mllm.looks(torch.rand(3, 128, 160, generator=torch.Generator().manual_seed(0)))[None]
         self._one = self.mllm.inputs(looks)
-        self._only_scales = "pixel_values" in self._one and _same(self._one["pixel_values"], _scaled(looks))
+        self._only_scales = "pixel_values" in self._one and _same(self._one["pixel_values"], pixel_values(looks))
 
     def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
         return self.mllm.looks(picture)
@@ -54,7 +55,7 @@ class MllmGuide:
         if not self._only_scales:
             return self.mllm.inputs(looks)
         inputs = {name: torch.cat([value.to(looks.device)] * len(looks)) for name, value in self._one.items()}
-        return inputs | {"pixel_values": _scaled(looks).to(self._one["pixel_values"].dtype)}
+        return inputs | {"pixel_values": pixel_values(looks).to(self._one["pixel_values"].dtype)}
 
 
 class OtherPictureGuide(MllmGuide):
@@ -80,10 +81,6 @@ class OracleGuide:
 
     def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
         return prepared[:, None], prepared
-
-
-def _scaled(looks: Tensor) -> Tensor:
-    return looks.float() / 127.5 - 1
 
 
 def _same(one: Tensor, two: Tensor) -> bool:

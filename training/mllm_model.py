@@ -102,6 +102,11 @@ def build_processor(tokenizer: PreTrainedTokenizerFast, config: MllmConfig, scra
     return Idefics3Processor(image_processor, tokenizer, image_seq_len=tokens_per_view, chat_template=CHAT_TEMPLATE)
 
 
+def pixel_values(looks: Tensor) -> Tensor:
+    """Views in 0..255 as `build_processor`'s settings scale them, -1..1: of their size, that is all it does to them."""
+    return looks.float() / 127.5 - 1
+
+
 def build_model(config: MllmConfig, tokenizer: PreTrainedTokenizerFast) -> Idefics3ForConditionalGeneration:
     """The network with random weights (seed torch before)."""
     ids: dict[str, Any] = {
@@ -168,7 +173,7 @@ def fit_eye(model: nn.Module, looks: Tensor) -> None:
     last norm gets mean 0 and deviation 1 over all views: what all pictures share would outweigh the differences that
     matter, and slow their learning (our design).
     """
-    eye, pixels = model.model.vision_model, looks.float() / 127.5 - 1
+    eye, pixels = model.model.vision_model, pixel_values(looks)
     patches = eye.embeddings.patch_embedding
     patches.weight /= _by_channel(patches(pixels[:, 1:].flatten(0, 1))).std(1)[:, None, None, None] + 1e-3
     patches.bias -= _by_channel(patches(pixels[:, 1:].flatten(0, 1))).mean(1)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..model.head import DegradationHead, Reading, scaled
+from .mllm_model import pixel_values
 
 TONES = 6
 """Numbers that describe the tone of a scene: mean and deviation of red, green and blue."""
@@ -33,7 +34,7 @@ class MllmInTraining(nn.Module):
         output = self.language_model(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
-            pixel_values=batch["looks"].float() / 127.5 - 1,
+            pixel_values=pixel_values(batch["looks"]),
             output_hidden_states=True,
             use_cache=False,
         )
