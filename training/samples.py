@@ -19,6 +19,7 @@ from ..model.imaging.degradations import (
     sample_severities,
     underexposed,
 )
+from ..model.imaging.severities import with_noise
 from .pairs import match_files
 from .photos import list_photos, read_photo
 
@@ -36,6 +37,10 @@ class PhotoStore:
     """Real photographs too dark and well lit, of one scene and size."""
     low_light_share: float = 0.0
     """Share of the scenes that are such pairs."""
+    noise_share: float = 0.0
+    rain_share: float = 0.0
+    """Of the generated scenes, the shares that are noisy, or rained on softly, and nothing else, beside those that the
+    training mix draws."""
 
     @staticmethod
     def read(
@@ -45,12 +50,15 @@ class PhotoStore:
         *,
         low_light: Path | None = None,
         low_light_share: float = 0.0,
+        noise_share: float = 0.0,
+        rain_share: float = 0.0,
     ) -> PhotoStore:
         """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures).
 
         Args:
             low_light: folder of real pairs, `input/` too dark and `target/` well lit.
             low_light_share: share of the scenes that are such pairs.
+            noise_share, rain_share: of the generated scenes that are noisy, or rained on softly, and nothing else.
 
         Raises:
             PhotoError: a folder or a photo cannot be read.
@@ -61,7 +69,7 @@ class PhotoStore:
         layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
         pairs = match_files(low_light / "input", low_light / "target") if low_light else ()
         dark = tuple((_to_bytes(read_photo(before)), _to_bytes(read_photo(after))) for before, after in pairs)
-        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0)
+        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
@@ -78,6 +86,15 @@ class PhotoStore:
         dark, lit = _same_piece(list(pair), rng, sides, multiple)
         return lit, underexposed(dark, lit)
 
+    def severities(self, rng: np.random.Generator) -> Severities:
+        """Draws the training mix, or noise or soft rain alone as often as `noise_share` and `rain_share` say."""
+        kind = rng.random()
+        if kind < self.noise_share:
+            return with_noise(Severities(), rng)
+        if kind < self.noise_share + self.rain_share:
+            return Severities(rain=rng.uniform(0.1, 1.0), soft_rain=True)
+        return sample_severities(rng)
+
     def degraded_scene(
         self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
     ) -> tuple[np.ndarray, Degraded]:
@@ -85,7 +102,7 @@ class PhotoStore:
         if severities is None and rng.random() < self.low_light_share:
             return self.dark_scene(rng, sides)
         clean = self.scene(rng, sides)
-        severities = sample_severities(rng) if severities is None else severities
+        severities = self.severities(rng) if severities is None else severities
         return clean, degrade(clean, severities, rng, rain_layers=self.rain_layers)
 
     def steered_scene(
@@ -100,7 +117,7 @@ class PhotoStore:
         if rng.random() < self.low_light_share:
             return *self.dark_scene(rng, sides), removal
         clean = self.scene(rng, sides)
-        severities, layers = sample_severities(rng), Layers()
+        severities, layers = self.severities(rng), Layers()
         degraded = degrade(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
         if not degraded.truth.presence.any() or rng.random() >= share:
             return clean, degraded, removal
@@ -121,6 +138,8 @@ class Sources(Protocol):
     rain_layers: str
     low_light: str
     low_light_share: float
+    noise_share: float
+    rain_share: float
 
 
 def read_store(sources: Sources) -> PhotoStore:
@@ -130,6 +149,8 @@ def read_store(sources: Sources) -> PhotoStore:
         Path(sources.rain_layers) if sources.rain_layers else None,
         low_light=Path(sources.low_light) if sources.low_light else None,
         low_light_share=sources.low_light_share,
+        noise_share=sources.noise_share,
+        rain_share=sources.rain_share,
     )
 
 

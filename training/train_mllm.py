@@ -54,6 +54,9 @@ class MllmData:
     low_light: str = ""
     """Folder of real pairs, `input/` too dark and `target/` well lit; empty: none."""
     low_light_share: float = 0.05
+    noise_share: float = 0.0
+    rain_share: float = 0.0
+    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`)."""
     initial: str = ""
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32

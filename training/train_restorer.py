@@ -47,6 +47,9 @@ class RestorerData:
     low_light: str = ""
     """Folder of real pairs, `input/` too dark and `target/` well lit; empty: none."""
     low_light_share: float = 0.05
+    noise_share: float = 0.0
+    rain_share: float = 0.0
+    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`)."""
     initial: str = ""
     """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4

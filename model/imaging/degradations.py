@@ -137,7 +137,7 @@ def degrade(
         layer = layers.get(
             "rain", lambda: rain_layer(height, width, severities.rain, rng, rain_layers, soft=severities.soft_rain)
         )
-        planes += layer * (1.0 - np.clip(planes, 0.0, 1.0)) if severities.soft_rain else layer
+        planes += layer
         parameters["rain_coverage"] = float(layer.mean())
         strength["rain"] = rms(layer) / RAIN_RMS
     if severities.snow > 0.0:

@@ -43,7 +43,7 @@ class Severities:
         motion_angle: its direction in degrees, 0 is horizontal.
         jpeg_quality: 1..99; 100 means that no JPEG is made.
         exposure: factor on the whole picture; 1 as published. An exposure too short darkens bright surfaces, too.
-        soft_rain: broad soft streaks that veil what is behind them, where the published ones only add light.
+        soft_rain: broad soft streaks with a veil between them, where the published ones are thin and apart.
     """
 
     light_exponent: float = 1.0
@@ -142,7 +142,7 @@ def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = Fals
     return Severities(**fields)
 
 
-def _with_noise(severities: Severities, rng: np.random.Generator, most: float = 55.0) -> Severities:
+def with_noise(severities: Severities, rng: np.random.Generator, most: float = 55.0) -> Severities:
     """Adds sensor noise: plain Gaussian of sigma 3/255 to `most`/255, or read noise with shot noise."""
     sigma = rng.uniform(3.0, most) / 255.0
     if rng.random() < 0.5:
@@ -179,7 +179,7 @@ def sample_severities(rng: np.random.Generator) -> Severities:
         return Severities()
     if kind < 0.65:
         return sample_combination(COMBINATIONS[int(rng.integers(len(COMBINATIONS)))], rng, wide=rng.random() < 0.5)
-    add = (_with_noise, _with_blur, _with_jpeg)
+    add = (with_noise, _with_blur, _with_jpeg)
     if kind < 0.86:
         return add[max(0, int(rng.integers(-1, 3)))](Severities(), rng)
     if rng.random() < 0.5:
@@ -187,10 +187,10 @@ def sample_severities(rng: np.random.Generator) -> Severities:
         severities = Severities()
         for index in (0, 1, 2):
             if index != left_out:
-                severities = _with_noise(severities, rng, 35.0) if index == 0 else add[index](severities, rng)
+                severities = with_noise(severities, rng, 35.0) if index == 0 else add[index](severities, rng)
         return severities
     severities = sample_combination(COMBINATIONS[int(rng.integers(len(COMBINATIONS)))], rng, wide=True)
     which = int(rng.integers(3))
     if which != 1:
-        severities = _with_noise(severities, rng, 25.0)
+        severities = with_noise(severities, rng, 25.0)
     return _with_jpeg(severities, rng) if which != 0 else severities

@@ -95,17 +95,24 @@ def _draw_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_soft_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """[height, width] broad, long, soft streaks of arbitrary brightness, as Rain1400 draws them with a motion blur."""
+    """[height, width] soft streaks of arbitrary brightness, as Rain1400 draws them with a motion blur.
+
+    From single broad ones to dense rain, whose mean is nine tenths of its root mean square and so veils the picture.
+    """
     slope = float(np.tan(np.radians(np.clip(rng.normal(0.0, 20.0), -50.0, 50.0))))
     size = (min(height, width) / 400.0) ** 0.5
     total = np.zeros((height, width), dtype=np.float32)
-    for _ in range(int(rng.integers(1, 3))):
-        density = float(np.exp(rng.uniform(np.log(0.0004), np.log(0.015))))
-        length, thickness = rng.uniform(14.0, 70.0) * size, rng.uniform(1.2, 4.0)
+    for _ in range(int(rng.integers(1, 4))):
+        density = float(np.exp(rng.uniform(np.log(0.0008), np.log(0.08))))
+        length = float(np.exp(rng.uniform(np.log(7.0), np.log(80.0)))) * size
+        thickness = min(float(np.exp(rng.uniform(np.log(0.9), np.log(5.0)))), length / 4.0)
         layer = _streaks(height, width, rng, slope=slope, length=length, thickness=thickness, density=density)
         total += layer * (rng.uniform(0.5, 1.0) / max(rms(layer), 1e-6))
     if rng.random() < 0.5:  # rain that falls in gusts is thicker in some parts of the picture
         total *= np.clip(0.6 + 0.5 * smooth_noise(height, width, rng), 0.0, 1.5)
+    if rng.random() < 0.5:  # drops too far away to be told from each other
+        veil = np.clip(1.0 + 0.3 * smooth_noise(height, width, rng), 0.0, 2.0)
+        total += veil * (rng.uniform(0.2, 2.0) * float(total.mean()))
     return total
 
 
@@ -125,7 +132,7 @@ def rain_layer(
         severity: 0..1; the layer's root mean square is about `severity * RAIN_RMS`.
         rng: source of randomness.
         layers: given rain as [h, w] floats in 0..1; every other layer on average is cut from one of them.
-        soft: broad soft streaks, and none from `layers`.
+        soft: soft streaks that veil, and none from `layers`.
     """
     if soft:
         layer = _draw_soft_rain(height, width, rng)

@@ -88,3 +88,12 @@ def test_real_dark_pairs_show_the_same_piece_twice(photos: Path, dark_pairs: Pat
 
 def test_without_dark_pairs_no_scene_is_one(photos: Path) -> None:
     assert PhotoStore.read(photos, low_light_share=0.5).low_light_share == 0
+
+
+def test_shares_of_scenes_have_noise_or_soft_rain_and_nothing_else(photos: Path) -> None:
+    store = PhotoStore.read(photos, limit=2, noise_share=0.5, rain_share=0.5)
+    drawn = [store.severities(sample_generator(1, index)) for index in range(60)]
+    noisy = [each for each in drawn if each.noise_sigma]
+    assert 15 < len(noisy) < 45
+    assert all(each.rain == 0 and each.light_exponent == 1 and each.haze_beta == 0 for each in noisy)
+    assert all(each == Severities(rain=each.rain, soft_rain=True) for each in drawn if each not in noisy)

@@ -44,3 +44,10 @@ def test_given_layers_are_cut_and_scaled_to_the_picture(shape: tuple[int, int]) 
         assert rms(rain) == pytest.approx(0.5 * RAIN_RMS, rel=0.2)
         assert np.isfinite(snow).all() and snow.max() <= 1.0
     assert given[0].max() > 0.99  # a given layer is not written to
+
+
+def test_soft_rain_goes_from_single_streaks_to_a_veil() -> None:
+    drawn = [rain_layer(96, 128, 0.4, np.random.default_rng(seed), soft=True) for seed in range(40)]
+    evenness = [float(layer.mean()) / rms(layer) for layer in drawn]
+    assert min(evenness) < 0.55 and max(evenness) > 0.8
+    assert all(rms(layer) == pytest.approx(0.4 * RAIN_RMS, rel=0.25) for layer in drawn)
