@@ -17,6 +17,7 @@ from .commands.bench import run_bench
 from .commands.demo import run_demo
 from .commands.describe import run_describe
 from .commands.evaluate import (
+    run_answers,
     run_composites,
     run_denoising,
     run_descriptions,
@@ -133,15 +134,16 @@ def build_parser() -> argparse.ArgumentParser:
     denoising = add(kinds, "denoising", run_denoising, "PSNR and SSIM after Gaussian noise.", guided)
     pairs = add(kinds, "pairs", run_pairs, "PSNR and SSIM of real pairs of pictures.", guided)
     descriptions = add(kinds, "descriptions", run_descriptions, "How well the language model sees.", models)
+    answers = add(kinds, "answers", run_answers, "Whether the language model says yes and no rightly.", models)
     guidance = add(kinds, "guidance", run_guidance, "What the guidance is worth to the restorer.", restorers)
     steering = add(kinds, "steering", run_steering, "Whether the restorer keeps what it is told to keep.", restorers)
     relations = add(kinds, "relations", run_relations, "Whether what is alike is seen and routed alike.", restorers)
     relations.add_argument("--picture", type=Path, metavar="FILE", help="draw the matrices of relations, a PNG")
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded pictures and their originals")
-    for command in (composites, denoising, descriptions, guidance, steering, relations):
+    for command in (composites, denoising, descriptions, answers, guidance, steering, relations):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
         command.add_argument("--seed", type=_whole(0), default=0, help="of the degradations")
-    for command in (composites, denoising, pairs, descriptions, guidance, steering, relations):
+    for command in (composites, denoising, pairs, descriptions, answers, guidance, steering, relations):
         command.add_argument("--limit", type=_whole(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 

@@ -84,6 +84,18 @@ def run_descriptions(args: argparse.Namespace) -> int:
     return _measure(evaluate_descriptions, args, _describer_of(open_session(args)))
 
 
+def run_answers(args: argparse.Namespace) -> int:
+    make_folder_of(args.json)
+    from ..training.answers import evaluate_answers
+
+    session = open_session(args)
+
+    def ask(picture: Any, question: str) -> str:
+        return session.mllm.describe(picture.to(session.device), instruction=question).descriptions[0]
+
+    return _measure(evaluate_answers, args, ask)
+
+
 def run_guidance(args: argparse.Namespace) -> int:
     make_folder_of(args.json)
     from ..training.evaluation import evaluate_guidance

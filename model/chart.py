@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .guidance import DEGRADATIONS, PRESENT
+from .guidance import DEGRADATIONS, PRESENT, strength_of
 from .page import FAINT, INNER, MARGIN, WIDTH, Colour, Page
 from .routing import BlockRouting, Routing, check_frame
 from .wording import NAMES, strength_word
@@ -102,7 +102,7 @@ def _draw_scores(page: Page, scores: list[float]) -> None:
     for name, score in named:
         if score < PRESENT:
             continue
-        strength = min(1.0, (score - PRESENT) / (1 - PRESENT))
+        strength = strength_of(score)
         page.at(MARGIN, 0, NAMES[name], 28)
         page.box(left, 7, full, 22, GROUND)
         page.box(left, 7, max(6, round(full * strength)), 22, SEEN_COLOUR)

@@ -28,6 +28,11 @@ PRESENT = 0.5
 """A score of this much and above means that the degradation is present."""
 
 
+def strength_of(score: float) -> float:
+    """The strength that a score in 0..1 tells: 0 where the degradation is absent, 1 at the strongest."""
+    return min(1.0, max(0.0, (score - PRESENT) / (1 - PRESENT)))
+
+
 class GuidanceError(ValueError):
     """Guidance that does not fit the picture or the restorer; the message is one sentence for the user."""
 

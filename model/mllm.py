@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
+from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
 from .head import DegradationHead
 from .steering import removal_of
 from .views import views
@@ -209,7 +209,7 @@ def report(guidance: Guidance) -> list[dict[str, Any]]:
             "description": guidance.descriptions[index],
             "scores": dict(zip(DEGRADATIONS, (round(value, 4) for value in scores), strict=True)),
             "present": {
-                name: strength_word((value - PRESENT) / (1 - PRESENT))
+                name: strength_word(strength_of(value))
                 for name, value in zip(DEGRADATIONS, scores, strict=True)
                 if value >= PRESENT
             },

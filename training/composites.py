@@ -10,7 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from ..model.guidance import DEGRADATIONS
-from ..model.imaging.degradations import COMBINATIONS, Degraded, Layers, degrade, sample_combination
+from ..model.imaging.degradations import (
+    COMBINATIONS,
+    Degraded,
+    Layers,
+    degrade,
+    sample_combination,
+    sample_severities,
+)
 from . import samples
 from .photos import read_photo
 
@@ -23,29 +30,25 @@ def composite(
     *,
     layers: Layers | None = None,
     keep: Collection[str] = DEGRADATIONS,
-) -> Tensor:
-    """[1, 3, H, W]: a clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say.
+) -> Degraded:
+    """A clean [H, W, 3] photo, degraded in the published ranges as seed, combination and name say.
 
     Args:
         layers: those of the whole composite are kept here, and used again.
         keep: the degradations that are done; the others are left out.
     """
-    return to_tensor(degraded_composite(clean, combination, name, seed, layers=layers, keep=keep).picture)
-
-
-def degraded_composite(
-    clean: np.ndarray,
-    combination: str,
-    name: str,
-    seed: int,
-    *,
-    layers: Layers | None = None,
-    keep: Collection[str] = DEGRADATIONS,
-) -> Degraded:
-    """The same as `composite`, with the truth about it."""
     rng = stable_generator(seed, combination, name)
     severities = sample_combination(combination, rng).keeping(keep)
     return degrade(clean, severities, rng, layers=layers)
+
+
+def mixtures(photos: list[Path], seed: int, repeats: int) -> Iterator[tuple[Path, Degraded]]:
+    """Each photo `repeats` times, degraded as the mix draws it that networks are trained on."""
+    for photo in photos:
+        clean = read_photo(photo)
+        for repeat in range(repeats):
+            rng = stable_generator(seed, "describe", repeat, photo.name)
+            yield photo, degrade(clean, sample_severities(rng), rng)
 
 
 def stable_generator(*keys: object) -> np.random.Generator:
@@ -64,4 +67,4 @@ def composites(photos: list[Path], seed: int) -> Iterator[tuple[Path, str, Tenso
     for photo in photos:
         clean = read_photo(photo)
         for kind in COMBINATIONS:
-            yield photo, kind, composite(clean, kind, photo.name, seed), to_tensor(clean)
+            yield photo, kind, to_tensor(composite(clean, kind, photo.name, seed).picture), to_tensor(clean)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..model.guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance
-from ..model.imaging.degradations import COMBINATIONS, degrade, sample_severities
-from .composites import composite, composites, stable_generator, to_tensor
+from ..model.guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
+from ..model.imaging.degradations import COMBINATIONS
+from .composites import composite, composites, mixtures, stable_generator, to_tensor
 from .metrics import detection, mean, psnr, quantise, rank_correlation, ssim
 from .pairs import match_files, pair_folders
 from .photos import list_photos, read_photo
@@ -85,7 +85,7 @@ def evaluate_composites(
         clean = read_photo(photo)
         truth = to_tensor(clean)
         for kind in kinds:
-            picture = truth if kind == CLEAN else composite(clean, kind, photo.name, seed)
+            picture = truth if kind == CLEAN else to_tensor(composite(clean, kind, photo.name, seed).picture)
             scores[kind].append(quality(restore, picture, truth, f"{kind} {photo.name}"))
             done += 1
             if on_progress:
@@ -147,9 +147,9 @@ def evaluate_descriptions(
     """What an MLLM says about generated degradations, against the truth.
 
     First table, per degradation: the pictures that have it; precision, recall and F1 of a score of `PRESENT` and above;
-    Spearman's rank correlation of the score with the true strength, and their mean absolute difference, among the
-    pictures that have it. Second table, per physical parameter, among the pictures with its degradation: the mean
-    absolute error, and that of always guessing the median ("spread").
+    and among the pictures that have it, Spearman's rank correlation of the score with the true strength, and the mean
+    absolute error of the strength that the score tells (`strength_of`). Second table, per physical parameter, among the
+    pictures with its degradation: the mean absolute error, and that of always guessing the median ("spread").
 
     Args:
         describe: [1, 3, H, W] in 0..1 to the guidance of that picture.
@@ -160,21 +160,18 @@ def evaluate_descriptions(
     """
     photos = list_photos(clean_folder)[:limit]
     scores, parameters, truths = [], [], []
-    for photo in photos:
-        clean = read_photo(photo)
-        for repeat in range(repeats):
-            rng = stable_generator(seed, "describe", repeat, photo.name)
-            degraded = degrade(clean, sample_severities(rng), rng)
-            with torch.no_grad():
-                guidance = describe(to_tensor(degraded.picture)).to("cpu")
-            scores.append(guidance.scores[0].float())
-            parameters.append(guidance.parameters[0].float())
-            truths.append(degraded.truth)
-            if on_progress:
-                on_progress(len(truths), len(photos) * repeats)
+    for _, degraded in mixtures(photos, seed, repeats):
+        with torch.no_grad():
+            guidance = describe(to_tensor(degraded.picture)).to("cpu")
+        scores.append(guidance.scores[0].float())
+        parameters.append(guidance.parameters[0].float())
+        truths.append(degraded.truth)
+        if on_progress:
+            on_progress(len(truths), len(photos) * repeats)
     said, estimates = torch.stack(scores), torch.stack(parameters)
     presence = torch.from_numpy(np.stack([truth.presence for truth in truths]))
     strength = torch.from_numpy(np.stack([truth.strength for truth in truths]))
+    told = torch.tensor([[strength_of(score) for score in row] for row in said.tolist()])
     physical = torch.from_numpy(np.stack([truth.parameters for truth in truths]))
 
     rows: dict[str, dict[str, float]] = {}
@@ -186,7 +183,7 @@ def evaluate_descriptions(
             "recall": counts.recall,
             "F1": counts.f1,
             "rank": rank_correlation(said[there, i], strength[there, i]),
-            "strength error": float((said[there, i] - strength[there, i]).abs().mean()),
+            "strength error": float((told[there, i] - strength[there, i]).abs().mean()),
         }
     columns = {"present": 0, "precision": 3, "recall": 3, "F1": 3, "rank": 3, "strength error": 3}
     rows[MEAN] = _mean_of(rows, total="present")

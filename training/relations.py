@@ -15,7 +15,7 @@ from ..model.files import written_whole
 from ..model.guidance import Guidance
 from ..model.imaging.degradations import COMBINATIONS
 from ..model.relations import centred_cosines
-from .composites import degraded_composite, to_tensor
+from .composites import composite, to_tensor
 from .evaluation import Describe, Progress
 from .photos import list_photos, read_photo
 from .tables import Evaluation, Table
@@ -52,7 +52,7 @@ def evaluate_relations(
     vectors: dict[str, list[Tensor]] = {"severities": [], "embeddings": [], "routing": []}
     for kind in COMBINATIONS:  # sorted by kind, so that the matrices show blocks
         for photo in photos:
-            degraded = degraded_composite(read_photo(photo), kind, photo.name, seed)
+            degraded = composite(read_photo(photo), kind, photo.name, seed)
             shown = to_tensor(degraded.picture)
             with torch.no_grad():
                 guidance = describe(shown)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..model.imaging.degradations import COMBINATIONS, Layers
-from .composites import composite
+from .composites import composite, to_tensor
 from .evaluation import MEAN, Describe, GuidedRestore, Progress, restored_with
 from .metrics import mean, psnr
 from .photos import list_photos, read_photo
@@ -43,13 +43,14 @@ def evaluate_steering(
         clean = read_photo(photo)
         for kind in PAIRS:
             layers = Layers()
-            picture = composite(clean, kind, photo.name, seed, layers=layers)
+            picture = to_tensor(composite(clean, kind, photo.name, seed, layers=layers).picture)
             with torch.no_grad():
                 guidance = describe(picture)
             full = restored_with(restore, guidance, picture, f"{kind} {photo.name}")
             for part in kind.split("_"):
                 name = "low_light" if part == "low" else part
-                target = composite(clean, kind, photo.name, seed, layers=layers, keep=[name])
+                partial = composite(clean, kind, photo.name, seed, layers=layers, keep=[name])
+                target = to_tensor(partial.picture)
                 told = restored_with(
                     restore, guidance.steered({name: 0.0}), picture, f"{kind} {photo.name}, keeping {name}"
                 )

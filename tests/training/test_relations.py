@@ -11,7 +11,7 @@ from torch import Tensor
 from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.imaging.degradations import COMBINATIONS
 from mofe_restore.tests.training.stand_ins import guidance, save
-from mofe_restore.training.composites import degraded_composite, to_tensor
+from mofe_restore.training.composites import composite, to_tensor
 from mofe_restore.training.photos import read_photo
 from mofe_restore.training.relations import agreement, evaluate_relations
 
@@ -20,7 +20,7 @@ def test_one_who_sees_the_truth_agrees_with_it_and_a_blind_one_does_not(tmp_path
     photo = save(tmp_path / "clean" / "photo.png", 1)
     known = {}
     for kind in COMBINATIONS:
-        degraded = degraded_composite(read_photo(photo), kind, photo.name, 0)
+        degraded = composite(read_photo(photo), kind, photo.name, 0)
         known[to_tensor(degraded.picture).sum().item()] = torch.from_numpy(degraded.truth.strength)
 
     def see(picture: Tensor) -> Guidance:

@@ -1,0 +1,44 @@
+"""Yes and no are counted rightly, of what is there and of what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from mofe_restore.model.guidance import DEGRADATIONS
+from mofe_restore.model.wording import yes_no_question
+from mofe_restore.tests.training.stand_ins import save
+from mofe_restore.training.answers import evaluate_answers
+from mofe_restore.training.composites import mixtures, to_tensor
+from mofe_restore.training.photos import list_photos
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number in range(6):
+        save(tmp_path / f"photo{number}.png", number)
+    return tmp_path
+
+
+def test_one_who_knows_is_always_right_and_one_who_denies_half_the_time(photos: Path) -> None:
+    known = {
+        to_tensor(degraded.picture).numpy().tobytes(): degraded.truth.presence
+        for _, degraded in mixtures(list_photos(photos), 0, 4)
+    }
+    questions = {yes_no_question(name): index for index, name in enumerate(DEGRADATIONS)}
+
+    def ask(picture: Tensor, question: str) -> str:
+        return "Yes, strongly." if known[picture.numpy().tobytes()][questions[question]] else "no"
+
+    rows = evaluate_answers(ask, photos).tables[0].rows
+    assert tuple(rows) == (*DEGRADATIONS, "mean")
+    assert rows["mean"]["right"] == 1 and rows["mean"]["neither"] == 0 and rows["mean"]["asked"] > 24
+    denied = evaluate_answers(lambda picture, question: "No.", photos).tables[0].rows["mean"]
+    assert (denied["yes where there"], denied["no where not"], denied["right"]) == (0, 1, 0.5)
+
+
+def test_an_answer_that_is_neither_counts_as_wrong_and_is_told_apart(photos: Path) -> None:
+    row = evaluate_answers(lambda picture, question: "Nothing is known.", photos, limit=2).tables[0].rows["mean"]
+    assert row["neither"] == 1 and row["no where not"] == 0
