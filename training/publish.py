@@ -23,7 +23,7 @@ import torch
 from ..model.mllm_folder import identity_of
 from ..model.weights import SHIPPED_MLLM, read_weights, write_weights
 from .folders import replace_folder, settle, staging
-from .report import DESCRIPTIONS, MLLM_LOG, RESTORER_LOG, RESULTS, regenerate, write_text
+from .report import ABOUT_MLLM, MLLM_LOG, RESTORER_LOG, RESULTS, regenerate, write_text
 from .tables import Evaluation
 
 CHECKSUMS = "SHA256SUMS"
@@ -64,7 +64,7 @@ def publish(
         replace_folder(shutil.copytree(source, staging(folder)), folder)
         shutil.copyfile(mllm / "log.csv", folder / MLLM_LOG)
     if restorer is not None:
-        measured = {name: value for name, value in results.items() if name != DESCRIPTIONS}
+        measured = {name: value for name, value in results.items() if name not in ABOUT_MLLM}
         card = replace(card, metrics={**card.metrics, **measured})
         write_weights(weights / "restorer.safetensors", state, card, torch.bfloat16)
         shutil.copyfile(restorer / "log.csv", weights / RESTORER_LOG)

@@ -22,8 +22,9 @@ RESULTS = "results"
 """Folder beside the weights: what `mofe evaluate` measured of them, a JSON file for each evaluation."""
 
 MLLM_LOG, RESTORER_LOG = "training_log.csv", "restorer_log.csv"
-DESCRIPTIONS = "descriptions"
-"""The one result that is about the MLLM; the others are about the restorer under its guidance."""
+DESCRIPTIONS, ANSWERS, ABLATION = "descriptions", "answers", "ablation"
+ABOUT_MLLM = (DESCRIPTIONS, ANSWERS)
+"""The results that are about the MLLM; the others are about the restorer under its guidance."""
 
 BEGIN, END = "<!-- results: written by training/report.py -->", "<!-- end of results -->"
 
@@ -38,11 +39,11 @@ def regenerate(weights: Path, readme: Path | None = None) -> None:
     mllm = weights / SHIPPED_MLLM.name
     if (weights / "restorer.safetensors").exists():
         card = read_card(weights / "restorer.safetensors")
-        about = {name: result for name, result in results.items() if name != DESCRIPTIONS}
+        about = {name: result for name, result in results.items() if name not in ABOUT_MLLM}
         write_text(weights / "restorer.md", readable_card(card, about))
         draw_curve(weights / RESTORER_LOG, weights / "restorer_curve.png")
     if (mllm / HEAD_FILE).exists():
-        about = {name: result for name, result in results.items() if name == DESCRIPTIONS}
+        about = {name: result for name, result in results.items() if name in ABOUT_MLLM}
         write_text(mllm / "README.md", readable_card(read_card(mllm / HEAD_FILE), about))
         draw_curve(mllm / MLLM_LOG, mllm / "training_curve.png")
     if "relations" in results:
@@ -85,11 +86,27 @@ def _summary_lines(results: Mapping[str, Evaluation]) -> Iterator[str]:
         yield "Told to keep one of two degradations, the result is"
         yield f"{gain:.1f} dB nearer to the picture with that degradation alone than the full restoration is."
         yield ""
+    if ABLATION in results:
+        rows = results[ABLATION].tables[0].rows
+        steps = max(row["steps"] for row in rows.values())
+        yield from (f"| the restorer after {steps:.0f} steps from random weights | PSNR | gain |", "|---|---|---|")
+        yield from (
+            f"| {name.replace('_', ' ')} | {row['PSNR']:.2f} | {row['gain']:+.2f} |" for name, row in rows.items()
+        )
+        yield ""
     if DESCRIPTIONS in results:
         rows = results[DESCRIPTIONS].tables[0].rows
-        yield "| the language model, on generated degradations | F1 | rank correlation of scores and true strengths |"
-        yield "|---|---|---|"
-        yield from (f"| {name} | {row['F1']:.2f} | {row['rank']:.2f} |" for name, row in rows.items())
+        right = (
+            {name: row["right"] for name, row in results[ANSWERS].tables[0].rows.items()} if ANSWERS in results else {}
+        )
+        yield (
+            "| the language model, on generated degradations | F1 | rank correlation of scores and true strengths "
+            "| yes and no said rightly |"
+        )
+        yield "|---|---|---|---|"
+        for name, row in rows.items():
+            said = f"{100 * right[name]:.0f} %" if name in right else ""
+            yield f"| {name} | {row['F1']:.2f} | {row['rank']:.2f} | {said} |"
 
 
 def _restored_rows(results: Mapping[str, Evaluation]) -> Iterator[str]:

@@ -29,6 +29,16 @@ def test_the_summary_names_the_best_and_the_least() -> None:
     assert "language model" not in text
 
 
+def test_the_summary_puts_answers_beside_descriptions_and_shows_what_parts_are_worth() -> None:
+    seen = Evaluation("Seen", (Table("degradation", {}, {"haze": {"F1": 0.9, "rank": 0.8}}),))
+    said = Evaluation("Said", (Table("degradation", {}, {"haze": {"right": 0.75}}),))
+    assert "| haze | 0.90 | 0.80 | 75 % |" in summary({"descriptions": seen, "answers": said})
+    assert "| haze | 0.90 | 0.80 |  |" in summary({"descriptions": seen})
+    parts = {"mllm": {"steps": 9, "PSNR": 20, "gain": 0}, "no_guidance": {"steps": 9, "PSNR": 19, "gain": -1}}
+    text = summary({"ablation": Evaluation("Parts", (Table("variant", {}, parts),))})
+    assert "after 9 steps" in text and "| no guidance | 19.00 | -1.00 |" in text
+
+
 def test_only_what_stands_between_the_marks_is_written_anew(tmp_path: Path) -> None:
     (tmp_path / RESULTS).mkdir()
     (tmp_path / RESULTS / "pairs.json").write_text(result(rain=(20, 25), mean=(20, 25)).to_json())
