@@ -26,6 +26,7 @@ from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_
 from .folders import settle
 from .guides import guide_of
 from .loop import train
+from .metrics import psnr, quantise
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
 from .samples import read_store, sample_generator, to_tensor
@@ -219,7 +220,7 @@ class RestorerTask:
         for number, ((picture, looks, target), (_, another, _)) in enumerate(
             zip(self._validation, others, strict=True)
         ):
-            value = _psnr(self._restore(network, picture, looks, another), target)
+            value = psnr(quantise(self._restore(network, picture, looks, another)), target)
             (composite if number < self.data.validation_pictures else clean).append(value)
         return {"psnr": float(np.mean(composite)), "psnr_clean": float(np.mean(clean))}
 
@@ -288,7 +289,3 @@ def train_tables(tables: dict[str, Any]) -> dict[str, float]:
     data = table_to_config(RestorerData, tables.get("data", {}), "data")
     losses = table_to_config(RestorerLosses, tables.get("losses", {}), "losses")
     return train(RestorerTask(tables.get("model", {}), data, losses, loop, tables), loop)
-
-
-def _psnr(restored: Tensor, target: Tensor) -> float:
-    return float(-10 * torch.log10((restored.clamp(0, 1) - target).square().mean() + 1e-10))
