@@ -1,0 +1,72 @@
+"""Blends two trained MLLMs of one family: the mean of their weights (WiSE-FT, arXiv 2109.01903).
+
+    python -m mofe_restore.training.blend weights/mllm runs/mllm/export/mllm --share 0.35 -o runs/blend/export/mllm
+
+A short fine-tuning on new kinds of pictures costs some of what was known of the old ones; a blend keeps most of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..model.mllm_folder import HEAD_FILE, identity_of
+from ..model.weights import read_weights, write_weights
+from .folders import replace_folder, staging
+
+MODEL_FILE = "model.safetensors"
+
+
+def blend(first: Path, second: Path, share: float, output: Path) -> None:
+    """Writes the folder `output`: (1 - share) times the weights of `first` plus `share` times those of `second`.
+
+    Tokenizer, settings and card are those of `second`; the card says what was blended.
+
+    Raises:
+        ValueError: `share` lies outside 0..1, or the models differ in their tensors or their words.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"The share of the second model must lie between 0 and 1, not {share}.")
+    if (first / "tokenizer.json").read_bytes() != (second / "tokenizer.json").read_bytes():
+        raise ValueError(f"{first} and {second} have different tokenizers: blend models that come of one another.")
+    model = _mean(load_file(first / MODEL_FILE), load_file(second / MODEL_FILE), share)
+    old, _ = read_weights(first / HEAD_FILE, "mllm_head")
+    new, card = read_weights(second / HEAD_FILE, "mllm_head")
+    head = _mean(old, new, share)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh = shutil.copytree(second, staging(output))
+    save_file(model, fresh / MODEL_FILE, metadata={"format": "pt"})
+    made = {**card.training, "blend": {"first": identity_of(first), "second": card.mllm_identity, "share": share}}
+    write_weights(fresh / HEAD_FILE, head, replace(card, training=made, mllm_identity=identity_of(fresh)))
+    replace_folder(fresh, output)
+
+
+def _mean(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    shapes, others = ({name: tensor.shape for name, tensor in each.items()} for each in (first, second))
+    if shapes != others:
+        raise ValueError("The two models have different tensors: blend models that come of one another.")
+    return {
+        name: ((1 - share) * first[name].float() + share * tensor.float()).to(tensor.dtype)
+        for name, tensor in second.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("first", type=Path, metavar="MLLM")
+    parser.add_argument("second", type=Path, metavar="MLLM")
+    parser.add_argument("--share", type=float, required=True, metavar="S", help="of the second, 0 to 1")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parsed = parser.parse_args(arguments)
+    blend(parsed.first, parsed.second, parsed.share, parsed.output)
+
+
+if __name__ == "__main__":
+    main()
