@@ -12,7 +12,7 @@ from torch import Tensor
 from ..model.guidance import DEGRADATIONS
 from ..model.wording import yes_no_question
 from .composites import mixtures, stable_generator, to_tensor
-from .evaluation import MEAN, Progress
+from .evaluation import MEAN, Progress, mean_of
 from .metrics import mean
 from .photos import list_photos
 from .tables import Evaluation, Table
@@ -21,7 +21,6 @@ Ask = Callable[[Tensor, str], str]
 """A picture [1, 3, H, W] in 0..1 and a question to the answer."""
 
 COLUMNS = {"asked": 0, "yes where there": 3, "no where not": 3, "neither": 3, "right": 3}
-
 
 REPEATS = 4
 """How often each photo is degraded, as for the descriptions."""
@@ -57,8 +56,7 @@ def evaluate_answers(
         if on_progress:
             on_progress(number + 1, len(photos) * REPEATS)
     rows = {name: _row(each[True], each[False]) for name, each in answers.items()}
-    rows[MEAN] = {column: mean([row[column] for row in rows.values()]) for column in COLUMNS}
-    rows[MEAN]["asked"] = sum(row["asked"] for name, row in rows.items() if name != MEAN)
+    rows[MEAN] = mean_of(rows, total="asked")
     title = f"Answers of yes or no about {len(photos) * REPEATS} generated pictures, seed {seed}"
     return Evaluation(title, (Table("degradation", COLUMNS, rows),))
 

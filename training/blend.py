@@ -18,9 +18,8 @@ from torch import Tensor
 
 from ..model.mllm_folder import HEAD_FILE, identity_of
 from ..model.weights import read_weights, write_weights
-from .folders import replace_folder, staging
-
-MODEL_FILE = "model.safetensors"
+from .folders import replace_folder, settle, staging
+from .mllm_export import MODEL_FILE
 
 
 def blend(first: Path, second: Path, share: float, output: Path) -> None:
@@ -33,6 +32,8 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     """
     if not 0 <= share <= 1:
         raise ValueError(f"The share of the second model must lie between 0 and 1, not {share}.")
+    for folder in (first, second):
+        settle(folder)
     if (first / "tokenizer.json").read_bytes() != (second / "tokenizer.json").read_bytes():
         raise ValueError(f"{first} and {second} have different tokenizers: blend models that come of one another.")
     model = _mean(load_file(first / MODEL_FILE), load_file(second / MODEL_FILE), share)

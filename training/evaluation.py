@@ -91,7 +91,7 @@ def evaluate_composites(
             if on_progress:
                 on_progress(done, len(photos) * len(kinds))
     rows = {kind: mean_row(scores[kind]) for kind in COMBINATIONS}
-    rows[MEAN] = _mean_of(rows)
+    rows[MEAN] = mean_of(rows)
     rows[CLEAN] = mean_row(scores[CLEAN])
     title = f"Generated composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
     return Evaluation(title, (Table("combination", QUALITY_COLUMNS, rows),))
@@ -131,7 +131,7 @@ def evaluate_pairs(
                 on_progress(done, total)
         rows[name] = mean_row(scores)
     if len(rows) > 1:
-        rows[MEAN] = _mean_of(rows)
+        rows[MEAN] = mean_of(rows)
     return Evaluation(f"Pairs in {folder.name}", (Table("folder", QUALITY_COLUMNS, rows),))
 
 
@@ -186,7 +186,7 @@ def evaluate_descriptions(
             "strength error": float((told[there, i] - strength[there, i]).abs().mean()),
         }
     columns = {"present": 0, "precision": 3, "recall": 3, "F1": 3, "rank": 3, "strength error": 3}
-    rows[MEAN] = _mean_of(rows, total="present")
+    rows[MEAN] = mean_of(rows, total="present")
 
     errors: dict[str, dict[str, float]] = {}
     for i, name in enumerate(PARAMETERS):
@@ -242,7 +242,7 @@ def evaluate_guidance(
         if on_progress:
             on_progress(len(items) + index + 1, 2 * len(items))
     rows = {kind: {column: mean([row[column] for row in scores[kind]]) for column in columns} for kind in COMBINATIONS}
-    rows[MEAN] = _mean_of(rows)
+    rows[MEAN] = mean_of(rows)
     title = f"PSNR by guidance on composites of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
     return Evaluation(title, (Table("combination", dict.fromkeys(columns, 2), rows),))
 
@@ -284,7 +284,7 @@ def mean_row(scores: list[dict[str, float]]) -> dict[str, float]:
     return {**row, "pictures": len(scores), "gain": row["PSNR out"] - row["PSNR in"]}
 
 
-def _mean_of(rows: dict[str, dict[str, float]], total: str = "pictures") -> dict[str, float]:
+def mean_of(rows: dict[str, dict[str, float]], total: str = "pictures") -> dict[str, float]:
     """The mean row: every set counts the same, however many pictures it has; the column `total` is summed."""
     names = next(iter(rows.values()))
     return {

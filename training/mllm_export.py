@@ -12,6 +12,9 @@ from torch import nn
 
 from .mllm_model import CHAT_TEMPLATE
 
+MODEL_FILE = "model.safetensors"
+"""The language model's weights in its folder."""
+
 
 def save_language_model(language_model: nn.Module, processor: Any, folder: Path) -> None:
     """Configuration, weights in bf16, tokenizer and processor of a trained model, into an empty folder."""
@@ -24,7 +27,7 @@ def save_language_model(language_model: nn.Module, processor: Any, folder: Path)
         for name, value in language_model.state_dict().items()
         if name != "lm_head.weight"  # tied to the embedding
     }
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(state, folder / MODEL_FILE, metadata={"format": "pt"})
 
 
 def _keep_portable(folder: Path) -> None:

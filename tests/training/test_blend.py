@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mofe_restore.model.mllm_folder import identity_of, load_mllm
-from mofe_restore.training.blend import MODEL_FILE, blend
+from mofe_restore.training.blend import blend
+from mofe_restore.training.mllm_export import MODEL_FILE
 
 
 @pytest.fixture
