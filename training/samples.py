@@ -41,6 +41,8 @@ class PhotoStore:
     rain_share: float = 0.0
     """Of the generated scenes, the shares that are noisy, or rained on softly, and nothing else, beside those that the
     training mix draws."""
+    wide_share: float = 0.5
+    """Of the mix's combinations of CDD-11, the share in wider ranges than the published ones."""
 
     @staticmethod
     def read(
@@ -52,6 +54,7 @@ class PhotoStore:
         low_light_share: float = 0.0,
         noise_share: float = 0.0,
         rain_share: float = 0.0,
+        wide_share: float = 0.5,
     ) -> PhotoStore:
         """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures).
 
@@ -59,6 +62,7 @@ class PhotoStore:
             low_light: folder of real pairs, `input/` too dark and `target/` well lit.
             low_light_share: share of the scenes that are such pairs.
             noise_share, rain_share: of the generated scenes that are noisy, or rained on softly, and nothing else.
+            wide_share: of the combinations of CDD-11 in wider ranges than the published ones.
 
         Raises:
             PhotoError: a folder or a photo cannot be read.
@@ -69,7 +73,7 @@ class PhotoStore:
         layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
         pairs = match_files(low_light / "input", low_light / "target") if low_light else ()
         dark = tuple((_to_bytes(read_photo(before)), _to_bytes(read_photo(after))) for before, after in pairs)
-        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share)
+        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share, wide_share)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
@@ -93,7 +97,7 @@ class PhotoStore:
             return with_noise(Severities(), rng)
         if kind < self.noise_share + self.rain_share:
             return Severities(rain=rng.uniform(0.1, 1.0), soft_rain=True)
-        return sample_severities(rng)
+        return sample_severities(rng, self.wide_share)
 
     def degraded_scene(
         self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
@@ -140,6 +144,7 @@ class Sources(Protocol):
     low_light_share: float
     noise_share: float
     rain_share: float
+    wide_share: float
 
 
 def read_store(sources: Sources) -> PhotoStore:
@@ -151,6 +156,7 @@ def read_store(sources: Sources) -> PhotoStore:
         low_light_share=sources.low_light_share,
         noise_share=sources.noise_share,
         rain_share=sources.rain_share,
+        wide_share=sources.wide_share,
     )
 
 

@@ -22,7 +22,7 @@ from ..model.mllm_folder import HEAD_FILE, identity_of, load_mllm
 from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
 from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
-from .config import TrainingError, check_sides
+from .config import TrainingError, check_shares, check_sides
 from .folders import replace_folder, settle, staging
 from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_batch import encode, truth_tensors
@@ -57,6 +57,8 @@ class MllmData:
     noise_share: float = 0.0
     rain_share: float = 0.0
     """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`)."""
+    wide_share: float = 0.5
+    """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
@@ -69,6 +71,12 @@ class MllmData:
 
     def __post_init__(self) -> None:
         check_sides(self.sides, 1)
+        check_shares(
+            low_light_share=self.low_light_share,
+            noise_share=self.noise_share,
+            rain_share=self.rain_share,
+            wide_share=self.wide_share,
+        )
         if not (self.looks >= 1 and self.batch >= self.looks and self.batch % self.looks == 0):
             raise TrainingError(f"batch in [data] must be a multiple of looks ({self.looks}), not {self.batch}.")
         if self.answers_every < 1:

@@ -8,7 +8,7 @@ against unused experts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
 from ..model.restorer import Position, Restorer, RestorerConfig, load_restorer, thumbnail_of
 from ..model.weights import Card, write_weights
-from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
+from .config import LoopConfig, TrainingError, check_shares, check_sides, load_toml, table_to_config
 from .folders import settle
 from .guides import guide_of
 from .loop import train
@@ -50,7 +50,10 @@ class RestorerData:
     low_light_share: float = 0.05
     noise_share: float = 0.0
     rain_share: float = 0.0
-    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`)."""
+    """Of the generated scenes with crops, those that are noisy, or rained on softly, and nothing else (`PhotoStore`):
+    repairs of details, about which an overview has nothing to say."""
+    wide_share: float = 0.5
+    """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""
     """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4
@@ -66,8 +69,13 @@ class RestorerData:
 
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
-        if not 0 <= self.steered <= 1:
-            raise TrainingError(f"steered in [data] must lie between 0 and 1, not {self.steered}.")
+        check_shares(
+            low_light_share=self.low_light_share,
+            noise_share=self.noise_share,
+            rain_share=self.rain_share,
+            wide_share=self.wide_share,
+            steered=self.steered,
+        )
         for name, least in (("scenes", 1), ("crops", 1), ("crop", 1), ("validation_pictures", 1), ("overviews", 0)):
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} in [data] must be at least {least}, not {getattr(self, name)}.")
@@ -108,6 +116,7 @@ class RestorerTask:
         self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
+        self.whole_scenes = replace(self.store, noise_share=0.0, rain_share=0.0)
         settle(Path(data.mllm))
         self.guide = guide_of(data.guidance, load_mllm(data.mllm))
         torch.manual_seed(loop.seed)
@@ -142,7 +151,8 @@ class RestorerTask:
         side, grid = self.network.config.thumbnail, self.network.multiple  # crops start where tiles do
         for scene in range(scenes):
             rng = sample_generator(self.seed, index, scene)
-            wanted, degraded, removal = self.store.steered_scene(rng, self.data.sides, self.data.steered)
+            store = self.store if scene < self.data.scenes else self.whole_scenes
+            wanted, degraded, removal = store.steered_scene(rng, self.data.sides, self.data.steered)
             target, picture = to_tensor(wanted), to_tensor(degraded.picture)
             removals.append(torch.from_numpy(removal))
             height, width = picture.shape[1:]

@@ -168,17 +168,18 @@ def _with_jpeg(severities: Severities, rng: np.random.Generator) -> Severities:
     return replace(severities, jpeg_quality=int(rng.integers(10, 81)))
 
 
-def sample_severities(rng: np.random.Generator) -> Severities:
+def sample_severities(rng: np.random.Generator, wide_share: float = 0.5) -> Severities:
     """Draws the training mix.
 
-    7 % clean; 58 % combinations of CDD-11, half of them in wider ranges; 21 % noise (half of them), blur or JPEG
-    alone; 14 % of a camera's faults together: two or three of blur, noise and JPEG, or weather with noise or JPEG.
+    7 % clean; 58 % combinations of CDD-11, `wide_share` of them in wider ranges; 21 % noise (half of them), blur or
+    JPEG alone; 14 % of a camera's faults together: two or three of blur, noise and JPEG, or weather with noise or JPEG.
     """
     kind = rng.random()
     if kind < 0.07:
         return Severities()
     if kind < 0.65:
-        return sample_combination(COMBINATIONS[int(rng.integers(len(COMBINATIONS)))], rng, wide=rng.random() < 0.5)
+        name = COMBINATIONS[int(rng.integers(len(COMBINATIONS)))]
+        return sample_combination(name, rng, wide=rng.random() < wide_share)
     add = (with_noise, _with_blur, _with_jpeg)
     if kind < 0.86:
         return add[max(0, int(rng.integers(-1, 3)))](Severities(), rng)
