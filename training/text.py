@@ -50,10 +50,26 @@ def description(truth: Truth) -> str:
 
 
 def conversation(truth: Truth, rng: np.random.Generator) -> list[Turn]:
-    """A few questions about one picture with their answers: the description, or as often questions about parts."""
-    if rng.random() < 0.5:
+    """A few questions about one picture with their answers: the description, a drill of yes and no, or questions about
+    parts."""
+    kind = rng.random()
+    if kind < 0.4:
         return [Turn(DESCRIBE, description(truth))]
-    return [_question(truth, rng) for _ in range(3)]
+    return _drill(truth, rng) if kind < 0.75 else [_question(truth, rng) for _ in range(3)]
+
+
+def _drill(truth: Truth, rng: np.random.Generator) -> list[Turn]:
+    """Yes or no about each degradation that is there and about as many that are not, in any order.
+
+    A lone question among longer answers taught the small model to say "no" to everything: it has to be shown the same
+    picture with one word of the question changed.
+    """
+    present, absent = (np.flatnonzero(truth.presence == there) for there in (True, False))
+    asked = [*present, *rng.permutation(absent)[: max(1, len(present))]]
+    return [
+        Turn(yes_no_question(DEGRADATIONS[index]), "yes" if truth.presence[index] else "no")
+        for index in rng.permutation(asked)
+    ]
 
 
 def _question(truth: Truth, rng: np.random.Generator) -> Turn:

@@ -31,7 +31,13 @@ def test_mllm_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, An
 
 @pytest.mark.parametrize(
     ("settings", "name"),
-    [({"sides": (100, 200), "crop": 128}, "sides"), ({"scenes": 0}, "scenes"), ({"sides": (256,)}, "sides")],
+    [
+        ({"sides": (100, 200), "crop": 128}, "sides"),
+        ({"scenes": 0}, "scenes"),
+        ({"sides": (256,)}, "sides"),
+        ({"wide_share": 1.5}, "wide_share"),
+        ({"noise_share": 0.7, "rain_share": 0.4}, "rain_share"),
+    ],
 )
 def test_restorer_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(TrainingError, match=name):

@@ -90,6 +90,14 @@ def test_without_dark_pairs_no_scene_is_one(photos: Path) -> None:
     assert PhotoStore.read(photos, low_light_share=0.5).low_light_share == 0
 
 
+def test_the_share_of_wider_ranges_is_asked_for(photos: Path) -> None:
+    for share, wide in ((0.0, False), (1.0, True)):
+        store = PhotoStore.read(photos, limit=2, wide_share=share)
+        drawn = [store.severities(sample_generator(2, index)) for index in range(200)]
+        weather = [each for each in drawn if each.noise_sigma == 0 and each.jpeg_quality == 100]
+        assert any(each.soft_rain for each in weather) == wide
+
+
 def test_shares_of_scenes_have_noise_or_soft_rain_and_nothing_else(photos: Path) -> None:
     store = PhotoStore.read(photos, limit=2, noise_share=0.5, rain_share=0.5)
     drawn = [store.severities(sample_generator(1, index)) for index in range(60)]

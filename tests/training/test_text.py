@@ -53,3 +53,14 @@ def test_answers_agree_with_the_truth() -> None:
 def test_conversations_depend_on_the_generator_alone() -> None:
     case = truth(snow=0.3)
     assert conversation(case, np.random.default_rng(5)) == conversation(case, np.random.default_rng(5))
+
+
+def test_yes_and_no_are_drilled_equally() -> None:
+    rng = np.random.default_rng(1)
+    case = truth(haze=0.5, noise=0.2)
+    conversations = [conversation(case, rng) for _ in range(400)]
+    drills = [each for each in conversations if len(each) == 4]
+    assert len(drills) > 100
+    for drill in drills:
+        assert sorted(turn.answer for turn in drill) == ["no", "no", "yes", "yes"]
+        assert len({turn.question for turn in drill}) == 4
