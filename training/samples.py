@@ -26,6 +26,9 @@ from .photos import list_photos, read_photo
 IN_PART = 0.3
 """Share of the steered scenes in which what is kept is kept in part."""
 
+HEAVIEST_SOFT_RAIN = 1.3
+"""Severity of the heaviest soft rain that is shown: the veil of Rain1400's heaviest is more than `RAIN_RMS`."""
+
 
 @dataclass(frozen=True)
 class PhotoStore:
@@ -96,7 +99,7 @@ class PhotoStore:
         if kind < self.noise_share:
             return with_noise(Severities(), rng)
         if kind < self.noise_share + self.rain_share:
-            return Severities(rain=rng.uniform(0.1, 1.0), soft_rain=True)
+            return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
         return sample_severities(rng, self.wide_share)
 
     def degraded_scene(

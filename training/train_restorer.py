@@ -50,8 +50,8 @@ class RestorerData:
     low_light_share: float = 0.05
     noise_share: float = 0.0
     rain_share: float = 0.0
-    """Of the generated scenes with crops, those that are noisy, or rained on softly, and nothing else (`PhotoStore`):
-    repairs of details, about which an overview has nothing to say."""
+    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`). Noise
+    alone only where there are crops: an overview has nothing to say about it."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""
@@ -116,7 +116,7 @@ class RestorerTask:
         self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
-        self.whole_scenes = replace(self.store, noise_share=0.0, rain_share=0.0)
+        self.whole_scenes = replace(self.store, noise_share=0.0)
         settle(Path(data.mllm))
         self.guide = guide_of(data.guidance, load_mllm(data.mllm))
         torch.manual_seed(loop.seed)

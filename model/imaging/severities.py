@@ -31,7 +31,7 @@ class Severities:
     Attributes:
         light_exponent: exponent of the light map; 2..3 as published.
         low_light_noise: sigma of the Gaussian noise added with low light; 0.03..0.08 as published.
-        rain: 0..1.
+        rain: 0..1; soft rain may be heavier.
         snow: 0..1.
         haze_beta: scattering; 1..2 as published.
         airlight: 0.6..0.9 as published.

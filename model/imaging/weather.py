@@ -97,22 +97,25 @@ def _draw_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 def _draw_soft_rain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """[height, width] soft streaks of arbitrary brightness, as Rain1400 draws them with a motion blur.
 
-    From single broad ones to dense rain, whose mean is nine tenths of its root mean square and so veils the picture.
+    From single broad ones to dense rain that veils the picture: in a third of Rain1400's pictures that we have, what
+    varies within 16 px is less than a sixth of the layer's root mean square, and thick and thin places differ by half.
     """
     slope = float(np.tan(np.radians(np.clip(rng.normal(0.0, 20.0), -50.0, 50.0))))
     size = (min(height, width) / 400.0) ** 0.5
     total = np.zeros((height, width), dtype=np.float32)
+    dense = rng.random() < 0.4  # fine long streaks, so many that they are a grain in the veil
+    sparsest, densest, longest, thickest = (0.05, 0.5, 150.0, 1.8) if dense else (0.0008, 0.08, 80.0, 5.0)
     for _ in range(int(rng.integers(1, 4))):
-        density = float(np.exp(rng.uniform(np.log(0.0008), np.log(0.08))))
-        length = float(np.exp(rng.uniform(np.log(7.0), np.log(80.0)))) * size
-        thickness = min(float(np.exp(rng.uniform(np.log(0.9), np.log(5.0)))), length / 4.0)
+        density = float(np.exp(rng.uniform(np.log(sparsest), np.log(densest))))
+        length = float(np.exp(rng.uniform(np.log(7.0), np.log(longest)))) * size
+        thickness = min(float(np.exp(rng.uniform(np.log(0.9), np.log(thickest)))), length / 4.0)
         layer = _streaks(height, width, rng, slope=slope, length=length, thickness=thickness, density=density)
         total += layer * (rng.uniform(0.5, 1.0) / max(rms(layer), 1e-6))
-    if rng.random() < 0.5:  # rain that falls in gusts is thicker in some parts of the picture
-        total *= np.clip(0.6 + 0.5 * smooth_noise(height, width, rng), 0.0, 1.5)
     if rng.random() < 0.5:  # drops too far away to be told from each other
         veil = np.clip(1.0 + 0.3 * smooth_noise(height, width, rng), 0.0, 2.0)
-        total += veil * (rng.uniform(0.2, 2.0) * float(total.mean()))
+        total += veil * (float(np.exp(rng.uniform(np.log(0.2), np.log(6.0)))) * float(total.mean()))
+    if rng.random() < 0.7:  # rain that falls in gusts is thicker in some parts of the picture
+        total *= np.clip(0.8 + rng.uniform(0.2, 0.8) * smooth_noise(height, width, rng), 0.0, 2.0)
     return total
 
 
