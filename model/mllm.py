@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
 from .head import DegradationHead
+from .questions import answer_from_scores
 from .steering import removal_of
 from .views import views
 from .wording import DESCRIBE, strength_word, yes_no_question
@@ -89,7 +90,9 @@ class Mllm:
         Args:
             pictures: [B, 3, H, W] in 0..1, any size from 2 px up.
             instruction: asked instead of the standard question; it changes the description, not the embedding. One that
-                says what to remove or to keep (`removal_of`) is not asked but steers the restoration.
+                says what to remove or to keep (`removal_of`) is not asked but steers the restoration; whether and how
+                strongly a named degradation is there is read off the scores of a model that has a head
+                (`answer_from_scores`).
             max_new_tokens: length limit of each description.
             on_token: called before every look at a picture and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
@@ -148,7 +151,10 @@ class Mllm:
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
-        text = self._generate(looks, question, max_new_tokens, on_token) if with_text else ""
+        text = ""
+        if with_text:
+            known = None if self.network.head is None else answer_from_scores(question, scores[0].tolist())
+            text = self._generate(looks, question, max_new_tokens, on_token) if known is None else known
         return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
 
     def _ask_for_each(self, looks: Tensor, on_token: Callable[[], None] | None) -> Tensor:

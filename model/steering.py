@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from .guidance import DEGRADATIONS
 
-_WORDS = {
+WORDS = {
     "low_light": ("low[ _-]light", "darkness", "under-?exposure"),
     "haze": ("haze", "fog", "mist", "smoke"),
     "rain": ("rain(?:drops)?", "streaks"),
@@ -19,7 +19,8 @@ _WORDS = {
     "blur": ("blur(?:riness)?",),
     "jpeg": ("jpe?g(?: blocks| art[ei]facts)?", "art[ei]facts", "compression", "blocks"),
 }
-_NAMES = "|".join(word for words in _WORDS.values() for word in words)
+"""What users call each degradation, as regular expressions for lower-case text."""
+_NAMES = "|".join(word for words in WORDS.values() for word in words)
 _TOKENS = {
     # before the verbs, which they contain
     "refuse": r"(?:do not|don't|never|without) (?:\w+ )?(?:remov|tak|gett?|clean|fix|repair|reduc|touch|chang)\w*"
@@ -28,7 +29,7 @@ _TOKENS = {
     "keep": r"keep|leave|preserve|retain",
     "turn": r"but not|but|except(?: for)?|apart from|other than|not",
     "everything": rf"everything(?: else)?|the rest|all(?! (?:of )?(?:the )?(?:{_NAMES})\b)",
-    **{name: "|".join(words) for name, words in _WORDS.items()},
+    **{name: "|".join(words) for name, words in WORDS.items()},
 }
 _PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _TOKENS.items()) + r")\b")
 _BEFORE_AN_ORDER = re.compile(r"(?:^|[.;,:!\n]|\b(?:and|then|but|please|only|just|also|now|you|to))\s*$")

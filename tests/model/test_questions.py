@@ -1,0 +1,60 @@
+"""Questions about degradations by name, answered from the scores."""
+
+from __future__ import annotations
+
+import pytest
+
+from mofe_restore.model.guidance import DEGRADATIONS
+from mofe_restore.model.questions import answer_from_scores
+from mofe_restore.model.wording import DESCRIBE, yes_no_question
+
+HAZY = [0.1, 0.75, 0.2, 0.0, 0.6, 0.0, 0.49]
+CLEAN = [0.0] * 7
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Is there haze?", "Yes, moderate haze."),
+        ("is there any fog in this picture", "Yes, moderate haze."),
+        ("Is there rain in this picture? Answer yes or no.", "No rain."),
+        ("Is this picture noisy?", "Yes, light noise."),
+        ("Is it dark?", "No low light."),
+        ("Does this photo have JPEG artifacts?", "No JPEG artifacts."),
+        ("Is there haze or rain?", "Yes, moderate haze, no rain."),
+        ("Can you see snow?", "No snow."),
+        ("How strong is the haze?", "Moderate haze."),
+        ("Is the picture clean?", "No, moderate haze, light noise."),
+    ],
+)
+def test_the_scores_answer_what_is_asked(question: str, answer: str) -> None:
+    assert answer_from_scores(question, HAZY) == answer
+
+
+def test_a_clean_picture_is_said_to_be_clean() -> None:
+    assert answer_from_scores("Is this photograph clean?", CLEAN) == "Yes, the picture is clean."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DESCRIBE,
+        "Name the degradations.",
+        "What should be removed?",
+        "Why is it hazy?",
+        "Is it not hazy?",
+        "Is there more than haze?",
+        "A hazy morning.",
+        "",
+    ],
+)
+def test_other_text_is_left_to_the_language_model(text: str) -> None:
+    assert answer_from_scores(text, HAZY) is None
+
+
+def test_every_question_of_the_evaluation_is_answered_with_yes_or_no() -> None:
+    for index, name in enumerate(DEGRADATIONS):
+        scores = [0.0] * len(DEGRADATIONS)
+        assert str(answer_from_scores(yes_no_question(name), scores)).startswith("No ")
+        scores[index] = 0.9
+        assert str(answer_from_scores(yes_no_question(name), scores)).startswith("Yes, strong ")
