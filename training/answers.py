@@ -36,6 +36,8 @@ def evaluate_answers(
 ) -> Evaluation:
     """How often the MLLM answers `yes_no_question` rightly, of one degradation that is there and of one that is not.
 
+    One with a head answers from its scores (`model/questions.py`), others with their language model.
+
     The pictures are those of `evaluate_descriptions` with the same seed. Columns: questions; the share of "yes" where
     the degradation is there; that of "no" where it is not; that of answers that begin with neither; and the mean of
     the first two, which guessing brings to 0.5.
