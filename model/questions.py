@@ -7,7 +7,7 @@ a coin (training/RESULTS.md). Its head knows, so what can be read off the scores
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .guidance import DEGRADATIONS, PRESENT, strength_of
 from .steering import WORDS
@@ -56,7 +56,7 @@ def answer_from_scores(question: str, scores: Sequence[float]) -> str | None:
     return f"Yes, {said}." if is_yes else f"{said[0].upper()}{said[1:]}."
 
 
-def _list(names: Sequence[str] | dict[str, float], there: dict[str, float]) -> str:
+def _list(names: Iterable[str], there: dict[str, float]) -> str:
     return ", ".join(
         f"{strength_word(strength_of(there[name]))} {NAMES[name]}" if name in there else f"no {NAMES[name]}"
         for name in names

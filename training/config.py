@@ -166,19 +166,6 @@ def check_sides(sides: tuple[int, ...], least: int) -> None:
         raise TrainingError(f"sides in [data] must be two rising sizes from {least} px up, not {list(sides)}.")
 
 
-def check_shares(**shares: float) -> None:
-    """Refuses shares of the scenes outside 0..1, and shares of noise alone and soft rain alone that are more than all.
-
-    Raises:
-        TrainingError: says what is wrong.
-    """
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {share}.")
-    if (alone := shares["noise_share"] + shares["rain_share"]) > 1:
-        raise TrainingError(f"noise_share and rain_share in [data] must not add up to more than 1, not {alone:g}.")
-
-
 def load_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file.
 

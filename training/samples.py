@@ -20,6 +20,7 @@ from ..model.imaging.degradations import (
     underexposed,
 )
 from ..model.imaging.severities import with_noise
+from .config import TrainingError
 from .pairs import match_files
 from .photos import list_photos, read_photo
 
@@ -148,6 +149,19 @@ class Sources(Protocol):
     noise_share: float
     rain_share: float
     wide_share: float
+
+
+def check_shares(sources: Sources) -> None:
+    """Refuses shares outside 0..1, and shares of noise alone and soft rain alone that add up to more than all.
+
+    Raises:
+        TrainingError: says what is wrong.
+    """
+    for name in ("low_light_share", "noise_share", "rain_share", "wide_share"):
+        if not 0 <= getattr(sources, name) <= 1:
+            raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(sources, name)}.")
+    if (alone := sources.noise_share + sources.rain_share) > 1:
+        raise TrainingError(f"noise_share and rain_share in [data] must not add up to more than 1, not {alone:g}.")
 
 
 def read_store(sources: Sources) -> PhotoStore:

@@ -22,7 +22,7 @@ from ..model.mllm_folder import HEAD_FILE, identity_of, load_mllm
 from ..model.views import BLOCK, CROPS, VIEW_SIDE, pad_to_side, views
 from ..model.weights import Card, write_weights
 from ..model.wording import DESCRIBE
-from .config import TrainingError, check_shares, check_sides
+from .config import TrainingError, check_sides
 from .folders import replace_folder, settle, staging
 from .loop import LoopConfig, load_toml, table_to_config, train
 from .mllm_batch import encode, truth_tensors
@@ -31,7 +31,7 @@ from .mllm_model import NAME, MllmConfig, build_model, build_processor, build_to
 from .mllm_network import MllmInTraining, mean_where, reading_losses, tone
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
-from .samples import PhotoStore, read_store, sample_generator, to_tensor
+from .samples import PhotoStore, check_shares, read_store, sample_generator, to_tensor
 from .text import Turn, conversation, description
 
 VALIDATION_SEED = 20_000_000
@@ -71,12 +71,7 @@ class MllmData:
 
     def __post_init__(self) -> None:
         check_sides(self.sides, 1)
-        check_shares(
-            low_light_share=self.low_light_share,
-            noise_share=self.noise_share,
-            rain_share=self.rain_share,
-            wide_share=self.wide_share,
-        )
+        check_shares(self)
         if not (self.looks >= 1 and self.batch >= self.looks and self.batch % self.looks == 0):
             raise TrainingError(f"batch in [data] must be a multiple of looks ({self.looks}), not {self.batch}.")
         if self.answers_every < 1:

@@ -22,14 +22,14 @@ from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
 from ..model.restorer import Position, Restorer, RestorerConfig, load_restorer, thumbnail_of
 from ..model.weights import Card, write_weights
-from .config import LoopConfig, TrainingError, check_shares, check_sides, load_toml, table_to_config
+from .config import LoopConfig, TrainingError, check_sides, load_toml, table_to_config
 from .folders import settle
 from .guides import guide_of
 from .loop import train
 from .metrics import psnr, quantise
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
-from .samples import read_store, sample_generator, to_tensor
+from .samples import check_shares, read_store, sample_generator, to_tensor
 
 VALIDATION_SEED = 30_000_000
 
@@ -69,13 +69,9 @@ class RestorerData:
 
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
-        check_shares(
-            low_light_share=self.low_light_share,
-            noise_share=self.noise_share,
-            rain_share=self.rain_share,
-            wide_share=self.wide_share,
-            steered=self.steered,
-        )
+        check_shares(self)
+        if not 0 <= self.steered <= 1:
+            raise TrainingError(f"steered in [data] must lie between 0 and 1, not {self.steered}.")
         for name, least in (("scenes", 1), ("crops", 1), ("crop", 1), ("validation_pictures", 1), ("overviews", 0)):
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} in [data] must be at least {least}, not {getattr(self, name)}.")
