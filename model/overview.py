@@ -133,6 +133,15 @@ def corrected_overview(thumbnail: Tensor, affine: Tensor) -> Tensor:
     return correct(coarse.permute(0, 2, 3, 1), affine).permute(0, 3, 1, 2)
 
 
+def with_logarithm(picture: Tensor) -> Tensor:
+    """A picture [B, 3, H, W] in 0..1 and its logarithm, [B, 6, H, W], both about -0.5..0.5.
+
+    What light does is a factor, or with the light map an exponent, so in logarithms an addition or a factor.
+    """
+    logarithm = (picture.clamp(0, 1) + 0.02).log() / 4 + 0.5
+    return torch.cat([picture - 0.5, logarithm], dim=1)
+
+
 class ChannelAttention(nn.Module):
     """Scales channels by what the whole thumbnail holds; starts as the identity. Only the global branch may do this."""
 
@@ -153,7 +162,7 @@ class GlobalBranch(nn.Module):
     def __init__(self, config: RestorerConfig) -> None:
         super().__init__()
         first, second, third, width = config.global_widths
-        self.stem = nn.Conv2d(3, first, 3, stride=2, padding=1)
+        self.stem = nn.Conv2d(6, first, 3, stride=2, padding=1)
         self.shrink = nn.Conv2d(first, second, 3, stride=2, padding=1)
         self.shrink_again = nn.Conv2d(second, third, 3, stride=2, padding=1)
         self.widen = nn.Linear(third, width)
@@ -175,8 +184,8 @@ class GlobalBranch(nn.Module):
 
     def forward(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor]:
         """thumbnail [B, 3, T, T] in 0..1, vector [B, V] -> vector, maps and affine as in `Context`."""
-        thumbnail = thumbnail.permute(0, 2, 3, 1)
-        features = F.silu(convolve(self.stem, thumbnail - 0.5))
+        thumbnail = with_logarithm(thumbnail).permute(0, 2, 3, 1)
+        features = F.silu(convolve(self.stem, thumbnail))
         fine = F.silu(convolve(self.shrink, features))
         features = self.widen(F.silu(convolve(self.shrink_again, fine)))
         for block, attention in zip(self.blocks, self.attention, strict=True):

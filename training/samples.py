@@ -12,10 +12,12 @@ import torch.nn.functional as F
 
 from ..model.guidance import DEGRADATIONS
 from ..model.imaging.degradations import (
+    COMBINATIONS,
     Degraded,
     Layers,
     Severities,
     degrade,
+    sample_combination,
     sample_severities,
     underexposed,
 )
@@ -46,7 +48,9 @@ class PhotoStore:
     """Of the generated scenes, the shares that are noisy, or rained on softly, and nothing else, beside those that the
     training mix draws."""
     wide_share: float = 0.5
-    """Of the mix's combinations of CDD-11, the share in wider ranges than the published ones."""
+    """Of the combinations of CDD-11, the share in wider ranges than the published ones."""
+    composite_share: float = 0.0
+    """Of the generated scenes, those with such a combination and nothing else, beside those that the mix draws."""
 
     @staticmethod
     def read(
@@ -95,12 +99,15 @@ class PhotoStore:
         return lit, underexposed(dark, lit)
 
     def severities(self, rng: np.random.Generator) -> Severities:
-        """Draws the training mix, or noise or soft rain alone as often as `noise_share` and `rain_share` say."""
+        """Draws the training mix, or noise, soft rain or a combination alone as often as their shares say."""
         kind = rng.random()
         if kind < self.noise_share:
             return with_noise(Severities(), rng)
-        if kind < self.noise_share + self.rain_share:
+        kind -= self.noise_share
+        if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
+        if kind < self.rain_share + self.composite_share:
+            return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         return sample_severities(rng, self.wide_share)
 
     def degraded_scene(

@@ -29,9 +29,12 @@ from .loop import train
 from .metrics import psnr, quantise
 from .photos import list_photos, read_photo
 from .record import code_version, training_record
-from .samples import check_shares, read_store, sample_generator, to_tensor
+from .samples import PhotoStore, check_shares, read_store, sample_generator, to_tensor
 
 VALIDATION_SEED = 30_000_000
+
+COARSE = 16
+"""Errors over more picture pixels than this are those of tone."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class RestorerData:
     """Crops of each scene in a batch; a batch holds scenes x crops of them."""
     overviews: int = 0
     """Scenes more in a batch, of which only the overview is learned: they cost a fraction of a crop."""
+    overview_batches: int = 0
+    """After so many batches the same overviews come again, kept in memory (0.2 MB each): to make and embed one takes
+    twice as long as to learn from it. 0 makes all of them anew. Best a multiple of the number of processes."""
+    composite_share: float = 0.0
+    """Of the overviews' scenes, those with a combination of CDD-11 and nothing else, beside those of the mix."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
@@ -70,9 +78,13 @@ class RestorerData:
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
         check_shares(self)
-        if not 0 <= self.steered <= 1:
-            raise TrainingError(f"steered in [data] must lie between 0 and 1, not {self.steered}.")
-        for name, least in (("scenes", 1), ("crops", 1), ("crop", 1), ("validation_pictures", 1), ("overviews", 0)):
+        for name in ("steered", "composite_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
+        if (alone := self.rain_share + self.composite_share) > 1:
+            raise TrainingError(f"rain_share and composite_share must not add up to more than 1, not {alone:g}.")
+        least_of = dict.fromkeys(("scenes", "crops", "crop", "validation_pictures"), 1)
+        for name, least in {**least_of, "overviews": 0, "overview_batches": 0}.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} in [data] must be at least {least}, not {getattr(self, name)}.")
 
@@ -85,6 +97,11 @@ class RestorerLosses:
     overview: float = 1.0
     """Of the L1 between the clean picture and what the affine grid alone makes of the degraded one, both small. Most of
     what is lost is lost in brightness and haze over the whole picture, of which a crop shows a part (RESULTS.md)."""
+    detail: float = 0.0
+    """Of the logarithm of the squared error without its part coarser than `COARSE` px: what a crop can teach even where it
+    cannot tell the tone, which would drown it."""
+    grid: float = 0.0
+    """Of the part of the error that repeats every two pixels."""
     relational: float = 0.02
     relational_temperature: float = 0.5
     balance: float = 0.01
@@ -112,7 +129,9 @@ class RestorerTask:
         self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
-        self.whole_scenes = replace(self.store, noise_share=0.0)
+        self.whole_scenes = replace(self.store, noise_share=0.0, composite_share=data.composite_share)
+        self._sent: set[int] = set()
+        self._kept: dict[int, dict[str, Tensor]] = {}
         settle(Path(data.mllm))
         self.guide = guide_of(data.guidance, load_mllm(data.mllm))
         torch.manual_seed(loop.seed)
@@ -142,59 +161,92 @@ class RestorerTask:
         self.network.load_state_dict({**state, **known})
 
     def batch(self, index: int) -> dict[str, Any]:
-        crops, targets, thumbnails, wanted_thumbnails, looks, places, removals = [], [], [], [], [], [], []
-        scenes = self.data.scenes + self.data.overviews
-        side, grid = self.network.config.thumbnail, self.network.multiple  # crops start where tiles do
-        for scene in range(scenes):
+        """Crops of some scenes, and of these scenes and others all that the global branch sees.
+
+        The names of what belongs to the scenes without crops, the overviews, begin with "overview_". They are a function
+        of `overview_key`; where they come again they are left out, since `loss` has kept them.
+        """
+        data, grid = self.data, self.network.multiple  # crops start where tiles do
+        crops, targets, places, cropped = [], [], [], []
+        for scene in range(data.scenes):
             rng = sample_generator(self.seed, index, scene)
-            store = self.store if scene < self.data.scenes else self.whole_scenes
-            wanted, degraded, removal = store.steered_scene(rng, self.data.sides, self.data.steered)
-            target, picture = to_tensor(wanted), to_tensor(degraded.picture)
-            removals.append(torch.from_numpy(removal))
+            target, picture, seen = self._scene(self.store, rng)
+            cropped.append(seen)
             height, width = picture.shape[1:]
-            looks.append(self.guide.prepare(picture, degraded.truth))
-            thumbnails.append(thumbnail_of(picture[None], side)[0])
-            wanted_thumbnails.append(thumbnail_of(target[None], side)[0])
-            for _ in range(self.data.crops if scene < self.data.scenes else 0):
-                top, left = (
-                    int(rng.integers((length - self.data.crop) // grid + 1)) * grid for length in (height, width)
-                )
-                window = (slice(None), slice(top, top + self.data.crop), slice(left, left + self.data.crop))
+            for _ in range(data.crops):
+                top, left = (int(rng.integers((length - data.crop) // grid + 1)) * grid for length in (height, width))
+                window = (slice(None), slice(top, top + data.crop), slice(left, left + data.crop))
                 crops.append(picture[window])
                 targets.append(target[window])
                 places.append((top, left, height, width))
-        rng = sample_generator(self.seed, index, scenes)
-        keep = rng.random(scenes) >= self.losses.guidance_dropout
-        return {
+        rng = sample_generator(self.seed, index, data.scenes + data.overviews)
+        keep = rng.random(data.scenes + data.overviews) >= self.losses.guidance_dropout
+        batch = {
             "crop": torch.stack(crops),
             "target": torch.stack(targets),
-            "thumbnail": torch.stack(thumbnails),
-            "wanted_thumbnail": torch.stack(wanted_thumbnails),
-            "looks": torch.stack(looks),
             "place": torch.tensor(places),
-            "scene": torch.arange(self.data.scenes).repeat_interleave(self.data.crops),
+            "scene": torch.arange(data.scenes).repeat_interleave(data.crops),
             "keep": torch.from_numpy(keep),
-            "removal": torch.stack(removals),
+            **_stacked(cropped),
         }
+        if data.overviews:
+            key = index % data.overview_batches if data.overview_batches else index
+            batch["overview_key"] = torch.tensor(key)
+            if key not in self._sent:
+                generators = (sample_generator(self.seed, key, data.scenes + place) for place in range(data.overviews))
+                overviews = _stacked([self._scene(self.whole_scenes, rng)[2] for rng in generators])
+                batch |= {f"overview_{name}": value for name, value in overviews.items()}
+            if data.overview_batches:
+                self._sent.add(key)
+        return batch
+
+    def _scene(self, store: PhotoStore, rng: np.random.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """A scene's target and picture [3, H, W], and what the global branch and its loss need to know of it."""
+        wanted, degraded, removal = store.steered_scene(rng, self.data.sides, self.data.steered)
+        target, picture = to_tensor(wanted), to_tensor(degraded.picture)
+        side = self.network.config.thumbnail
+        seen = {
+            "looks": self.guide.prepare(picture, degraded.truth),
+            "thumbnail": thumbnail_of(picture[None], side)[0].half(),
+            "wanted_thumbnail": thumbnail_of(target[None], side)[0].half(),
+            "removal": torch.from_numpy(removal),
+        }
+        return target, picture, seen
+
+    def _embedded(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the global branch and its loss need of all scenes: those with crops, then the overviews."""
+        scenes = self._embed(batch, "")
+        if not self.data.overviews:
+            return scenes
+        key = int(batch["overview_key"])
+        overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")
+        if self.data.overview_batches:
+            self._kept[key] = overviews
+        return {name: torch.cat([value, overviews[name]]) for name, value in scenes.items()}
+
+    def _embed(self, batch: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+        tokens, pooled = self.guide.embed(batch[f"{prefix}looks"])
+        given = {name: batch[f"{prefix}{name}"] for name in ("thumbnail", "wanted_thumbnail", "removal")}
+        return {"tokens": tokens, "pooled": pooled, **given}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        tokens, pooled = self.guide.embed(batch["looks"])
+        scenes = self._embedded(batch)
+        pooled = scenes["pooled"]
         restored, routing, corrected = network(
             batch["crop"],
-            batch["thumbnail"],
-            tokens,
+            scenes["thumbnail"].float(),
+            scenes["tokens"],
             pooled,
             batch["keep"],
             Position(*batch["place"].unbind(1)),
-            batch["removal"],
+            scenes["removal"],
             batch["scene"],
         )
         error = restored.float() - batch["target"]
-        absolute = error.abs().mean()
-        squared = error.square().mean((1, 2, 3))
-        wanted = F.adaptive_avg_pool2d(batch["wanted_thumbnail"], corrected.shape[2:])
-        overview = (corrected - wanted).abs().mean()
-        decibel = -10 * torch.log10(squared + 1e-5).mean()
+        overview_error = corrected - F.adaptive_avg_pool2d(scenes["wanted_thumbnail"].float(), corrected.shape[2:])
+        absolute, overview = error.abs().mean(), overview_error.abs().mean()
+        decibel, overview_decibel = _decibel(error), _decibel(overview_error)
+        detail_decibel, grid = _decibel(detail_of(error)), grid_error(error)
         kept = batch["keep"][batch["scene"]]
         seen = pooled[batch["scene"]][kept]
         relational = absolute * 0.0  # a network without MoFE, for the ablation, has nothing to align
@@ -206,12 +258,17 @@ class RestorerTask:
         return {
             "loss": absolute
             - weights.log_error * decibel
-            + weights.overview * overview
+            - weights.detail * detail_decibel
+            + weights.overview * (overview - weights.log_error * overview_decibel)
+            + weights.grid * grid
             + weights.relational * relational
             + weights.balance * balance,
             "l1": absolute,
             "overview": overview,
             "psnr": decibel,
+            "overview_psnr": overview_decibel,
+            "detail_psnr": detail_decibel,
+            "grid": grid,
             "relational": relational,
             "balance": balance,
         }
@@ -282,6 +339,32 @@ class RestorerTask:
             degraded = degrade(photo, asked, rng)
             picture = to_tensor(degraded.picture)
             yield picture, self.guide.prepare(picture, degraded.truth), to_tensor(photo)
+
+
+def _stacked(scenes: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One tensor of each name from those of several scenes."""
+    return {name: torch.stack([scene[name] for scene in scenes]) for name in scenes[0]}
+
+
+def _decibel(error: Tensor) -> Tensor:
+    """Mean PSNR in dB of errors [B, 3, H, W]."""
+    return -10 * torch.log10(error.square().mean((1, 2, 3)) + 1e-5).mean()
+
+
+def detail_of(error: Tensor) -> Tensor:
+    """An error [B, 3, H, W] without its part coarser than `COARSE` px, of which H and W are multiples (our design)."""
+    tone = F.interpolate(F.avg_pool2d(error, COARSE), scale_factor=COARSE, mode="bilinear", align_corners=False)
+    return error - tone
+
+
+def grid_error(error: Tensor) -> Tensor:
+    """What of an error [B, 3, H, W] repeats every two pixels: the stripes that unfolding pixels may leave (our design).
+
+    The error's mean at each of the four places of a 2 x 2 block, over 8 x 8 such blocks, less the mean of the four: 0 for
+    any error that does not know of the blocks. H and W are multiples of 16.
+    """
+    places = F.avg_pool2d(F.pixel_unshuffle(error, 2), 8).unflatten(1, (-1, 4))
+    return (places - places.mean(2, keepdim=True)).abs().mean()
 
 
 def run(config_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from mofe_restore.model.guidance import Guidance, GuidanceError
-from mofe_restore.model.overview import correct, sample, sampling_weights
+from mofe_restore.model.overview import correct, sample, sampling_weights, with_logarithm
 from mofe_restore.model.restorer import Position, Restorer, RestorerConfig, check_guidance, thumbnail_of
 from mofe_restore.model.weights import Card
 
@@ -224,3 +224,12 @@ def test_guidance_of_another_mllm_is_refused_by_name(
         check_guidance(trained, make_guidance(identity="mllm-a"))
         with pytest.raises(GuidanceError, match=r"mllm-b.*mllm-a"):
             check_guidance(trained, make_guidance(identity="mllm-b"))
+
+
+def test_the_overview_is_seen_as_it_is_and_in_logarithms() -> None:
+    picture = torch.rand(1, 3, 8, 8) * 0.4 + 0.3
+    seen, darker = with_logarithm(picture), with_logarithm(picture / 2)
+    assert torch.equal(seen[:, :3], picture - 0.5)
+    shift = (seen - darker)[:, 3:]
+    assert shift.std() < 0.1 * shift.mean()  # a factor is an addition there
+    assert with_logarithm(torch.tensor([-1.0, 0.0, 1.0, 2.0]).expand(1, 3, 1, 4))[:, 3:].abs().max() < 0.55

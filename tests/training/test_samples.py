@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,10 @@ def test_shares_of_scenes_have_noise_or_soft_rain_and_nothing_else(photos: Path)
     assert 15 < len(noisy) < 45
     assert all(each.rain == 0 and each.light_exponent == 1 and each.haze_beta == 0 for each in noisy)
     assert all(each == Severities(rain=each.rain, soft_rain=True) for each in drawn if each not in noisy)
+
+
+def test_scenes_may_be_composites_and_nothing_else(photos: Path) -> None:
+    store = replace(PhotoStore.read(photos, limit=2, wide_share=0.0), composite_share=1.0)
+    drawn = [store.severities(sample_generator(4, index)) for index in range(60)]
+    assert all(each.light_exponent > 1 or each.haze_beta or each.rain or each.snow for each in drawn)
+    assert all(each.noise_sigma == 0 and each.jpeg_quality == 100 for each in drawn)

@@ -12,7 +12,7 @@ from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.restorer import check_guidance, load_restorer
 from mofe_restore.training import train_restorer
 from mofe_restore.training.config import LoopConfig, TrainingError
-from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask
+from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask, detail_of, grid_error
 
 MODEL = {
     "widths": [8, 8, 16, 16],
@@ -100,6 +100,35 @@ def test_batches_are_reproducible_and_differ(task: RestorerTask) -> None:
     first, again, other = task.batch(5), task.batch(5), task.batch(6)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["crop"], other["crop"])
+
+
+def test_overviews_that_come_again_are_kept_and_mean_the_same(task: RestorerTask) -> None:
+    data = replace(task.data, overviews=2, overview_batches=2)
+    always, fresh = (RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {}) for _ in range(2))
+    fresh.network.load_state_dict(always.network.state_dict())
+    first, _, again = (always.batch(index) for index in range(3))
+    assert first["overview_thumbnail"].shape[0] == 2
+    assert "overview_thumbnail" not in again
+    always.loss(always.network, first, 0)
+    known, new = (one.loss(one.network, batch, 2) for one, batch in ((always, again), (fresh, fresh.batch(2))))
+    assert {name: value.item() for name, value in known.items()} == {name: value.item() for name, value in new.items()}
+
+
+def test_the_detail_of_an_error_knows_nothing_of_its_tone() -> None:
+    error = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert torch.allclose(detail_of(error + 0.3), detail_of(error), atol=1e-6)
+    assert detail_of(error).std() > 0.95 * error.std()
+
+
+def test_errors_of_the_grid_are_those_that_repeat_every_two_pixels() -> None:
+    ramp = torch.linspace(-0.2, 0.2, 32).expand(1, 3, 32, 32)
+    stripes = torch.zeros(1, 3, 32, 32)
+    stripes[..., ::2] = 0.1
+    blocks = torch.zeros(1, 3, 32, 32)
+    blocks[..., :16, :16] = 0.5
+    assert grid_error(blocks).item() == 0
+    assert grid_error(stripes).item() == pytest.approx(0.05)
+    assert grid_error(ramp).item() < 0.01
 
 
 def test_the_loss_teaches_every_part_and_leaves_the_mllm_alone(task: RestorerTask) -> None:
