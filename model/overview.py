@@ -62,6 +62,18 @@ class Context:
         maps = tuple(None if each is None else each[pictures] for each in self.maps)
         return Context(self.vector[pictures], self.tokens[pictures], maps, self.affine[pictures])
 
+    def held(self, share: float) -> Context:
+        """The same for training, where only this share, 0..1, of what is learned from it reaches back."""
+        if share == 1:
+            return self
+        maps = tuple(None if each is None else _held(each, share) for each in self.maps)
+        return Context(_held(self.vector, share), _held(self.tokens, share), maps, _held(self.affine, share))
+
+
+def _held(value: Tensor, share: float) -> Tensor:
+    rest = value.detach()
+    return rest + share * (value - rest)
+
 
 def thumbnail_of(picture: Tensor, side: int) -> Tensor:
     """The whole picture as a fixed square, [B, 3, H, W] in 0..1 to [B, 3, side, side] fp32, antialiased.

@@ -189,6 +189,7 @@ class Restorer(nn.Module):
         position: Position,
         removal: Tensor | None = None,
         scene: Tensor | None = None,
+        reach: float = 1.0,
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """`look` and `restore` in one call, for training.
 
@@ -196,13 +197,15 @@ class Restorer(nn.Module):
             crop: [C, 3, h, w], and `position` its C places.
             thumbnail: [B, 3, T, T] of B pictures, and what else `look` takes of them.
             scene: [C], the picture that each crop is of; None where there is one crop of each, in their order.
+            reach: share of the crops' gradient that reaches the global branch.
 
         Returns:
             What `restore` does with the crops, and the `corrected_overview` of the pictures.
         """
         context = self.look(thumbnail, tokens, pooled, keep_guidance, removal)
         overview = corrected_overview(thumbnail, context.affine)
-        return *self.restore(crop, context if scene is None else context.of(scene), position), overview
+        context = (context if scene is None else context.of(scene)).held(reach)
+        return *self.restore(crop, context, position), overview
 
     def _experts(self, level: int) -> FrequencyExperts:
         experts = self.mofe[str(level)]

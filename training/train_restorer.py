@@ -97,9 +97,11 @@ class RestorerLosses:
     overview: float = 1.0
     """Of the L1 between the clean picture and what the affine grid alone makes of the degraded one, both small. Most of
     what is lost is lost in brightness and haze over the whole picture, of which a crop shows a part (RESULTS.md)."""
+    reach: float = 1.0
+    """Share of the crops' gradient that reaches the global branch: of tone, three crops tell less than they shout."""
     detail: float = 0.0
-    """Of the logarithm of the squared error without its part coarser than `COARSE` px: what a crop can teach even where it
-    cannot tell the tone, which would drown it."""
+    """Of the logarithm of the squared error without its part coarser than `COARSE` px: what a crop can teach even where
+    it cannot tell the tone, which would drown it."""
     grid: float = 0.0
     """Of the part of the error that repeats every two pixels."""
     relational: float = 0.02
@@ -110,8 +112,9 @@ class RestorerLosses:
     def __post_init__(self) -> None:
         if not self.relational_temperature > 0:
             raise TrainingError("relational_temperature in [losses] must be above 0.")
-        if not 0 <= self.guidance_dropout <= 1:
-            raise TrainingError(f"guidance_dropout in [losses] must lie between 0 and 1, not {self.guidance_dropout}.")
+        for name in ("guidance_dropout", "reach"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} in [losses] must lie between 0 and 1, not {getattr(self, name)}.")
 
 
 class RestorerTask:
@@ -163,8 +166,8 @@ class RestorerTask:
     def batch(self, index: int) -> dict[str, Any]:
         """Crops of some scenes, and of these scenes and others all that the global branch sees.
 
-        The names of what belongs to the scenes without crops, the overviews, begin with "overview_". They are a function
-        of `overview_key`; where they come again they are left out, since `loss` has kept them.
+        The names of what belongs to the scenes without crops, the overviews, begin with "overview_". They are a
+        function of `overview_key`; where they come again they are left out, since `loss` has kept them.
         """
         data, grid = self.data, self.network.multiple  # crops start where tiles do
         crops, targets, places, cropped = [], [], [], []
@@ -241,6 +244,7 @@ class RestorerTask:
             Position(*batch["place"].unbind(1)),
             scenes["removal"],
             batch["scene"],
+            self.losses.reach,
         )
         error = restored.float() - batch["target"]
         overview_error = corrected - F.adaptive_avg_pool2d(scenes["wanted_thumbnail"].float(), corrected.shape[2:])
@@ -360,8 +364,8 @@ def detail_of(error: Tensor) -> Tensor:
 def grid_error(error: Tensor) -> Tensor:
     """What of an error [B, 3, H, W] repeats every two pixels: the stripes that unfolding pixels may leave (our design).
 
-    The error's mean at each of the four places of a 2 x 2 block, over 8 x 8 such blocks, less the mean of the four: 0 for
-    any error that does not know of the blocks. H and W are multiples of 16.
+    The error's mean at each of the four places of a 2 x 2 block, over 8 x 8 such blocks, less the mean of the four: 0
+    for any error that does not know of the blocks. H and W are multiples of 16.
     """
     places = F.avg_pool2d(F.pixel_unshuffle(error, 2), 8).unflatten(1, (-1, 4))
     return (places - places.mean(2, keepdim=True)).abs().mean()

@@ -8,7 +8,7 @@ import pytest
 
 from mofe_restore.training.config import LoopConfig, TrainingError
 from mofe_restore.training.train_mllm import MllmData
-from mofe_restore.training.train_restorer import RestorerData
+from mofe_restore.training.train_restorer import RestorerData, RestorerLosses
 
 
 def test_a_decay_longer_than_the_run_is_refused() -> None:
@@ -44,3 +44,9 @@ def test_mllm_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, An
 def test_restorer_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(TrainingError, match=name):
         RestorerData("photos", "photos", "mllm", **settings)
+
+
+@pytest.mark.parametrize("name", ["guidance_dropout", "reach"])
+def test_shares_among_the_losses_lie_between_0_and_1(name: str) -> None:
+    with pytest.raises(TrainingError, match=name):
+        RestorerLosses(**{name: 1.5})

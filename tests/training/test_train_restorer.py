@@ -114,6 +114,21 @@ def test_overviews_that_come_again_are_kept_and_mean_the_same(task: RestorerTask
     assert {name: value.item() for name, value in known.items()} == {name: value.item() for name, value in new.items()}
 
 
+def test_crops_reach_the_global_branch_as_far_as_asked(task: RestorerTask) -> None:
+    batch, pulls = task.batch(3), {}
+    for reach in (1.0, 0.25, 0.0):
+        losses = RestorerLosses(overview=0.0, reach=reach)
+        other = RestorerTask(MODEL, task.data, losses, LoopConfig("", 1), {})
+        torch.manual_seed(0)
+        for parameter in other.network.parameters():
+            parameter.data.normal_(0, 0.05)
+        other.loss(other.network, batch, 0)["loss"].backward()
+        pulls[reach] = other.network.overview.to_affine.bias.grad.norm().item()
+    assert pulls[1.0] > 0
+    assert pulls[0.25] == pytest.approx(pulls[1.0] / 4, rel=1e-3)
+    assert pulls[0.0] == 0
+
+
 def test_the_detail_of_an_error_knows_nothing_of_its_tone() -> None:
     error = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.1
     assert torch.allclose(detail_of(error + 0.3), detail_of(error), atol=1e-6)
