@@ -181,29 +181,32 @@ class Restorer(nn.Module):
 
     def forward(
         self,
-        crop: Tensor,
+        crop: Tensor | None,
         thumbnail: Tensor,
         tokens: Tensor | None,
         pooled: Tensor | None,
         keep_guidance: Tensor | None,
-        position: Position,
+        position: Position | None,
         removal: Tensor | None = None,
         scene: Tensor | None = None,
         reach: float = 1.0,
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
+    ) -> tuple[Tensor | None, list[Tensor], Tensor]:
         """`look` and `restore` in one call, for training.
 
         Args:
-            crop: [C, 3, h, w], and `position` its C places.
+            crop: [C, 3, h, w], and `position` its C places; both None to look at the pictures alone.
             thumbnail: [B, 3, T, T] of B pictures, and what else `look` takes of them.
             scene: [C], the picture that each crop is of; None where there is one crop of each, in their order.
             reach: share of the crops' gradient that reaches the global branch.
 
         Returns:
-            What `restore` does with the crops, and the `corrected_overview` of the pictures.
+            What `restore` does with the crops (None and no routing where there are none), and the `corrected_overview`
+            of the pictures.
         """
         context = self.look(thumbnail, tokens, pooled, keep_guidance, removal)
         overview = corrected_overview(thumbnail, context.affine)
+        if crop is None or position is None:
+            return None, [], overview
         context = (context if scene is None else context.of(scene)).held(reach)
         return *self.restore(crop, context, position), overview
 

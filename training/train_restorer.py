@@ -60,6 +60,7 @@ class RestorerData:
     initial: str = ""
     """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4
+    """Scenes in a batch of which crops are learned; 0: overviews alone, and the local branch stays."""
     crops: int = 2
     """Crops of each scene in a batch; a batch holds scenes x crops of them."""
     overviews: int = 0
@@ -83,10 +84,13 @@ class RestorerData:
                 raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
         if (alone := self.rain_share + self.composite_share) > 1:
             raise TrainingError(f"rain_share and composite_share must not add up to more than 1, not {alone:g}.")
-        least_of = dict.fromkeys(("scenes", "crops", "crop", "validation_pictures"), 1)
-        for name, least in {**least_of, "overviews": 0, "overview_batches": 0}.items():
+        least_of = dict.fromkeys(("crops", "crop", "validation_pictures"), 1)
+        least_of |= dict.fromkeys(("scenes", "overviews", "overview_batches"), 0)
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} in [data] must be at least {least}, not {getattr(self, name)}.")
+        if not self.scenes + self.overviews:
+            raise TrainingError("scenes and overviews in [data] are both 0: give at least one of them.")
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,25 @@ class RestorerTask:
         The names of what belongs to the scenes without crops, the overviews, begin with "overview_". They are a
         function of `overview_key`; where they come again they are left out, since `loss` has kept them.
         """
+        data = self.data
+        rng = sample_generator(self.seed, index, data.scenes + data.overviews)
+        keep = rng.random(data.scenes + data.overviews) >= self.losses.guidance_dropout
+        batch = {"keep": torch.from_numpy(keep)}
+        if data.scenes:
+            batch |= self._crops(index)
+        if data.overviews:
+            key = index % data.overview_batches if data.overview_batches else index
+            batch["overview_key"] = torch.tensor(key)
+            if key not in self._sent:
+                generators = (sample_generator(self.seed, key, data.scenes + place) for place in range(data.overviews))
+                overviews = _stacked([self._scene(self.whole_scenes, rng)[2] for rng in generators])
+                batch |= {f"overview_{name}": value for name, value in overviews.items()}
+            if data.overview_batches:
+                self._sent.add(key)
+        return batch
+
+    def _crops(self, index: int) -> dict[str, Tensor]:
+        """The crops of a batch, where they lie and in which scene, and what the global branch sees of their scenes."""
         data, grid = self.data, self.network.multiple  # crops start where tiles do
         crops, targets, places, cropped = [], [], [], []
         for scene in range(data.scenes):
@@ -182,26 +205,13 @@ class RestorerTask:
                 crops.append(picture[window])
                 targets.append(target[window])
                 places.append((top, left, height, width))
-        rng = sample_generator(self.seed, index, data.scenes + data.overviews)
-        keep = rng.random(data.scenes + data.overviews) >= self.losses.guidance_dropout
-        batch = {
+        return {
             "crop": torch.stack(crops),
             "target": torch.stack(targets),
             "place": torch.tensor(places),
             "scene": torch.arange(data.scenes).repeat_interleave(data.crops),
-            "keep": torch.from_numpy(keep),
             **_stacked(cropped),
         }
-        if data.overviews:
-            key = index % data.overview_batches if data.overview_batches else index
-            batch["overview_key"] = torch.tensor(key)
-            if key not in self._sent:
-                generators = (sample_generator(self.seed, key, data.scenes + place) for place in range(data.overviews))
-                overviews = _stacked([self._scene(self.whole_scenes, rng)[2] for rng in generators])
-                batch |= {f"overview_{name}": value for name, value in overviews.items()}
-            if data.overview_batches:
-                self._sent.add(key)
-        return batch
 
     def _scene(self, store: PhotoStore, rng: np.random.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """A scene's target and picture [3, H, W], and what the global branch and its loss need to know of it."""
@@ -218,14 +228,14 @@ class RestorerTask:
 
     def _embedded(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the global branch and its loss need of all scenes: those with crops, then the overviews."""
-        scenes = self._embed(batch, "")
-        if not self.data.overviews:
-            return scenes
-        key = int(batch["overview_key"])
-        overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")
-        if self.data.overview_batches:
-            self._kept[key] = overviews
-        return {name: torch.cat([value, overviews[name]]) for name, value in scenes.items()}
+        parts = [self._embed(batch, "")] if self.data.scenes else []
+        if self.data.overviews:
+            key = int(batch["overview_key"])
+            overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")
+            if self.data.overview_batches:
+                self._kept[key] = overviews
+            parts.append(overviews)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _embed(self, batch: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
         tokens, pooled = self.guide.embed(batch[f"{prefix}looks"])
@@ -233,44 +243,52 @@ class RestorerTask:
         return {"tokens": tokens, "pooled": pooled, **given}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        scenes = self._embedded(batch)
-        pooled = scenes["pooled"]
+        scenes, has_crops = self._embedded(batch), self.data.scenes > 0
         restored, routing, corrected = network(
-            batch["crop"],
+            batch["crop"] if has_crops else None,
             scenes["thumbnail"].float(),
             scenes["tokens"],
-            pooled,
+            scenes["pooled"],
             batch["keep"],
-            Position(*batch["place"].unbind(1)),
+            Position(*batch["place"].unbind(1)) if has_crops else None,
             scenes["removal"],
-            batch["scene"],
+            batch["scene"] if has_crops else None,
             self.losses.reach,
         )
-        error = restored.float() - batch["target"]
         overview_error = corrected - F.adaptive_avg_pool2d(scenes["wanted_thumbnail"].float(), corrected.shape[2:])
-        absolute, overview = error.abs().mean(), overview_error.abs().mean()
-        decibel, overview_decibel = _decibel(error), _decibel(overview_error)
+        overview, overview_decibel = overview_error.abs().mean(), _decibel(overview_error)
+        loss = self.losses.overview * (overview - self.losses.log_error * overview_decibel)
+        parts = {"overview": overview, "overview_psnr": overview_decibel}
+        if has_crops:
+            of_crops, more = self._loss_of_crops(restored, routing, batch, scenes["pooled"])
+            loss, parts = loss + of_crops, parts | more
+        return {"loss": loss, **parts}
+
+    def _loss_of_crops(
+        self, restored: Tensor, routing: list[Tensor], batch: dict[str, Tensor], pooled: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Their part of the loss, and its parts."""
+        error = restored.float() - batch["target"]
+        absolute, decibel = error.abs().mean(), _decibel(error)
         detail_decibel, grid = _decibel(detail_of(error)), grid_error(error)
         kept = batch["keep"][batch["scene"]]
-        seen = pooled[batch["scene"]][kept]
         relational = absolute * 0.0  # a network without MoFE, for the ablation, has nothing to align
         if routing:
-            vectors = routing_vectors(routing)[kept]
+            vectors, seen = routing_vectors(routing)[kept], pooled[batch["scene"]][kept]
             relational = relational_alignment_loss(vectors, seen, self.losses.relational_temperature)
         balance = sum((balance_loss(weights) for weights in routing), absolute * 0.0) / max(1, len(routing))
         weights = self.losses
-        return {
-            "loss": absolute
+        loss = (
+            absolute
             - weights.log_error * decibel
             - weights.detail * detail_decibel
-            + weights.overview * (overview - weights.log_error * overview_decibel)
             + weights.grid * grid
             + weights.relational * relational
-            + weights.balance * balance,
+            + weights.balance * balance
+        )
+        return loss, {
             "l1": absolute,
-            "overview": overview,
             "psnr": decibel,
-            "overview_psnr": overview_decibel,
             "detail_psnr": detail_decibel,
             "grid": grid,
             "relational": relational,

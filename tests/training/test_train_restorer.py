@@ -114,6 +114,21 @@ def test_overviews_that_come_again_are_kept_and_mean_the_same(task: RestorerTask
     assert {name: value.item() for name, value in known.items()} == {name: value.item() for name, value in new.items()}
 
 
+def test_overviews_alone_teach_the_global_branch_and_leave_the_local_one(task: RestorerTask) -> None:
+    data = replace(task.data, scenes=0, overviews=3)
+    alone = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
+    for parameter in alone.network.parameters():
+        parameter.data.add_(0.01)
+    parts = alone.loss(alone.network, alone.batch(0), 0)
+    parts["loss"].backward()
+    assert {"overview", "overview_psnr"} < set(parts)
+    assert "l1" not in parts
+    assert alone.network.overview.to_affine.weight.grad.abs().sum() > 0
+    assert alone.network.outro.weight.grad is None
+    with pytest.raises(TrainingError, match="both 0"):
+        replace(data, overviews=0)
+
+
 def test_crops_reach_the_global_branch_as_far_as_asked(task: RestorerTask) -> None:
     batch, pulls = task.batch(3), {}
     for reach in (1.0, 0.25, 0.0):
