@@ -50,7 +50,7 @@ class PhotoStore:
     wide_share: float = 0.5
     """Of the combinations of CDD-11, the share in wider ranges than the published ones."""
     composite_share: float = 0.0
-    """Of the generated scenes, those with such a combination and nothing else, beside those that the mix draws."""
+    """Of the generated scenes, those with such a combination and nothing else; the other shares are of the rest."""
 
     @staticmethod
     def read(
@@ -100,14 +100,14 @@ class PhotoStore:
 
     def severities(self, rng: np.random.Generator) -> Severities:
         """Draws the training mix, or noise, soft rain or a combination alone as often as their shares say."""
+        if self.composite_share and rng.random() < self.composite_share:
+            return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         kind = rng.random()
         if kind < self.noise_share:
             return with_noise(Severities(), rng)
         kind -= self.noise_share
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
-        if kind < self.rain_share + self.composite_share:
-            return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         return sample_severities(rng, self.wide_share)
 
     def degraded_scene(

@@ -53,8 +53,7 @@ class RestorerData:
     low_light_share: float = 0.05
     noise_share: float = 0.0
     rain_share: float = 0.0
-    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`). Noise
-    alone only where there are crops: an overview has nothing to say about it."""
+    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""
@@ -69,7 +68,8 @@ class RestorerData:
     """After so many batches the same overviews come again, kept in memory (0.2 MB each): to make and embed one takes
     twice as long as to learn from it. 0 makes all of them anew. Best a multiple of the number of processes."""
     composite_share: float = 0.0
-    """Of the overviews' scenes, those with a combination of CDD-11 and nothing else, beside those of the mix."""
+    """Of the overviews' scenes, those with a combination of CDD-11 and nothing else; the rest are drawn as those with
+    crops are, noise alone among them: a tone that is right has to be learned, too."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
@@ -82,8 +82,6 @@ class RestorerData:
         for name in ("steered", "composite_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
-        if (alone := self.rain_share + self.composite_share) > 1:
-            raise TrainingError(f"rain_share and composite_share must not add up to more than 1, not {alone:g}.")
         least_of = dict.fromkeys(("crops", "crop", "validation_pictures"), 1)
         least_of |= dict.fromkeys(("scenes", "overviews", "overview_batches"), 0)
         for name, least in least_of.items():
@@ -136,7 +134,7 @@ class RestorerTask:
         self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
-        self.whole_scenes = replace(self.store, noise_share=0.0, composite_share=data.composite_share)
+        self.whole_scenes = replace(self.store, composite_share=data.composite_share)
         self._sent: set[int] = set()
         self._kept: dict[int, dict[str, Tensor]] = {}
         settle(Path(data.mllm))

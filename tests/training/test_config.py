@@ -37,7 +37,7 @@ def test_mllm_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, An
         ({"sides": (256,)}, "sides"),
         ({"wide_share": 1.5}, "wide_share"),
         ({"noise_share": 0.7, "rain_share": 0.4}, "rain_share"),
-        ({"composite_share": 0.7, "rain_share": 0.4}, "composite_share"),
+        ({"composite_share": 1.5}, "composite_share"),
         ({"overview_batches": -1}, "overview_batches"),
     ],
 )
