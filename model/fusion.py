@@ -14,62 +14,40 @@ from .guidance import DEGRADATIONS
 from .precision import full_precision
 
 
-class GuidanceTrunk(nn.Module):
-    """Brings the MLLM's embeddings to the network's width, or puts learned neutral ones in their place, and steers.
+class GuidanceVector(nn.Module):
+    """Brings the MLLM's pooled embedding to the network's width, or puts a learned neutral one in its place, and steers.
 
-    The neutral vector stands in after the projection, so nothing is assumed about the MLLM's space. There is one
-    neutral token, repeated as often as needed: attention to copies of one token does not depend on their number.
-    Steering adds, for each degradation and as far as it is to be kept, a linear map of the vector that starts at zero.
+    The neutral vector stands in after the projection, so nothing is assumed about the MLLM's space. Steering adds, for
+    each degradation and as far as it is to be kept, a linear map of the vector that starts at zero.
     """
 
     def __init__(self, guidance_width: int, vector_width: int) -> None:
         super().__init__()
         self.pooled_norm = nn.LayerNorm(guidance_width)
         self.project = nn.Linear(guidance_width, vector_width)
-        self.token_norm = nn.LayerNorm(guidance_width)
         self.neutral_vector = nn.Parameter(torch.zeros(vector_width))
-        self.neutral_token = nn.Parameter(0.02 * torch.randn(guidance_width))
         self.steer = nn.Linear(len(DEGRADATIONS) * (vector_width + 1), vector_width, bias=False)
         nn.init.zeros_(self.steer.weight)
 
-    def forward(
-        self,
-        batch: int,
-        tokens: Tensor | None,
-        pooled: Tensor | None,
-        keep: Tensor | None,
-        removal: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Guidance as the network uses it.
+    def forward(self, batch: int, pooled: Tensor | None, keep: Tensor | None, removal: Tensor | None = None) -> Tensor:
+        """The guidance vector as the network uses it.
 
         Args:
             batch: number of pictures B.
-            tokens: [B, N, D], or None for neutral guidance.
             pooled: [B, D], or None for neutral guidance.
             keep: [B] bool, where the given guidance is kept; None keeps all of it.
             removal: [B, 7] in 0..1, how much of each degradation to remove; None removes all.
 
         Returns:
-            vector [B, V] and tokens [B, N, D], both fp32.
-
-        Raises:
-            ValueError: only one of `tokens` and `pooled` is given.
+            [B, V] fp32.
         """
-        if (tokens is None) != (pooled is None):
-            raise ValueError("tokens and pooled belong together: give both, or neither for neutral guidance")
-        neutral_vector = self.neutral_vector.float().expand(batch, -1)
-        neutral_token = self.neutral_token.float()
-        if tokens is None or pooled is None:
-            return self._steered(neutral_vector, removal), neutral_token.expand(batch, 1, -1)
-        with full_precision(pooled.device):
-            vector = F.silu(self.project(self.pooled_norm(pooled.float())))
-            tokens = self.token_norm(tokens.float())
-        if keep is None:
-            keep = torch.ones(batch, dtype=torch.bool, device=pooled.device)
-        # where() rather than indexing: both sides always take part, so every parameter gets a gradient in every step
-        vector = torch.where(keep[:, None], vector, neutral_vector)
-        tokens = torch.where(keep[:, None, None], tokens, neutral_token)
-        return self._steered(vector, removal), tokens
+        vector = self.neutral_vector.float().expand(batch, -1)
+        if pooled is not None:
+            with full_precision(pooled.device):
+                given = F.silu(self.project(self.pooled_norm(pooled.float())))
+            # where() rather than indexing: both sides take part, so every parameter gets a gradient in every step
+            vector = given if keep is None else torch.where(keep[:, None], given, vector)
+        return self._steered(vector, removal)
 
     def _steered(self, vector: Tensor, removal: Tensor | None) -> Tensor:
         """[B, V] -> [B, V]; exactly the same where all is to be removed."""
@@ -78,6 +56,28 @@ class GuidanceTrunk(nn.Module):
         with full_precision(vector.device):
             source = F.pad(vector, (0, 1), value=1.0)  # the one stands for a bias
             return vector + self.steer(((1 - removal.float())[:, :, None] * source[:, None]).flatten(1))
+
+
+class GuidanceTokens(nn.Module):
+    """The MLLM's tokens, normalised, or a learned neutral token in their place.
+
+    There is one neutral token, repeated as often as needed: attention to copies of one token does not depend on their
+    number.
+    """
+
+    def __init__(self, guidance_width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(guidance_width)
+        self.neutral = nn.Parameter(0.02 * torch.randn(guidance_width))
+
+    def forward(self, batch: int, tokens: Tensor | None, keep: Tensor | None) -> Tensor:
+        """[B, N, D] fp32 of `tokens` [B, N, D] or None, and of `keep` as in `GuidanceVector`."""
+        neutral = self.neutral.float()
+        if tokens is None:
+            return neutral.expand(batch, 1, -1)
+        with full_precision(tokens.device):
+            tokens = self.norm(tokens.float())
+        return tokens if keep is None else torch.where(keep[:, None, None], tokens, neutral)
 
 
 class ScaleShift(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .architecture import RestorerConfig
 from .blocks import GatedBlock, convolve, unfold_pixels
+from .fusion import GuidanceVector
 from .precision import full_precision
 
 GAIN_LIMIT = 3.0
@@ -61,18 +62,6 @@ class Context:
         """The context of some of the pictures, [C] indices; one may be asked for several times."""
         maps = tuple(None if each is None else each[pictures] for each in self.maps)
         return Context(self.vector[pictures], self.tokens[pictures], maps, self.affine[pictures])
-
-    def held(self, share: float) -> Context:
-        """The same for training, where only this share, 0..1, of what is learned from it reaches back."""
-        if share == 1:
-            return self
-        maps = tuple(None if each is None else _held(each, share) for each in self.maps)
-        return Context(_held(self.vector, share), _held(self.tokens, share), maps, _held(self.affine, share))
-
-
-def _held(value: Tensor, share: float) -> Tensor:
-    rest = value.detach()
-    return rest + share * (value - rest)
 
 
 def thumbnail_of(picture: Tensor, side: int) -> Tensor:
@@ -168,8 +157,8 @@ class ChannelAttention(nn.Module):
         return features * (1 + torch.tanh(self.project(features.mean((1, 2), keepdim=True)))).to(features.dtype)
 
 
-class GlobalBranch(nn.Module):
-    """Thumbnail and guidance vector to maps, an affine grid, and an addition to the guidance vector."""
+class ThumbnailEncoder(nn.Module):
+    """What both branches that see the whole picture have in common: thumbnail and guidance vector to features."""
 
     def __init__(self, config: RestorerConfig) -> None:
         super().__init__()
@@ -184,8 +173,30 @@ class GlobalBranch(nn.Module):
         )
         self.attention = nn.ModuleList(ChannelAttention(width) for _ in range(config.global_blocks))
         self.to_vector = nn.Linear(width, config.vector_width)
-        self.to_maps = nn.ModuleList(nn.Linear(width, channels) for channels in config.widths[1:])
-        # the affine grid is twice as fine as the maps, since haze follows depth
+
+    def encode(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """thumbnail [B, 3, T, T] in 0..1, vector [B, V] -> features at 1/4 and 1/8 of the thumbnail, and the vector
+        with what the whole picture holds added to it."""
+        thumbnail = with_logarithm(thumbnail).permute(0, 2, 3, 1)
+        fine = F.silu(convolve(self.shrink, F.silu(convolve(self.stem, thumbnail))))
+        features = self.widen(F.silu(convolve(self.shrink_again, fine)))
+        for block, attention in zip(self.blocks, self.attention, strict=True):
+            features = attention(block(features, vector))
+        return fine, features, vector + self.to_vector(features.mean((1, 2))).float()
+
+
+class ToneBranch(ThumbnailEncoder):
+    """Thumbnail and pooled embedding to the affine grid: light, haze and colour of the whole picture.
+
+    It shares nothing with the local branch and learns from whole pictures alone: crops tell little of tone and drown
+    what overviews tell (RESULTS.md), and a local branch whose guidance moves under it forgets what it has learned.
+    """
+
+    def __init__(self, config: RestorerConfig) -> None:
+        super().__init__(config)
+        _, second, _, width = config.global_widths
+        self.guidance = GuidanceVector(config.guidance_width, config.vector_width)
+        # the affine grid is twice as fine as the features, since haze follows depth
         self.to_fine = nn.Linear(width, 4 * second)
         self.fine_block = GatedBlock(second, config.vector_width, config.expansion, config.residual_init)
         self.to_affine = nn.Linear(second, 6)
@@ -194,17 +205,23 @@ class GlobalBranch(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor]:
-        """thumbnail [B, 3, T, T] in 0..1, vector [B, V] -> vector, maps and affine as in `Context`."""
-        thumbnail = with_logarithm(thumbnail).permute(0, 2, 3, 1)
-        features = F.silu(convolve(self.stem, thumbnail))
-        fine = F.silu(convolve(self.shrink, features))
-        features = self.widen(F.silu(convolve(self.shrink_again, fine)))
-        for block, attention in zip(self.blocks, self.attention, strict=True):
-            features = attention(block(features, vector))
-        vector = vector + self.to_vector(features.mean((1, 2))).float()
-        maps = (None, *(project(features) for project in self.to_maps))
+    def forward(self, thumbnail: Tensor, pooled: Tensor | None, keep: Tensor | None, removal: Tensor | None) -> Tensor:
+        """thumbnail [B, 3, T, T] in 0..1, the others as `GuidanceVector` takes them -> affine as in `Context`."""
+        vector = self.guidance(thumbnail.shape[0], pooled, keep, removal)
+        fine, features, vector = self.encode(thumbnail, vector)
         fine = self.fine_block(fine + unfold_pixels(self.to_fine(features)).to(fine.dtype), vector)
         with full_precision(fine.device):
-            affine = self.to_affine(fine.float()) + self.to_overall(vector)[:, None, None]
-        return vector, maps, affine
+            return self.to_affine(fine.float()) + self.to_overall(vector)[:, None, None]
+
+
+class GlobalBranch(ThumbnailEncoder):
+    """Thumbnail and guidance vector to maps for the local branch, and an addition to its guidance vector."""
+
+    def __init__(self, config: RestorerConfig) -> None:
+        super().__init__(config)
+        self.to_maps = nn.ModuleList(nn.Linear(config.global_widths[3], channels) for channels in config.widths[1:])
+
+    def forward(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """thumbnail [B, 3, T, T] in 0..1, vector [B, V] -> vector and maps as in `Context`."""
+        _, features, vector = self.encode(thumbnail, vector)
+        return vector, (None, *(project(features) for project in self.to_maps))

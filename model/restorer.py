@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from .architecture import LEVELS, RestorerConfig
 from .blocks import Down, GatedBlock, Up, convolve, fold_pixels, unfold_pixels
 from .experts import FrequencyExperts
-from .fusion import GuidanceTrunk, TokenAttention
+from .fusion import GuidanceTokens, GuidanceVector, TokenAttention
 from .guidance import Guidance, GuidanceError
-from .overview import Context, GlobalBranch, Position, correct, corrected_overview, sample, thumbnail_of
+from .overview import Context, GlobalBranch, Position, ToneBranch, correct, corrected_overview, sample, thumbnail_of
 from .weights import SHIPPED_RESTORER, Card, WeightFileError, read_weights
 
 __all__ = ["Context", "Position", "Restorer", "RestorerConfig", "check_guidance", "load_restorer", "thumbnail_of"]
@@ -48,7 +48,9 @@ class Restorer(nn.Module):
                 GatedBlock(width, vector, config.expansion, config.residual_init) for _ in range(count)
             )
 
-        self.trunk = GuidanceTrunk(config.guidance_width, vector)
+        self.tone = ToneBranch(config)
+        self.guidance = GuidanceVector(config.guidance_width, vector)
+        self.tokens = GuidanceTokens(config.guidance_width)
         self.overview = GlobalBranch(config)
         self.intro = nn.Conv2d(24, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(gated(*pair) for pair in zip(widths, config.encoder_blocks, strict=True))
@@ -120,7 +122,7 @@ class Restorer(nn.Module):
         keep_guidance: Tensor | None = None,
         removal: Tensor | None = None,
     ) -> Context:
-        """The global branch, once per picture.
+        """The tone and the global branch, once per picture.
 
         Args:
             thumbnail: [B, 3, T, T] in 0..1, from `thumbnail_of` the whole picture.
@@ -128,10 +130,12 @@ class Restorer(nn.Module):
             pooled: [B, D] or None.
             keep_guidance: [B] bool, False puts neutral guidance in the place of the given one; None keeps all.
             removal: [B, 7] in 0..1, how much of each degradation to remove; None removes all.
+
+        Raises:
+            ValueError: only one of `tokens` and `pooled` is given.
         """
-        vector, tokens = self.trunk(thumbnail.shape[0], tokens, pooled, keep_guidance, removal)
-        vector, maps, affine = self.overview(thumbnail, vector)
-        return Context(vector, tokens, maps, affine)
+        affine = self.tone(thumbnail, pooled, keep_guidance, removal)
+        return self._context(thumbnail, tokens, pooled, keep_guidance, removal, affine)
 
     def restore(self, crop: Tensor, context: Context, position: Position) -> tuple[Tensor, list[Tensor]]:
         """The local branch.
@@ -189,26 +193,46 @@ class Restorer(nn.Module):
         position: Position | None,
         removal: Tensor | None = None,
         scene: Tensor | None = None,
-        reach: float = 1.0,
     ) -> tuple[Tensor | None, list[Tensor], Tensor]:
-        """`look` and `restore` in one call, for training.
+        """`look` and `restore` in one call, for training: the tone branch learns nothing from the crops.
 
         Args:
             crop: [C, 3, h, w], and `position` its C places; both None to look at the pictures alone.
-            thumbnail: [B, 3, T, T] of B pictures, and what else `look` takes of them.
-            scene: [C], the picture that each crop is of; None where there is one crop of each, in their order.
-            reach: share of the crops' gradient that reaches the global branch.
+            thumbnail: [B, 3, T, T] of B pictures, and what else `look` takes of them; but `tokens` of the first S
+                pictures alone, those that crops are of. None for neutral guidance of all.
+            scene: [C], the picture of the S that each crop is of; None where there is one crop of each, in their order.
 
         Returns:
             What `restore` does with the crops (None and no routing where there are none), and the `corrected_overview`
             of the pictures.
         """
-        context = self.look(thumbnail, tokens, pooled, keep_guidance, removal)
-        overview = corrected_overview(thumbnail, context.affine)
+        affine = self.tone(thumbnail, pooled, keep_guidance, removal)
+        overview = corrected_overview(thumbnail, affine)
         if crop is None or position is None:
             return None, [], overview
-        context = (context if scene is None else context.of(scene)).held(reach)
-        return *self.restore(crop, context, position), overview
+        seen = slice(None if tokens is None else len(tokens))
+        context = self._context(
+            thumbnail[seen],
+            tokens,
+            *(None if each is None else each[seen] for each in (pooled, keep_guidance, removal)),
+            affine[seen].detach(),
+        )
+        return *self.restore(crop, context if scene is None else context.of(scene), position), overview
+
+    def _context(
+        self,
+        thumbnail: Tensor,
+        tokens: Tensor | None,
+        pooled: Tensor | None,
+        keep: Tensor | None,
+        removal: Tensor | None,
+        affine: Tensor,
+    ) -> Context:
+        if (tokens is None) != (pooled is None):
+            raise ValueError("tokens and pooled belong together: give both, or neither for neutral guidance")
+        batch = thumbnail.shape[0]
+        vector, maps = self.overview(thumbnail, self.guidance(batch, pooled, keep, removal))
+        return Context(vector, self.tokens(batch, tokens, keep), maps, affine)
 
     def _experts(self, level: int) -> FrequencyExperts:
         experts = self.mofe[str(level)]

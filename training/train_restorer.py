@@ -99,8 +99,6 @@ class RestorerLosses:
     overview: float = 1.0
     """Of the L1 between the clean picture and what the affine grid alone makes of the degraded one, both small. Most of
     what is lost is lost in brightness and haze over the whole picture, of which a crop shows a part (RESULTS.md)."""
-    reach: float = 1.0
-    """Share of the crops' gradient that reaches the global branch: of tone, three crops tell less than they shout."""
     detail: float = 0.0
     """Of the logarithm of the squared error without its part coarser than `COARSE` px: what a crop can teach even where
     it cannot tell the tone, which would drown it."""
@@ -114,9 +112,8 @@ class RestorerLosses:
     def __post_init__(self) -> None:
         if not self.relational_temperature > 0:
             raise TrainingError("relational_temperature in [losses] must be above 0.")
-        for name in ("guidance_dropout", "reach"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} in [losses] must lie between 0 and 1, not {getattr(self, name)}.")
+        if not 0 <= self.guidance_dropout <= 1:
+            raise TrainingError(f"guidance_dropout in [losses] must lie between 0 and 1, not {self.guidance_dropout}.")
 
 
 class RestorerTask:
@@ -225,33 +222,35 @@ class RestorerTask:
         return target, picture, seen
 
     def _embedded(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the global branch and its loss need of all scenes: those with crops, then the overviews."""
-        parts = [self._embed(batch, "")] if self.data.scenes else []
+        """What is seen of all scenes, those with crops, then the overviews; of the former the tokens, too."""
+        parts, tokens = [], {}
+        if self.data.scenes:
+            seen, tokens["tokens"] = self._embed(batch, "")
+            parts.append(seen)
         if self.data.overviews:
             key = int(batch["overview_key"])
-            overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")
+            overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")[0]
             if self.data.overview_batches:
                 self._kept[key] = overviews
             parts.append(overviews)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return tokens | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _embed(self, batch: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    def _embed(self, batch: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], Tensor]:
         tokens, pooled = self.guide.embed(batch[f"{prefix}looks"])
         given = {name: batch[f"{prefix}{name}"] for name in ("thumbnail", "wanted_thumbnail", "removal")}
-        return {"tokens": tokens, "pooled": pooled, **given}
+        return {"pooled": pooled, **given}, tokens
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         scenes, has_crops = self._embedded(batch), self.data.scenes > 0
         restored, routing, corrected = network(
             batch["crop"] if has_crops else None,
             scenes["thumbnail"].float(),
-            scenes["tokens"],
+            scenes.get("tokens"),
             scenes["pooled"],
             batch["keep"],
             Position(*batch["place"].unbind(1)) if has_crops else None,
             scenes["removal"],
             batch["scene"] if has_crops else None,
-            self.losses.reach,
         )
         overview_error = corrected - F.adaptive_avg_pool2d(scenes["wanted_thumbnail"].float(), corrected.shape[2:])
         overview, overview_decibel = overview_error.abs().mean(), _decibel(overview_error)
