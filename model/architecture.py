@@ -14,7 +14,7 @@ HALO_BUDGET = 128
 """The largest halo a side in picture pixels (design, section 2)."""
 
 THUMBNAIL_BUDGET = 256
-"""The largest side of the global branch's picture in pixels (design, section 2)."""
+"""The largest side of the picture that the tone and the global branch see, in pixels (design, section 2)."""
 
 DERIVED = frozenset({"halo", "reach"})
 """Keys of a card's architecture that follow from the others: stated there for readers, checked when it is read."""
@@ -39,9 +39,9 @@ class RestorerConfig:
         vector_width: V, the guidance vector inside the network.
         head_width: channels per attention head.
         residual_init: residual scale of every block before training.
-        thumbnail: side of the global branch's square picture in pixels.
-        global_widths: channels of the global branch at 1/2, 1/4, 1/8 of the thumbnail, and in its blocks.
-        global_blocks: gated blocks of the global branch.
+        thumbnail: side in pixels of the square picture that the tone and the global branch see.
+        global_widths: channels of both at 1/2, 1/4, 1/8 of the thumbnail, and in their blocks.
+        global_blocks: gated blocks of each.
     """
 
     guidance_width: int

@@ -15,7 +15,7 @@ from .precision import full_precision
 
 
 class GuidanceVector(nn.Module):
-    """Brings the MLLM's pooled embedding to the network's width, or puts a learned neutral one in its place, and steers.
+    """Brings the MLLM's pooled embedding to a branch's width, or puts a learned neutral one in its place, and steers.
 
     The neutral vector stands in after the projection, so nothing is assumed about the MLLM's space. Steering adds, for
     each degradation and as far as it is to be kept, a linear map of the vector that starts at zero.

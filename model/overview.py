@@ -1,6 +1,6 @@
-"""The global branch: a thumbnail of the whole picture, seen once, read by every crop at its own position.
+"""The tone and the global branch: a thumbnail of the whole picture, seen once, read by every crop at its own position.
 
-It may look as far as it likes (illumination, airlight, depth). All of it is our design.
+They may look as far as they like (illumination, airlight, depth). All of it is our design.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Context:
-    """What the global branch found in B pictures.
+    """What the tone and the global branch found in B pictures.
 
     Attributes:
         vector: [B, V], guidance and overview in one vector.
@@ -144,7 +144,7 @@ def with_logarithm(picture: Tensor) -> Tensor:
 
 
 class ChannelAttention(nn.Module):
-    """Scales channels by what the whole thumbnail holds; starts as the identity. Only the global branch may do this."""
+    """Scales channels by what the whole thumbnail holds; starts as the identity. Crops could not do this."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

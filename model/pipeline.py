@@ -250,7 +250,7 @@ class _Job:
             return restored[0, :, top : top + core.height, left : left + core.width].float(), routing
 
     def _context(self, precision: torch.dtype) -> Context:
-        """What the global branch sees in the whole picture; computed when the first tile asks, and kept."""
+        """What is seen in the whole picture; computed when the first tile asks, and kept."""
         if precision not in self.contexts:
             # shrunk where the picture lies, so that only the thumbnail travels to the device
             thumbnail = thumbnail_of(_colour(self.frame[None]), self.run.network.config.thumbnail).to(self.device)

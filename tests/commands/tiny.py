@@ -48,7 +48,7 @@ def write_restorer(path: Path, guidance_width: int, mllm_identity: str) -> Path:
         global_blocks=1,
     )
     network = Restorer.from_config(config)
-    for layer in (network.outro, network.trunk.steer):
+    for layer in (network.outro, network.guidance.steer):
         torch.nn.init.normal_(layer.weight, std=0.1)
     card = Card("restorer", "tiny", "0", config.to_dict(), {}, {}, "none", "none", "Apache-2.0", mllm_identity)
     write_weights(path, network.state_dict(), card, torch.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mofe_restore.model.experts import FrequencyExperts
-from mofe_restore.model.fusion import GuidanceTrunk, ScaleShift, TokenAttention
+from mofe_restore.model.fusion import GuidanceTokens, GuidanceVector, ScaleShift, TokenAttention
 from mofe_restore.model.router import TopExperts
 
 
@@ -98,12 +98,12 @@ def test_guidance_starts_as_the_plain_normalisation_and_attention_as_the_identit
 
 
 def test_dropped_guidance_is_exactly_no_guidance_whatever_the_number_of_tokens() -> None:
-    trunk, attention = GuidanceTrunk(12, 16), TokenAttention(8, 12, 8)
-    torch.nn.init.normal_(trunk.neutral_vector)
+    to_vector, to_tokens, attention = GuidanceVector(12, 16), GuidanceTokens(12), TokenAttention(8, 12, 8)
+    torch.nn.init.normal_(to_vector.neutral_vector)
     torch.nn.init.normal_(attention.output.weight)
     keep = torch.tensor([True, False])
-    vector, tokens = trunk(2, torch.randn(2, 7, 12), torch.randn(2, 12), keep)
-    neutral, token = trunk(2, None, None, None)
+    vector, tokens = to_vector(2, torch.randn(2, 12), keep), to_tokens(2, torch.randn(2, 7, 12), keep)
+    neutral, token = to_vector(2, None, None), to_tokens(2, None, None)
     assert torch.equal(vector[1], neutral[1]) and not torch.equal(vector[0], neutral[0])
     features = torch.randn(2, 4, 4, 8)
     assert torch.allclose(attention(features, tokens)[1], attention(features, token)[1], atol=1e-5)

@@ -152,7 +152,7 @@ def test_a_batch_gives_what_its_pictures_give_one_by_one(restorer: Restorer, mak
 
 
 def test_one_wish_steers_every_picture_of_a_batch(restorer: Restorer, make_guidance: MakeGuidance) -> None:
-    torch.nn.init.normal_(restorer.trunk.steer.weight, std=0.2)
+    torch.nn.init.normal_(restorer.guidance.steer.weight, std=0.2)
     pictures, steered = torch.rand(3, 3, 40, 50), make_guidance(1).steered({"haze": 0.0})
     together = restore_picture(restorer, pictures, steered).picture
     for picture, restored in zip(pictures, together, strict=True):

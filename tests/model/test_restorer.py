@@ -137,8 +137,22 @@ def test_crops_of_one_picture_share_its_overview(restorer: Restorer) -> None:
     with torch.no_grad():
         together, _, overview = restorer(crops, thumbnails, tokens, pooled, None, places, None, scene)
         apart, _, _ = restorer(crops, thumbnails[scene], tokens[scene], pooled[scene], None, places)
+        longer = torch.cat([thumbnails, torch.rand(3, 3, 32, 32)]), tokens, torch.randn(5, 16)
+        longer[2][:2] = pooled
+        among, _, more = restorer(crops, *longer, None, places, None, scene)
     assert torch.allclose(together, apart, atol=1e-5)
-    assert len(overview) == 2
+    assert torch.allclose(together, among, atol=1e-5)
+    assert (len(overview), len(more)) == (2, 5)
+
+
+def test_a_mirrored_picture_has_the_mirrored_tone(restorer: Restorer) -> None:
+    thumbnail, pooled = torch.rand(1, 3, 32, 32), torch.randn(1, 16)
+    with torch.no_grad():
+        both = (thumbnail, thumbnail.flip(3))
+        tone, mirrored = (restorer.look(each, pooled[:, None], pooled).affine for each in both)
+        single = restorer.tone(thumbnail, pooled, None, None)
+    assert torch.allclose(tone, mirrored.flip(2), atol=1e-5)
+    assert (tone - single).abs().max() > 1e-4
 
 
 def test_guidance_changes_the_result_and_dropping_it_equals_giving_none(restorer: Restorer) -> None:
@@ -155,7 +169,7 @@ def test_guidance_changes_the_result_and_dropping_it_equals_giving_none(restorer
 
 
 def test_steering_changes_nothing_where_all_is_removed_and_something_where_not(restorer: Restorer) -> None:
-    torch.nn.init.normal_(restorer.trunk.steer.weight, std=0.2)
+    torch.nn.init.normal_(restorer.guidance.steer.weight, std=0.2)
     crop, thumbnail, position = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 32, 32), Position.of(0, 0, 64, 64)
 
     def run(removal: torch.Tensor | None, guided: bool) -> torch.Tensor:
@@ -175,8 +189,8 @@ def test_every_parameter_gets_a_gradient_in_every_step(restorer: Restorer) -> No
         restorer.zero_grad(set_to_none=True)
         tokens, pooled = torch.randn(2, 5, 16), torch.randn(2, 16)
         crop, thumbnail, removal = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 32, 32), torch.ones(2, 7)
-        restored, _, _ = restorer(crop, thumbnail, tokens, pooled, keep, position, removal)
-        restored.square().mean().backward()
+        restored, _, overview = restorer(crop, thumbnail, tokens, pooled, keep, position, removal)
+        (restored.square().mean() + overview.square().mean()).backward()
         assert [name for name, parameter in restorer.named_parameters() if parameter.grad is None] == []
 
 

@@ -30,7 +30,7 @@ def test_the_sliders_become_wishes(nodes: ModuleType, make_guidance: Callable[..
 def test_all_sliders_at_one_restore_as_without_the_node(
     nodes: ModuleType, restorer: Any, make_guidance: Callable[..., Guidance]
 ) -> None:
-    torch.nn.init.normal_(restorer.network.trunk.steer.weight, std=0.2)
+    torch.nn.init.normal_(restorer.network.guidance.steer.weight, std=0.2)
     image, plain = torch.rand(1, 40, 56, 3), make_guidance()
 
     def restore(guidance: Guidance) -> torch.Tensor:
