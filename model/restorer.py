@@ -213,13 +213,11 @@ class Restorer(nn.Module):
         overview = corrected_overview(thumbnail, affine)
         if crop is None or position is None:
             return None, [], overview
-        seen = slice(None if tokens is None else len(tokens))
-        context = self._context(
-            thumbnail[seen],
-            tokens,
-            *(None if each is None else each[seen] for each in (pooled, keep_guidance, removal)),
-            affine[seen].detach(),
+        count = len(thumbnail) if tokens is None else len(tokens)
+        pooled, keep_guidance, removal = (
+            None if each is None else each[:count] for each in (pooled, keep_guidance, removal)
         )
+        context = self._context(thumbnail[:count], tokens, pooled, keep_guidance, removal, affine[:count].detach())
         return *self.restore(crop, context if scene is None else context.of(scene), position), overview
 
     def _context(

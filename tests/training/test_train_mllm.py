@@ -147,7 +147,7 @@ def test_an_unknown_setting_is_named(photos: Path, tmp_path: Path) -> None:
         train_mllm.run(tmp_path / "run.toml")
 
 
-@pytest.mark.parametrize("name", ["mllm.toml", "restorer.toml", "restorer_tone.toml"])
+@pytest.mark.parametrize("name", ["mllm.toml", "restorer.toml"])
 def test_the_shipped_configurations_can_be_read(root: Path, name: str) -> None:
     assert LoopConfig.from_table(load_toml(root / "training" / name)["loop"]).steps > 0
 
