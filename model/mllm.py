@@ -20,7 +20,7 @@ from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
 from .head import DegradationHead
 from .questions import answer_from_scores
 from .steering import removal_of
-from .views import views
+from .views import other_origins, views
 from .wording import DESCRIBE, strength_word, yes_no_question
 
 MAX_TOKENS = 64
@@ -94,19 +94,29 @@ class Mllm:
                 strongly a named degradation is there is read off the scores of a model that has a head
                 (`answer_from_scores`).
             max_new_tokens: length limit of each description.
-            on_token: called before every look at a picture and after every token; what it raises ends the run.
+            on_token: called before every picture and question, and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
         """
         removal = removal_of(instruction)
         question = DESCRIBE if removal or not instruction else instruction
         guidance = Guidance.join(
-            [self._describe_one(self.looks(each), question, max_new_tokens, on_token, with_text) for each in pictures]
+            [self._describe_one(each, question, max_new_tokens, on_token, with_text) for each in pictures]
         )
         return guidance.steered(removal) if removal else guidance
 
     def looks(self, picture: Tensor) -> Tensor:
         """The `views` of a picture [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""
         return views(picture, detail=self.sees_detail)
+
+    def look_around(self, picture: Tensor) -> Tensor:
+        """Several looks at a picture [3, H, W], uint8 [L, V, 3, S, S], the one of `looks` first.
+
+        Crops show a part of a picture only, and what four of them miss the next four may show: the mean embedding tells
+        more (training/RESULTS.md). Models without a head see each picture once, since they are large.
+        """
+        others = [] if self.network.head is None else other_origins(*picture.shape[1:])
+        further = [views(picture, origins, detail=self.sees_detail) for origins in others]
+        return torch.stack([self.looks(picture), *further])
 
     @torch.inference_mode()
     def embed(self, looks: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +144,7 @@ class Mllm:
 
     def _describe_one(
         self,
-        looks: Tensor,
+        picture: Tensor,
         question: str,
         max_new_tokens: int,
         on_token: Callable[[], None] | None,
@@ -142,7 +152,9 @@ class Mllm:
     ) -> Guidance:
         if on_token is not None:
             on_token()
-        tokens, pooled = self.embed(looks[None])
+        around = self.look_around(picture)
+        tokens, pooled = self.embed(around)
+        looks, tokens, pooled = around[0], tokens[:1], pooled.mean(0, keepdim=True)
         if self.network.head is None:
             scores, parameters = (
                 self._ask_for_each(looks, on_token),

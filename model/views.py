@@ -18,6 +18,9 @@ VIEW_SIDE = 96
 CROPS = 4
 """Native-resolution crops per picture, one in each quarter."""
 
+SHIFTS = ((0.0, 0.0), (-0.125, -0.125), (-0.125, 0.125), (0.125, -0.125), (0.125, 0.125))
+"""Where the crops of several looks lie, as shares of the picture's height and width away from the quarters' centres."""
+
 BLOCK = 8
 """Crops start at multiples of this, so that they show JPEG blocks where the coder put them."""
 
@@ -38,12 +41,23 @@ def pad_to_side(picture: Tensor, side: int) -> Tensor:
     return picture
 
 
-def crop_origins(height: int, width: int) -> list[tuple[int, int]]:
-    """(top, left) of the crops of a picture of at least `VIEW_SIDE` pixels a side: around the quarters' centres."""
+def crop_origins(height: int, width: int, shift: tuple[float, float] = (0.0, 0.0)) -> list[tuple[int, int]]:
+    """(top, left) of the crops of a picture of at least `VIEW_SIDE` pixels a side: around the quarters' centres.
+
+    Args:
+        shift: how far beside them, down and to the right, as shares of the picture's height and width.
+    """
     return [
-        (_crop_start(height, down), _crop_start(width, across))
+        (_crop_start(height, down + shift[0]), _crop_start(width, across + shift[1]))
         for down, across in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
     ]
+
+
+def other_origins(height: int, width: int) -> list[list[tuple[int, int]]]:
+    """The `crop_origins` of further looks: of each of the `SHIFTS` that shows something new, so none in tiny ones."""
+    padded = max(height, VIEW_SIDE), max(width, VIEW_SIDE)
+    looks = dict.fromkeys(tuple(crop_origins(*padded, shift)) for shift in SHIFTS)
+    return [list(origins) for origins in looks][1:]
 
 
 def _crop_start(length: int, share: float) -> int:

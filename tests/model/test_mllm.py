@@ -12,6 +12,7 @@ import torch
 from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
 from mofe_restore.model.mllm import Mllm, MllmError, report
 from mofe_restore.model.mllm_folder import HEAD_FILE, load_mllm
+from mofe_restore.model.views import SHIFTS
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,20 @@ def test_a_batch_is_described_as_its_pictures_are_one_by_one(mllm: Mllm) -> None
         alone = mllm.describe(pictures[index : index + 1], max_new_tokens=4)
         assert torch.equal(alone.pooled[0], together.pooled[index])
         assert alone.descriptions[0] == together.descriptions[index]
+
+
+def test_the_embedding_is_the_mean_of_looks_at_several_places(mllm: Mllm, copy: Path) -> None:
+    picture = torch.rand(1, 3, 220, 300)
+    around = mllm.look_around(picture[0])
+    assert torch.equal(around[0], mllm.looks(picture[0]))
+    assert len(around) == len(SHIFTS)
+    assert torch.equal(around[:, 0], around[:1, 0].expand_as(around[:, 0]))  # the overview is always the same
+    tokens, pooled = mllm.embed(around)
+    guidance = mllm.describe(picture, with_text=False)
+    assert torch.allclose(guidance.pooled, pooled.mean(0, keepdim=True), atol=1e-6)
+    assert torch.equal(guidance.tokens, tokens[:1])
+    (copy / HEAD_FILE).unlink()
+    assert len(load_mllm(copy).look_around(picture[0])) == 1
 
 
 def test_different_pictures_have_different_embeddings(mllm: Mllm) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mofe_restore.model.views import BLOCK, CROPS, VIEW_SIDE, amplified, crop_origins, pad_to_side, views
+from mofe_restore.model.views import (
+    BLOCK,
+    CROPS,
+    SHIFTS,
+    VIEW_SIDE,
+    amplified,
+    crop_origins,
+    other_origins,
+    pad_to_side,
+    views,
+)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (96, 96), (97, 300), (517, 389)])
@@ -28,6 +38,17 @@ def test_crops_lie_inside_on_the_jpeg_grid_one_in_each_quarter() -> None:
     assert all(top % BLOCK == 0 and left % BLOCK == 0 for top, left in origins)
     assert all(0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in origins)
     assert len(set(origins)) == CROPS
+
+
+def test_further_looks_show_other_places_as_long_as_there_are_any() -> None:
+    others = other_origins(517, 389)
+    assert len(others) == len(SHIFTS) - 1
+    places = {place for origins in [crop_origins(517, 389), *others] for place in origins}
+    assert len(places) == CROPS * len(SHIFTS)
+    assert all(
+        top % BLOCK == 0 and 0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in places
+    )
+    assert other_origins(60, 96) == []
 
 
 def test_amplified_detail_shows_small_differences_large_and_smooth_areas_grey() -> None:
