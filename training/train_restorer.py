@@ -1,9 +1,10 @@
 """Trains the restorer on generated composite degradations, under the guidance of a frozen MLLM.
 
 Each batch holds a few degraded scenes with several crops of each: the thumbnail and the guidance come from the whole
-scene, as in use. Losses: L1 and the logarithm of the squared error (the mean PSNR, as in NAFNet, arXiv 2204.04676), the
-relational alignment of the routing with the MLLM's embeddings (arXiv 2605.11444, abstract; formula ours), and a guard
-against unused experts.
+scene, as in use. Crops teach all but the tone branch, which learns from whole scenes, many of them seen as thumbnails
+alone (`overviews`). Losses: L1 and the logarithm of the squared error (the mean PSNR, as in NAFNet, arXiv 2204.04676),
+the relational alignment of the routing with the MLLM's embeddings (arXiv 2605.11444, abstract; formula ours), and a
+guard against unused experts.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ class RestorerLosses:
     log_error: float = 0.02
     overview: float = 1.0
     """Of the L1 between the clean picture and what the affine grid alone makes of the degraded one, both small. Most of
-    what is lost is lost in brightness and haze over the whole picture, of which a crop shows a part (RESULTS.md)."""
+    what is lost is lost in brightness and haze over the whole picture, of which a crop shows a part (RESULTS.md).
+    It alone teaches the tone branch."""
     detail: float = 0.0
     """Of the logarithm of the squared error without its part coarser than `COARSE` px: what a crop can teach even where
     it cannot tell the tone, which would drown it."""
@@ -163,7 +165,7 @@ class RestorerTask:
         self.network.load_state_dict({**state, **known})
 
     def batch(self, index: int) -> dict[str, Any]:
-        """Crops of some scenes, and of these scenes and others all that the global branch sees.
+        """Crops of some scenes, and of these scenes and others what the tone and the global branch see.
 
         The names of what belongs to the scenes without crops, the overviews, begin with "overview_". They are a
         function of `overview_key`; where they come again they are left out, since `loss` has kept them.
@@ -186,7 +188,7 @@ class RestorerTask:
         return batch
 
     def _crops(self, index: int) -> dict[str, Tensor]:
-        """The crops of a batch, where they lie and in which scene, and what the global branch sees of their scenes."""
+        """The crops of a batch, where they lie and in which scene, and what is seen of their scenes as wholes."""
         data, grid = self.data, self.network.multiple  # crops start where tiles do
         crops, targets, places, cropped = [], [], [], []
         for scene in range(data.scenes):
@@ -209,7 +211,7 @@ class RestorerTask:
         }
 
     def _scene(self, store: PhotoStore, rng: np.random.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """A scene's target and picture [3, H, W], and what the global branch and its loss need to know of it."""
+        """A scene's target and picture [3, H, W], and what is to be known of it as a whole."""
         wanted, degraded, removal = store.steered_scene(rng, self.data.sides, self.data.steered)
         target, picture = to_tensor(wanted), to_tensor(degraded.picture)
         side = self.network.config.thumbnail
