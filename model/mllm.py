@@ -20,7 +20,7 @@ from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
 from .head import DegradationHead
 from .questions import answer_from_scores
 from .steering import removal_of
-from .views import other_origins, views
+from .views import CROPS, origins_around, views
 from .wording import DESCRIBE, strength_word, yes_no_question
 
 MAX_TOKENS = 64
@@ -114,9 +114,10 @@ class Mllm:
         Crops show a part of a picture only, and what four of them miss the next four may show: the mean embedding tells
         more (training/RESULTS.md). Models without a head see each picture once, since they are large.
         """
-        others = [] if self.network.head is None else other_origins(*picture.shape[1:])
-        further = [views(picture, origins, detail=self.sees_detail) for origins in others]
-        return torch.stack([self.looks(picture), *further])
+        looks = origins_around(*picture.shape[1:])[: 1 if self.network.head is None else None]
+        every = views(picture, [origin for origins in looks for origin in origins], detail=self.sees_detail)
+        overview, crops = every[0], every[1:].unflatten(0, (len(looks), CROPS))
+        return torch.cat([overview.expand(len(looks), 1, -1, -1, -1), crops], dim=1)
 
     @torch.inference_mode()
     def embed(self, looks: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,11 +53,11 @@ def crop_origins(height: int, width: int, shift: tuple[float, float] = (0.0, 0.0
     ]
 
 
-def other_origins(height: int, width: int) -> list[list[tuple[int, int]]]:
-    """The `crop_origins` of further looks: of each of the `SHIFTS` that shows something new, so none in tiny ones."""
+def origins_around(height: int, width: int) -> list[list[tuple[int, int]]]:
+    """The `crop_origins` of several looks: of each of the `SHIFTS` that shows something new, one in tiny ones."""
     padded = max(height, VIEW_SIDE), max(width, VIEW_SIDE)
     looks = dict.fromkeys(tuple(crop_origins(*padded, shift)) for shift in SHIFTS)
-    return [list(origins) for origins in looks][1:]
+    return [list(origins) for origins in looks]
 
 
 def _crop_start(length: int, share: float) -> int:
@@ -91,7 +91,8 @@ def views(picture: Tensor, origins: Sequence[tuple[int, int]] | None = None, *, 
         detail: show the crops as `amplified` detail instead of as they are.
 
     Returns:
-        uint8 [1 + CROPS, 3, VIEW_SIDE, VIEW_SIDE], the overview first. The overview is squeezed to a square.
+        uint8 [1 + N, 3, VIEW_SIDE, VIEW_SIDE] for N origins, `CROPS` by default: the overview, squeezed to a square,
+        and the crops.
     """
     picture = pad_to_side(picture.float(), VIEW_SIDE)
     origins = crop_origins(*picture.shape[1:]) if origins is None else origins

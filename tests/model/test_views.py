@@ -12,7 +12,7 @@ from mofe_restore.model.views import (
     VIEW_SIDE,
     amplified,
     crop_origins,
-    other_origins,
+    origins_around,
     pad_to_side,
     views,
 )
@@ -41,14 +41,15 @@ def test_crops_lie_inside_on_the_jpeg_grid_one_in_each_quarter() -> None:
 
 
 def test_further_looks_show_other_places_as_long_as_there_are_any() -> None:
-    others = other_origins(517, 389)
+    first, *others = origins_around(517, 389)
+    assert first == crop_origins(517, 389)
     assert len(others) == len(SHIFTS) - 1
-    places = {place for origins in [crop_origins(517, 389), *others] for place in origins}
+    places = {place for origins in [first, *others] for place in origins}
     assert len(places) == CROPS * len(SHIFTS)
     assert all(
         top % BLOCK == 0 and 0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in places
     )
-    assert other_origins(60, 96) == []
+    assert origins_around(60, 96)[1:] == []
 
 
 def test_amplified_detail_shows_small_differences_large_and_smooth_areas_grey() -> None:
