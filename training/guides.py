@@ -22,8 +22,12 @@ class Guide(Protocol):
     identity: str
     """Of the MLLM; empty where there is none."""
 
-    def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
-        """What `embed` needs to know of a picture [3, H, W] in 0..1."""
+    def prepare(self, picture: Tensor, truth: Truth, looks: int = 1) -> Tensor:
+        """What `embed` needs to know of a picture [3, H, W] in 0..1.
+
+        Args:
+            looks: how many of the places at which the MLLM looks in use are to be looked at.
+        """
 
     def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D] and pooled vectors [B, D] of B prepared pictures, on their device."""
@@ -42,14 +46,19 @@ class MllmGuide:
         self._one = self.mllm.inputs(looks)
         self._only_scales = "pixel_values" in self._one and _same(self._one["pixel_values"], pixel_values(looks))
 
-    def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
-        return self.mllm.looks(picture)
+    def prepare(self, picture: Tensor, truth: Truth, looks: int = 1) -> Tensor:
+        if looks == 1:
+            return self.mllm.looks(picture)[None]
+        around = self.mllm.look_around(picture)
+        return around[torch.arange(looks) % len(around)]  # small pictures have fewer places, and batches want the same
 
     def embed(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+        """As in use: the tokens of the first look, the mean pooled vector of all."""
         if self.mllm.device != prepared.device:
             self.mllm.network.to(prepared.device)
-        tokens, pooled = self.mllm.embed_inputs(self._inputs(prepared))
-        return tokens.clone(), pooled.clone()  # out of inference mode
+        tokens, pooled = self.mllm.embed_inputs(self._inputs(prepared.flatten(0, 1)))
+        looks = prepared.shape[1]
+        return tokens[::looks].clone(), pooled.unflatten(0, (-1, looks)).mean(1).clone()  # out of inference mode
 
     def _inputs(self, looks: Tensor) -> dict[str, Tensor]:
         if not self._only_scales:
@@ -75,7 +84,7 @@ class OracleGuide:
     width = 32
     identity = ""
 
-    def prepare(self, picture: Tensor, truth: Truth) -> Tensor:
+    def prepare(self, picture: Tensor, truth: Truth, looks: int = 1) -> Tensor:
         known = torch.cat([torch.from_numpy(truth.strength), scaled(torch.from_numpy(truth.parameters))])
         return torch.cat([known, 1 - known])
 

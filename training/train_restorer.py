@@ -68,9 +68,13 @@ class RestorerData:
     overview_batches: int = 0
     """After so many batches the same overviews come again, kept in memory (0.2 MB each): to make and embed one takes
     twice as long as to learn from it. 0 makes all of them anew. Best a multiple of the number of processes."""
+    overview_looks: int = 1
+    """At how many places the MLLM looks at each of these scenes; in use it looks at five, and each costs time."""
     composite_share: float = 0.0
     """Of the overviews' scenes, those with a combination of CDD-11 and nothing else; the rest are drawn as those with
     crops are, noise alone among them: a tone that is right has to be learned, too."""
+    overview_rain_share: float = 0.0
+    """Takes the place of `rain_share` in the rest of the overviews' scenes: what soft rain costs most is its veil."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
@@ -80,10 +84,12 @@ class RestorerData:
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
         check_shares(self)
-        for name in ("steered", "composite_share"):
+        if self.noise_share + self.overview_rain_share > 1:
+            raise TrainingError("noise_share and overview_rain_share in [data] must not add up to more than 1.")
+        for name in ("steered", "composite_share", "overview_rain_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
-        least_of = dict.fromkeys(("crops", "crop", "validation_pictures"), 1)
+        least_of = dict.fromkeys(("crops", "crop", "overview_looks", "validation_pictures"), 1)
         least_of |= dict.fromkeys(("scenes", "overviews", "overview_batches"), 0)
         for name, least in least_of.items():
             if getattr(self, name) < least:
@@ -104,8 +110,6 @@ class RestorerLosses:
     detail: float = 0.0
     """Of the logarithm of the squared error without its part coarser than `COARSE` px: what a crop can teach even where
     it cannot tell the tone, which would drown it."""
-    grid: float = 0.0
-    """Of the part of the error that repeats every two pixels."""
     relational: float = 0.02
     relational_temperature: float = 0.5
     balance: float = 0.01
@@ -133,7 +137,9 @@ class RestorerTask:
         self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
         self.store = read_store(data)
-        self.whole_scenes = replace(self.store, composite_share=data.composite_share)
+        self.whole_scenes = replace(
+            self.store, composite_share=data.composite_share, rain_share=data.overview_rain_share
+        )
         self._sent: set[int] = set()
         self._kept: dict[int, dict[str, Tensor]] = {}
         settle(Path(data.mllm))
@@ -181,7 +187,8 @@ class RestorerTask:
             batch["overview_key"] = torch.tensor(key)
             if key not in self._sent:
                 generators = (sample_generator(self.seed, key, data.scenes + place) for place in range(data.overviews))
-                overviews = _stacked([self._scene(self.whole_scenes, rng)[2] for rng in generators])
+                scenes = [self._scene(self.whole_scenes, rng, data.overview_looks)[2] for rng in generators]
+                overviews = _stacked(scenes)
                 batch |= {f"overview_{name}": value for name, value in overviews.items()}
             if data.overview_batches:
                 self._sent.add(key)
@@ -210,13 +217,15 @@ class RestorerTask:
             **_stacked(cropped),
         }
 
-    def _scene(self, store: PhotoStore, rng: np.random.Generator) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """A scene's target and picture [3, H, W], and what is to be known of it as a whole."""
+    def _scene(
+        self, store: PhotoStore, rng: np.random.Generator, looks: int = 1
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """A scene's target and picture [3, H, W], and what is to be known of it as a whole, seen in so many looks."""
         wanted, degraded, removal = store.steered_scene(rng, self.data.sides, self.data.steered)
         target, picture = to_tensor(wanted), to_tensor(degraded.picture)
         side = self.network.config.thumbnail
         seen = {
-            "looks": self.guide.prepare(picture, degraded.truth),
+            "looks": self.guide.prepare(picture, degraded.truth, looks),
             "thumbnail": thumbnail_of(picture[None], side)[0].half(),
             "wanted_thumbnail": thumbnail_of(target[None], side)[0].half(),
             "removal": torch.from_numpy(removal),
@@ -269,7 +278,7 @@ class RestorerTask:
         """Their part of the loss, and its parts."""
         error = restored.float() - batch["target"]
         absolute, decibel = error.abs().mean(), _decibel(error)
-        detail_decibel, grid = _decibel(detail_of(error)), grid_error(error)
+        detail_decibel = _decibel(detail_of(error))
         kept = batch["keep"][batch["scene"]]
         relational = absolute * 0.0  # a network without MoFE, for the ablation, has nothing to align
         if routing:
@@ -281,7 +290,6 @@ class RestorerTask:
             absolute
             - weights.log_error * decibel
             - weights.detail * detail_decibel
-            + weights.grid * grid
             + weights.relational * relational
             + weights.balance * balance
         )
@@ -289,7 +297,6 @@ class RestorerTask:
             "l1": absolute,
             "psnr": decibel,
             "detail_psnr": detail_decibel,
-            "grid": grid,
             "relational": relational,
             "balance": balance,
         }
@@ -376,16 +383,6 @@ def detail_of(error: Tensor) -> Tensor:
     """An error [B, 3, H, W] without its part coarser than `COARSE` px, of which H and W are multiples (our design)."""
     tone = F.interpolate(F.avg_pool2d(error, COARSE), scale_factor=COARSE, mode="bilinear", align_corners=False)
     return error - tone
-
-
-def grid_error(error: Tensor) -> Tensor:
-    """What of an error [B, 3, H, W] repeats every two pixels: the stripes that unfolding pixels may leave (our design).
-
-    The error's mean at each of the four places of a 2 x 2 block, over 8 x 8 such blocks, less the mean of the four: 0
-    for any error that does not know of the blocks. H and W are multiples of 16.
-    """
-    places = F.avg_pool2d(F.pixel_unshuffle(error, 2), 8).unflatten(1, (-1, 4))
-    return (places - places.mean(2, keepdim=True)).abs().mean()
 
 
 def run(config_path: Path) -> None:

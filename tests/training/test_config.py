@@ -38,6 +38,8 @@ def test_mllm_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, An
         ({"wide_share": 1.5}, "wide_share"),
         ({"noise_share": 0.7, "rain_share": 0.4}, "rain_share"),
         ({"composite_share": 1.5}, "composite_share"),
+        ({"noise_share": 0.7, "overview_rain_share": 0.4}, "overview_rain_share"),
+        ({"overview_looks": 0}, "overview_looks"),
         ({"overview_batches": -1}, "overview_batches"),
     ],
 )

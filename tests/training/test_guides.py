@@ -30,9 +30,24 @@ def test_another_pictures_guide_gives_what_the_mllm_sees_in_the_picture_before(m
 
 
 def test_the_mllms_guide_gives_the_mllms_embeddings(mllm: Mllm) -> None:
-    looks = torch.stack([mllm.looks(torch.rand(3, 100, 110)) for _ in range(2)])
-    for given, expected in zip(guide_of("mllm", mllm).embed(looks), mllm.embed(looks), strict=True):
+    truth = degrade(np.zeros((32, 32, 3), dtype=np.float32), Severities(), np.random.default_rng(0)).truth
+    pictures, guide = [torch.rand(3, 100, 110) for _ in range(2)], guide_of("mllm", mllm)
+    looks = torch.stack([mllm.looks(picture) for picture in pictures])
+    prepared = torch.stack([guide.prepare(picture, truth) for picture in pictures])
+    for given, expected in zip(guide.embed(prepared), mllm.embed(looks), strict=True):
         assert torch.allclose(given, expected, atol=1e-4)
+
+
+def test_of_several_looks_it_gives_the_first_ones_tokens_and_the_mean_of_what_they_tell(mllm: Mllm) -> None:
+    truth = degrade(np.zeros((32, 32, 3), dtype=np.float32), Severities(), np.random.default_rng(0)).truth
+    pictures, guide = [torch.rand(3, 224, 250) for _ in range(2)], guide_of("mllm", mllm)
+    tokens, pooled = guide.embed(torch.stack([guide.prepare(picture, truth, 3) for picture in pictures]))
+    for number, picture in enumerate(pictures):
+        around = mllm.look_around(picture)
+        around = around[torch.arange(3) % len(around)]
+        their_tokens, their_pooled = mllm.embed(around)
+        assert torch.allclose(tokens[number], their_tokens[0], atol=1e-4)
+        assert torch.allclose(pooled[number], their_pooled.mean(0), atol=1e-4)
 
 
 def test_the_oracle_tells_different_amounts_apart(mllm: Mllm) -> None:

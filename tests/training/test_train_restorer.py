@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.restorer import Restorer, check_guidance, load_restorer
 from mofe_restore.training import train_restorer
 from mofe_restore.training.config import LoopConfig, TrainingError
-from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask, detail_of, grid_error
+from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask, detail_of
 
 MODEL = {
     "widths": [8, 8, 16, 16],
@@ -114,6 +115,16 @@ def test_overviews_that_come_again_are_kept_and_mean_the_same(task: RestorerTask
     assert {name: value.item() for name, value in known.items()} == {name: value.item() for name, value in new.items()}
 
 
+def test_overviews_have_a_share_of_soft_rain_and_a_number_of_looks_of_their_own(task: RestorerTask) -> None:
+    data = replace(task.data, overviews=2, overview_rain_share=1.0, overview_looks=3, steered=0.0)
+    other = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
+    assert all(other.whole_scenes.severities(np.random.default_rng(seed)).soft_rain for seed in range(4))
+    assert not all(other.store.severities(np.random.default_rng(seed)).soft_rain for seed in range(4))
+    batch = other.batch(0)
+    assert batch["overview_looks"].shape[:2] == (2, 3) and batch["looks"].shape[:2] == (3, 1)
+    assert torch.isfinite(other.loss(other.network, batch, 0)["loss"])
+
+
 def test_overviews_alone_teach_the_tone_branch_and_leave_all_else(task: RestorerTask) -> None:
     data = replace(task.data, scenes=0, overviews=3)
     alone = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
@@ -155,17 +166,6 @@ def test_the_detail_of_an_error_knows_nothing_of_its_tone() -> None:
     error = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.1
     assert torch.allclose(detail_of(error + 0.3), detail_of(error), atol=1e-6)
     assert detail_of(error).std() > 0.95 * error.std()
-
-
-def test_errors_of_the_grid_are_those_that_repeat_every_two_pixels() -> None:
-    ramp = torch.linspace(-0.2, 0.2, 32).expand(1, 3, 32, 32)
-    stripes = torch.zeros(1, 3, 32, 32)
-    stripes[..., ::2] = 0.1
-    blocks = torch.zeros(1, 3, 32, 32)
-    blocks[..., :16, :16] = 0.5
-    assert grid_error(blocks).item() == 0
-    assert grid_error(stripes).item() == pytest.approx(0.05)
-    assert grid_error(ramp).item() < 0.01
 
 
 def test_the_loss_teaches_every_part_and_leaves_the_mllm_alone(task: RestorerTask) -> None:
