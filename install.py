@@ -75,7 +75,10 @@ def package_problems(packages: dict[str, tuple[str, str]] = PACKAGES) -> list[st
     problems = []
     for module, (package, oldest) in packages.items():
         if importlib.util.find_spec(module) is None:
-            problems.append(f"{package} is missing: ComfyUI ships it, so update ComfyUI and its requirements.")
+            problems.append(
+                f"{package} is missing from {sys.executable}: if ComfyUI runs on another Python, ask with that one; "
+                "else update ComfyUI and its requirements, which have it."
+            )
             continue
         try:
             version = importlib.metadata.version(package)

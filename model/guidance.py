@@ -45,7 +45,7 @@ class Guidance:
         tokens: [B, T, D] float32, hidden states of the picture's tokens.
         pooled: [B, D] float32, one vector per picture.
         scores: [B, 7] float32 in 0..1, in the order of `DEGRADATIONS`; `PRESENT` and above means present.
-        parameters: [B, 9] float32, in the order and the units of `PARAMETERS`; zeros where the MLLM has no estimate.
+        parameters: [B, 9] float32, in the order and the units of `PARAMETERS`; NaN where the MLLM makes no estimates.
         descriptions: B sentences; empty strings where no description was asked for.
         mllm_identity: which MLLM, with which weights, made this.
         removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the

@@ -23,6 +23,9 @@ from .steering import removal_of
 from .views import CROPS, origins_around, views
 from .wording import DESCRIBE, strength_word, yes_no_question
 
+MOST_WORDS, MOST_WORDS_ELSEWHERE = 96, 256
+"""Length limit of a description in tokens: of a model that has learned to be brief, and of others."""
+
 MAX_TOKENS = 64
 """Guidance tokens per picture at most: more are averaged down, so that cross-attention stays cheap."""
 
@@ -72,6 +75,11 @@ class Mllm:
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
 
     @property
+    def most_words(self) -> int:
+        """Length limit of a description, in tokens."""
+        return MOST_WORDS_ELSEWHERE if self.network.head is None else MOST_WORDS
+
+    @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
@@ -81,7 +89,7 @@ class Mllm:
         pictures: Tensor,
         *,
         instruction: str = "",
-        max_new_tokens: int = 96,
+        max_new_tokens: int | None = None,
         on_token: Callable[[], None] | None = None,
         with_text: bool = True,
     ) -> Guidance:
@@ -93,14 +101,17 @@ class Mllm:
                 says what to remove or to keep (`removal_of`) is not asked but steers the restoration; whether and how
                 strongly a named degradation is there is read off the scores of a model that has a head
                 (`answer_from_scores`).
-            max_new_tokens: length limit of each description.
+            max_new_tokens: length limit of each description; None for `most_words`.
             on_token: called before every picture and question, and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
         """
         removal = removal_of(instruction)
         question = DESCRIBE if removal or not instruction else instruction
         guidance = Guidance.join(
-            [self._describe_one(each, question, max_new_tokens, on_token, with_text) for each in pictures]
+            [
+                self._describe_one(each, question, max_new_tokens or self.most_words, on_token, with_text)
+                for each in pictures
+            ]
         )
         return guidance.steered(removal) if removal else guidance
 
@@ -154,16 +165,18 @@ class Mllm:
         if on_token is not None:
             on_token()
         around = self.look_around(picture)
-        tokens, pooled = self.embed(around)
-        looks, tokens, pooled = around[0], tokens[:1], pooled.mean(0, keepdim=True)
+        tokens, each = self.embed(around)
+        looks, tokens, pooled = around[0], tokens[:1], each.mean(0, keepdim=True)
         if self.network.head is None:
             scores, parameters = (
                 self._ask_for_each(looks, on_token),
-                torch.zeros(1, len(PARAMETERS), device=pooled.device),
+                torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device),
             )
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
+            # the words come from one look: the one that tells most nearly what all of them tell together
+            looks = around[int((self.network.head(each).scores() - scores).abs().sum(1).argmin())]
         text = ""
         if with_text:
             known = None if self.network.head is None else answer_from_scores(question, scores[0].tolist())
@@ -232,9 +245,9 @@ def report(guidance: Guidance) -> list[dict[str, Any]]:
                 for name, value in zip(DEGRADATIONS, scores, strict=True)
                 if value >= PRESENT
             },
-            "parameters": dict(
-                zip(PARAMETERS, (round(value, 4) for value in guidance.parameters[index].tolist()), strict=True)
-            ),
+            "parameters": None
+            if bool(guidance.parameters[index].isnan().all())
+            else dict(zip(PARAMETERS, (round(value, 4) for value in guidance.parameters[index].tolist()), strict=True)),
             "removal": None
             if guidance.removal is None
             else dict(zip(DEGRADATIONS, (round(value, 4) for value in guidance.removal[index].tolist()), strict=True)),

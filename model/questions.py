@@ -10,19 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .guidance import DEGRADATIONS, PRESENT, strength_of
-from .steering import WORDS
+from .steering import ADJECTIVES, WORDS
 from .wording import NAMES, strength_word
 
-_ADJECTIVES = {
-    "low_light": ("dark", "dim", "under-?exposed", "badly lit"),
-    "haze": ("hazy", "foggy", "misty", "smoky"),
-    "rain": ("rainy", "raining"),
-    "snow": ("snowy", "snowing"),
-    "noise": ("noisy", "grainy"),
-    "blur": ("blurry", "blurred", "out of focus", "unsharp"),
-    "jpeg": ("compressed", "blocky"),
-}
-_NAMED = {name: re.compile(r"\b(?:" + "|".join((*WORDS[name], *_ADJECTIVES[name])) + r")\b") for name in DEGRADATIONS}
+_NAMED = {name: re.compile(r"\b(?:" + "|".join((*WORDS[name], *ADJECTIVES[name])) + r")\b") for name in DEGRADATIONS}
 _PICTURE = r"(?:it|(?:this|that|the|my) (?:picture|photo|photograph|image|one|frame))"
 _ASKS = re.compile(
     rf"^(?:please )?(?:(?:is|are) there\b|is {_PICTURE}\b|(?:does|has) {_PICTURE}\b|(?:do|can) you see\b"

@@ -12,17 +12,37 @@ from .guidance import DEGRADATIONS
 
 WORDS = {
     "low_light": ("low[ _-]light", "darkness", "under-?exposure"),
-    "haze": ("haze", "fog", "mist", "smoke"),
+    "haze": ("haze", "haziness", "fog(?:giness)?", "mist(?:iness)?", "smoke"),
     "rain": ("rain(?:drops)?", "streaks"),
     "snow": ("snow(?:flakes)?", "flakes"),
-    "noise": ("noise", "grain"),
+    "noise": ("noise", "noisiness", "grain(?:iness)?"),
     "blur": ("blur(?:riness)?",),
     "jpeg": ("jpe?g(?: blocks| art[ei]facts)?", "art[ei]facts", "compression", "blocks"),
 }
 """What users call each degradation, as regular expressions for lower-case text."""
+ADJECTIVES = {
+    "low_light": ("dark", "dim", "under-?exposed", "badly lit"),
+    "haze": ("hazy", "foggy", "misty", "smoky"),
+    "rain": ("rainy", "raining"),
+    "snow": ("snowy", "snowing"),
+    "noise": ("noisy", "grainy"),
+    "blur": ("blurry", "blurred", "out of focus", "unsharp"),
+    "jpeg": ("compressed", "blocky"),
+}
+"""What users call pictures that suffer from each."""
+_REPAIRS = {
+    "low_light": "brighten|lighten|relight",
+    "haze": "de-?haze|de-?fog",
+    "rain": "de-?rain",
+    "snow": "de-?snow",
+    "noise": "de-?noise",
+    "blur": "de-?blur|sharpen",
+}
+"""Verbs that remove one of them."""
 _NAMES = "|".join(word for words in WORDS.values() for word in words)
 _TOKENS = {
     # before the verbs, which they contain
+    **{f"repair_{name}": rf"(?:{verbs})\w*" for name, verbs in _REPAIRS.items()},
     "refuse": r"(?:do not|don't|never|without) (?:\w+ )?(?:remov|tak|gett?|clean|fix|repair|reduc|touch|chang)\w*"
     r"(?: out| away| up| rid of)?",
     "remove": r"remove|take out|take away|get rid of|clean up|fix|repair|reduce|erase",
@@ -30,9 +50,11 @@ _TOKENS = {
     "turn": r"but not|but|except(?: for)?|apart from|other than|not",
     "everything": rf"everything(?: else)?|the rest|all(?! (?:of )?(?:the )?(?:{_NAMES})\b)",
     **{name: "|".join(words) for name, words in WORDS.items()},
+    **{f"look_{name}": "|".join(words) for name, words in ADJECTIVES.items()},
 }
 _PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _TOKENS.items()) + r")\b")
 _BEFORE_AN_ORDER = re.compile(r"(?:^|[.;,:!\n]|\b(?:and|then|but|please|only|just|also|now|you|to))\s*$")
+_REFUSED = re.compile(r"\b(?:do not|don't|never|without)(?: \w+)?\s*$")
 _REQUEST = re.compile(r"^(?:please )?(?:can|could|would|will) you\b")
 
 
@@ -45,8 +67,9 @@ def removal_of(instruction: str) -> dict[str, float]:
     """How much of each degradation an instruction (in English) wants removed, for `Guidance.steered`.
 
     What is named after "remove" goes, and with that all others stay; what is named after "keep" or "do not remove"
-    stays, and all others go; "but" and "except" turn one into the other. Empty for text that orders neither, such as a
-    question.
+    stays, and all others go; "but" and "except" turn one into the other. Verbs such as "denoise" name what goes, or
+    after "do not" what stays, by themselves. "Keep it dark" names what stays; "remove the rain from this dark street"
+    does not name the dark. Empty for text that orders neither, such as a question.
     """
     text = instruction.lower().replace("\u2019", "'").strip()
     if "?" in text and not _REQUEST.match(text):
@@ -54,11 +77,21 @@ def removal_of(instruction: str) -> dict[str, float]:
     named: dict[str, set[str]] = {"remove": set(), "keep": set()}
     mode = ""
     for match in _PATTERN.finditer(text):
-        kind = match.lastgroup or ""
-        if kind == "refuse":
+        kind, before = match.lastgroup or "", text[: match.start()]
+        verb, _, degradation = kind.partition("_")
+        if verb == "repair":
+            if _REFUSED.search(before):
+                named["keep"].add(degradation)
+            elif _BEFORE_AN_ORDER.search(before):
+                mode = "remove"
+                named[mode].add(degradation)
+        elif verb == "look":
+            if mode == "keep":
+                named[mode].add(degradation)
+        elif kind == "refuse":
             mode = "keep"
         elif kind in named:
-            if _BEFORE_AN_ORDER.search(text[: match.start()]):
+            if _BEFORE_AN_ORDER.search(before):
                 mode = kind
         elif kind == "turn":
             mode = {"remove": "keep", "keep": "remove"}.get(mode, "")

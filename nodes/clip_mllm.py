@@ -50,12 +50,19 @@ class ClipMllm:
         self._clip = clip
         self.identity = identity_of(clip)
 
+    @property
+    def most_words(self) -> int:
+        """Length limit of a description, in tokens."""
+        from ..model.mllm import MOST_WORDS_ELSEWHERE
+
+        return MOST_WORDS_ELSEWHERE
+
     def describe(
         self,
         pictures: Tensor,
         *,
         instruction: str = "",
-        max_new_tokens: int = 96,
+        max_new_tokens: int | None = None,
         on_token: Callable[[], None] | None = None,
     ) -> Guidance:
         """Looks at each picture of a batch.
@@ -63,7 +70,7 @@ class ClipMllm:
         Args:
             pictures: [B, 3, H, W] in 0..1.
             instruction: as for `model.mllm.Mllm.describe`.
-            max_new_tokens: length limit of each description.
+            max_new_tokens: length limit of each description; None for `most_words`.
             on_token: called before every question to the model; what it raises ends the run.
         """
         from ..model.guidance import Guidance
@@ -72,7 +79,8 @@ class ClipMllm:
 
         removal = removal_of(instruction)
         question = DESCRIBE if removal or not instruction else instruction
-        parts = [self._describe_one(shown(each), question, max_new_tokens, on_token) for each in pictures]
+        most = max_new_tokens or self.most_words
+        parts = [self._describe_one(shown(each), question, most, on_token) for each in pictures]
         guidance = Guidance.join(parts)
         return guidance.steered(removal) if removal else guidance
 
@@ -100,7 +108,7 @@ class ClipMllm:
         check()
         text = self._answer(question, picture, max_new_tokens)
         scores = torch.tensor([[FOUND if name in named else 0.0 for name in DEGRADATIONS]])
-        parameters = torch.zeros(1, len(PARAMETERS))
+        parameters = torch.full((1, len(PARAMETERS)), torch.nan)
         return Guidance(tokens, states[:, -1], scores, parameters, (text,), self.identity)
 
     def _answer(self, question: str, picture: Tensor, tokens: int) -> str:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 EVERY_FRAME = "every frame"
 FIRST_FRAME = "first frame only"
-MAX_TOKENS = 96
-"""Length limit of a description."""
 
 
 class DescribeDegradation(io.ComfyNode):
@@ -87,19 +85,19 @@ class DescribeDegradation(io.ComfyNode):
             images.check_colours(picture)  # all of them, before the first one takes its time
             if not mllm.loads_itself:
                 host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
-            progress = host.Progress(len(picture) * MAX_TOKENS)
+            most = mllm.mllm.most_words
+            progress = host.Progress(len(picture) * most)
             parts = []
             for index in range(len(picture)):
-                counter = TokenCounter(progress, index, len(picture))
+                counter = TokenCounter(progress, index, len(picture), most)
                 counter.start()
                 described = mllm.mllm.describe(
                     images.rgb(picture[index : index + 1]),
                     instruction=instruction.strip(),
-                    max_new_tokens=MAX_TOKENS,
                     on_token=counter.token,
                 )
                 parts.append(described.to(host.intermediate_device()))
-        progress.at(len(picture) * MAX_TOKENS, len(picture) * MAX_TOKENS)
+        progress.at(len(picture) * most, len(picture) * most)
         guidance = Guidance.join(parts)
         text = json.dumps(report(guidance), indent=2, allow_nan=False)
         return io.NodeOutput(guidance, in_words(guidance.descriptions), text)
@@ -108,11 +106,11 @@ class DescribeDegradation(io.ComfyNode):
 class TokenCounter:
     """Moves the progress bar by a token; every picture has a share of the bar as long as the longest description."""
 
-    def __init__(self, progress: host.Progress, index: int, pictures: int) -> None:
+    def __init__(self, progress: host.Progress, index: int, pictures: int, most: int) -> None:
         self._progress = progress
-        self._done = index * MAX_TOKENS
-        self._end = self._done + MAX_TOKENS
-        self._total = pictures * MAX_TOKENS
+        self._done = index * most
+        self._end = self._done + most
+        self._total = pictures * most
 
     def start(self) -> None:
         self._progress.at(self._done, self._total)

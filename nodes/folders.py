@@ -101,12 +101,15 @@ def _model_folders(parent: Path, depth: int) -> Iterator[Path]:
     except OSError:
         return  # a root that does not exist, or may not be read, offers nothing
     for entry in entries:
-        if entry.name.startswith(".") or not entry.is_dir():
-            continue
         folder = parent / entry.name
-        if (folder / "config.json").is_file():
+        try:
+            is_folder = entry.is_dir() and not entry.name.startswith(".")
+            is_model = is_folder and (folder / "config.json").is_file()
+        except OSError:
+            continue  # a folder that may not be entered, such as lost+found
+        if is_model:
             yield folder
-        elif depth > 1:
+        elif is_folder and depth > 1:
             yield from _model_folders(folder, depth - 1)
 
 

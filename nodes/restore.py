@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     import torch
 
     from ..model.guidance import Guidance
+
+log = logging.getLogger(__name__)
+
+BLACK_MASK = (
+    "Restore changed nothing, since the mask is black everywhere: paint what is to be repaired, or pull the mask cable "
+    "off. Load Image gives such a mask for a picture with an alpha channel and nothing transparent in it."
+)
 
 
 class Restore(io.ComfyNode):
@@ -116,6 +124,8 @@ class Restore(io.ComfyNode):
             mask = images.fitted_mask(mask, height, width, feather)
             # before the network takes room on the device
             check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
+            if strength > 0 and not has_work(strength, mask):
+                log.warning(BLACK_MASK)
             if has_work(strength, mask):
                 host.load(restorer.patcher, working_bytes(network, height, width, tile_size, restorer.precision))
             result = restore_picture(

@@ -54,7 +54,10 @@ PARAMETER_OF = {
 }
 """Which degradation has to be present for a physical parameter to mean something."""
 
-QUALITY_COLUMNS = {"pictures": 0, "PSNR in": 2, "PSNR out": 2, "gain": 2, "SSIM in": 4, "SSIM out": 4}
+LEAST = "least out"
+"""PSNR of the worst picture of a set: a mean hides it."""
+
+QUALITY_COLUMNS = {"pictures": 0, "PSNR in": 2, "PSNR out": 2, LEAST: 2, "gain": 2, "SSIM in": 4, "SSIM out": 4}
 
 
 def evaluate_composites(
@@ -279,18 +282,18 @@ def quality(restore: Restore, picture: Tensor, truth: Tensor, what: str) -> dict
 
 
 def mean_row(scores: list[dict[str, float]]) -> dict[str, float]:
-    """The means over the pictures of one set."""
+    """The means over the pictures of one set, and the least of them."""
     row = {name: mean([score[name] for score in scores]) for name in scores[0]}
-    return {**row, "pictures": len(scores), "gain": row["PSNR out"] - row["PSNR in"]}
+    least = min(score["PSNR out"] for score in scores)
+    return {**row, "pictures": len(scores), "gain": row["PSNR out"] - row["PSNR in"], LEAST: least}
 
 
 def mean_of(rows: dict[str, dict[str, float]], total: str = "pictures") -> dict[str, float]:
-    """The mean row: every set counts the same, however many pictures it has; the column `total` is summed."""
+    """The mean row: every set counts the same, however many pictures it has; the column `total` is summed, and of
+    `LEAST` the least is taken."""
+    combine = {total: sum, LEAST: min}
     names = next(iter(rows.values()))
-    return {
-        name: sum(row[name] for row in rows.values()) if name == total else mean([row[name] for row in rows.values()])
-        for name in names
-    }
+    return {name: combine.get(name, mean)([row[name] for row in rows.values()]) for name in names}
 
 
 def _size(picture: Tensor) -> str:

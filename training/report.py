@@ -14,7 +14,7 @@ from ..model.files import written_whole
 from ..model.mllm_folder import HEAD_FILE
 from ..model.weights import SHIPPED_MLLM, Card, read_card
 from .curve import draw_curve
-from .evaluation import MEAN
+from .evaluation import LEAST, MEAN
 from .relations import draw_relations
 from .tables import Evaluation
 
@@ -119,7 +119,9 @@ def _restored_rows(results: Mapping[str, Evaluation]) -> Iterator[str]:
         yield _row(f"most gain: {best}", rows[best])
         yield _row(f"least gain: {least}", rows[least])
         if "clean" in rows:
-            yield f"| clean photograph | | {rows['clean']['PSNR out']:.2f} | | {rows['clean']['SSIM out']:.3f} |"
+            clean = rows["clean"]
+            worst = f", {clean[LEAST]:.2f} at worst" if LEAST in clean else ""
+            yield f"| clean photograph | | {clean['PSNR out']:.2f}{worst} | | {clean['SSIM out']:.3f} |"
     for name, what in (("denoising", "Gaussian noise, {}"), ("pairs", "pairs of published sets: {}")):
         if name in results:
             rows = results[name].tables[0].rows

@@ -36,6 +36,17 @@ ALL = set(DEGRADATIONS)
         ("Remove everything", ALL),
         ("Keep everything", set()),
         ("Could you please remove the snow?", {"snow"}),
+        ("Keep the foggy mood", ALL - {"haze"}),
+        ("keep the grainy look.", ALL - {"noise"}),
+        ("Keep it dark", ALL - {"low_light"}),
+        ("Remove the fogginess", {"haze"}),
+        ("Denoise only", {"noise"}),
+        ("Denoise and dehaze", {"noise", "haze"}),
+        ("Denoise, but keep the fog", {"noise"}),
+        ("Don't denoise", ALL - {"noise"}),
+        ("Do not brighten it", ALL - {"low_light"}),
+        ("Remove the rain without brightening the street", {"rain"}),
+        ("Sharpen the picture, leave the rest", {"blur"}),
     ],
 )
 def test_an_instruction_says_what_goes_and_what_stays(instruction: str, removed: set[str]) -> None:
@@ -51,6 +62,8 @@ def test_an_instruction_says_what_goes_and_what_stays(instruction: str, removed:
         "Is there noise but no rain?",
         "Describe the noise but also the blur",
         "Remove dust and scratches",
+        "Describe the denoising",
+        "A dark street",
     ],
 )
 def test_other_text_steers_nothing(text: str) -> None:

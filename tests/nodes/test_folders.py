@@ -66,6 +66,22 @@ def test_mllm_folders_of_every_root_are_offered(host: Host, folders: ModuleType,
     assert folders.mllm_path("other") == other.parent
 
 
+def test_a_folder_that_may_not_be_entered_is_passed_over(
+    folders: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "models" / "LLM" / "lost+found" / "config.json")
+    touch(tmp_path / "models" / "LLM" / "small" / "config.json")
+    is_file = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if "lost+found" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert folders.mllm_choices() == ["shipped default", "small"]
+
+
 def test_a_name_that_is_not_offered_is_refused(folders: ModuleType, tmp_path: Path) -> None:
     outside = touch(tmp_path / "secret" / "config.json")
     touch(tmp_path / "secret.safetensors")

@@ -60,10 +60,14 @@ def test_the_empty_mask_of_load_image_is_no_mask(restore: Callable[..., Any]) ->
     assert torch.equal(restore(image, mask=torch.zeros(1, 64, 64)).args[0], restore(image).args[0])
 
 
-def test_an_empty_mask_of_the_pictures_size_is_obeyed(restore: Callable[..., Any]) -> None:
+def test_an_empty_mask_of_the_pictures_size_is_obeyed(
+    restore: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     for size in (40, 64):
         image = picture(height=size, width=size)
+        caplog.clear()
         assert torch.equal(restore(image, mask=torch.zeros(1, size, size)).args[0], image)
+        assert caplog.text.count("the mask is black everywhere") == 1
 
 
 def test_a_mask_of_another_size_is_fitted(restore: Callable[..., Any]) -> None:

@@ -56,8 +56,9 @@ def test_a_comparison_is_written_and_done_again_at_no_cost(
     assert result.read_text() == before
 
 
-def test_the_shipped_ablation_can_be_run_and_each_variant_changes_something(root: Path) -> None:
-    tables = load_toml(root / "training" / "ablation.toml")
+@pytest.mark.parametrize("file", ["ablation.toml", "design.toml"])
+def test_the_comparisons_of_the_pack_can_be_run_and_each_variant_changes_something(root: Path, file: str) -> None:
+    tables = load_toml(root / "training" / file)
     seen = []
     for _, variant in variants(tables):
         LoopConfig.from_table(variant["loop"])
