@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .tiling import round_up
+
 LEVELS = 4
 """Levels of the U-Net, at 1/2, 1/4, 1/8 and 1/16 of the picture's size."""
 
@@ -119,18 +121,18 @@ class RestorerConfig:
         reach = 2  # the first convolution, at 1/2
         for level, blocks in enumerate(self.encoder_blocks):
             scale = 2 ** (level + 1)
-            reach = _round_up(reach, scale) + blocks * scale
+            reach = round_up(reach, scale) + blocks * scale
         for level in reversed(range(LEVELS - 1)):
             scale = 2 ** (level + 1)
             if level in self.mofe_levels:
-                reach = _round_up(reach, self.window * scale)
+                reach = round_up(reach, self.window * scale)
             reach += self.decoder_blocks[level] * scale
         return reach + 2  # the last convolution, at 1/2
 
     @property
     def halo(self) -> int:
         """Context a tile is read with, in pixels a side: the reach, rounded up so that tiles stay on the grid."""
-        return _round_up(self.reach, self.multiple)
+        return round_up(self.reach, self.multiple)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -166,10 +168,6 @@ class RestorerConfig:
                     f"the architecture says {name} {values[name]!r}, but its {name} is {getattr(config, name)}"
                 )
         return config
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
 
 
 def _whole_numbers(values: Any, smallest: int) -> bool:

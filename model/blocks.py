@@ -17,6 +17,28 @@ def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
     return layer(features.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
 
 
+STRIP_VALUES = 2**18
+"""Values of a tensor that are worked on at once on a CPU: what a block makes in between then stays in the cache."""
+
+
+def strip_rows(features: Tensor, copies: int = 1, multiple: int = 1) -> int:
+    """Into strips of how many rows features [B, H, W, C] are best cut.
+
+    Each operation over a whole picture writes and reads it through the memory, which on a CPU takes longer than the
+    arithmetic. All rows on other devices, and where gradients are recorded, which keep everything anyway.
+
+    Args:
+        copies: tensors of this size that the work holds at once.
+        multiple: of which the rows are one.
+    """
+    batch, height, width, channels = features.shape
+    if features.device.type != "cpu" or torch.is_grad_enabled():
+        return height
+    # bf16 takes half the room, and autocast converts the weights anew for each strip
+    values = STRIP_VALUES * (2 if torch.is_autocast_enabled("cpu") else 1)
+    return max(1, values // (batch * width * channels * copies * multiple)) * multiple
+
+
 class GatedBlock(nn.Module):
     """Depthwise mixing of neighbours, then of channels, each with a gate in place of an activation.
 
@@ -41,9 +63,18 @@ class GatedBlock(nn.Module):
 
     def forward(self, features: Tensor, vector: Tensor) -> Tensor:
         """features [B, H, W, C], vector [B, V] -> [B, H, W, C]."""
-        one, two = convolve(self.depthwise, self.expand(self.fusion(features, vector))).chunk(2, dim=-1)
+        height, rows = features.shape[1], strip_rows(features)
+        strips = [self._strip(features, vector, top, min(top + rows, height)) for top in range(0, height, rows)]
+        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
+
+    def _strip(self, features: Tensor, vector: Tensor, top: int, bottom: int) -> Tensor:
+        """The rows from `top` to `bottom`, which need one row more a side."""
+        above = max(top - 1, 0)
+        fused = self.fusion(features[:, above : bottom + 1], vector)
+        one, two = convolve(self.depthwise, self.expand(fused))[:, top - above : bottom - above].chunk(2, dim=-1)
+        del fused  # a picture's worth of memory
         mixed = self.project(one * two)
-        features = torch.addcmul(features, mixed, self.mix_residual.to(mixed.dtype))
+        features = torch.addcmul(features[:, top:bottom], mixed, self.mix_residual.to(mixed.dtype))
         normalised = F.layer_norm(features, (self.width,), self.norm.weight, self.norm.bias)
         one, two = self.widen(normalised).chunk(2, dim=-1)
         gated = self.narrow(one * two)

@@ -21,6 +21,7 @@ from .bands import (
     to_windows,
     window_basis,
 )
+from .blocks import strip_rows
 from .fusion import ScaleShift
 from .precision import full_precision
 from .router import Router
@@ -81,8 +82,17 @@ class FrequencyExperts(nn.Module):
 
     def forward(self, features: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
         """features [B, H, W, C], guidance vector [B, V] -> features of the same shape, weights [B, K, H/w, W/w]."""
+        projections = self.projections()
+        rows = strip_rows(features, len(projections), self.window)
+        strips = [self._strip(strip, vector, projections) for strip in features.split(rows, dim=1)]
+        if len(strips) == 1:
+            return strips[0]
+        return torch.cat([worked for worked, _ in strips], dim=1), torch.cat([weights for _, weights in strips], dim=2)
+
+    def _strip(self, features: Tensor, vector: Tensor, projections: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of some rows of windows: no window knows of another."""
         windows = to_windows(self.fusion(features, vector), self.window)
-        bands = split_bands(windows, self.projections())
+        bands = split_bands(windows, projections)
         weights = self.router(vector, windows, bands)
         experts, pixels, batch, rows, columns, channels = bands.shape
         slabs = bands.reshape(experts, -1, channels)

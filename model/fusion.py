@@ -97,6 +97,8 @@ class ScaleShift(nn.Module):
     def forward(self, features: Tensor, vector: Tensor) -> Tensor:
         """features [B, H, W, C], vector [B, V] -> [B, H, W, C]."""
         scale, shift = self.modulation(vector)[:, None, None].to(features.dtype).chunk(2, dim=-1)
+        if len(vector) == 1:  # the normalisation's own scale and shift: a pass less over the features
+            return F.layer_norm(features, (self.width,), 1 + scale.flatten(), shift.flatten()).to(features.dtype)
         normalised = F.layer_norm(features, (self.width,)).to(features.dtype)
         return torch.addcmul(shift, normalised, 1 + scale)
 

@@ -217,7 +217,10 @@ class Mllm:
     def inputs(self, looks: Tensor, question: str = DESCRIBE) -> dict[str, Tensor]:
         """What the model takes for the views [B, V, 3, S, S] of B pictures. All are of one size: nothing is padded."""
         content = [{"type": "image"} for _ in looks[0]] + [{"type": "text", "text": question}]
-        prompt = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        asked = [{"role": "user", "content": content}]
+        # the processor does not ask its tokenizer for a template by itself
+        template = getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template
+        prompt = self.processor.apply_chat_template(asked, chat_template=template, add_generation_prompt=True)
         pictures = [
             [Image.fromarray(np.ascontiguousarray(view)) for view in look]
             for look in looks.permute(0, 1, 3, 4, 2).cpu().numpy()

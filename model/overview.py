@@ -110,8 +110,9 @@ def sample(grid: Tensor, position: Position, height: int, width: int, scale: int
     with full_precision(grid.device):
         down = sampling_weights(position.top, position.height, height, scale, rows).to(grid.device)
         along = sampling_weights(position.left, position.width, width, scale, columns).to(grid.device)
-        lines = (down @ grid.float().reshape(batch, rows, columns * channels)).reshape(batch, height, columns, channels)
-        return along[:, None] @ lines
+        # the short way first: what is left is one large product instead of one for each line
+        lines = (along[:, None] @ grid.float()).reshape(batch, rows, width * channels)
+        return (down @ lines).reshape(batch, height, width, channels)
 
 
 def correct(crop: Tensor, affine: Tensor) -> Tensor:

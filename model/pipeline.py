@@ -149,7 +149,7 @@ class _Run:
         side = max(core.height, core.width)
         if side <= SMALLEST_TILE:
             return False
-        self.side = max(SMALLEST_TILE, round_up(-(-side // 2), self.network.multiple))
+        self.side = round_up(max(SMALLEST_TILE, -(-side // 2)), self.network.multiple)
         log.info("Out of memory with a tile of %d px: going on with tiles of %d px.", side, self.side)
         return self.side < side
 
@@ -174,7 +174,7 @@ class _Job:
         self.height, self.width = frame.shape[-2:]
         self.padded = padded_box(self.height, self.width, run.network.multiple)
         self.device = next(run.network.parameters()).device
-        self.contexts: dict[torch.dtype, Context] = {}
+        self.context: Context | None = None
         self._ahead = (0, 0)
 
     def restore(self, result: Tensor, canvases: Collection[RoutingCanvas], later: Collection[_Job]) -> None:
@@ -241,25 +241,29 @@ class _Job:
         core, read = tile.core, tile.read
         # no autocast at all in fp32: some devices (DirectML) do not know it
         half = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
-        with torch.inference_mode(), half:
-            context = self._context(precision)
+        with torch.inference_mode():
+            context = self._context()
             crop = _colour(read_box(self.frame, read)[None].to(self.device))
             position = Position.of(read.top, read.left, self.height, self.width)
-            restored, routing = self.run.network.restore(crop, context, position)
+            with half:
+                restored, routing = self.run.network.restore(crop, context, position)
             top, left = core.top - read.top, core.left - read.left
             return restored[0, :, top : top + core.height, left : left + core.width].float(), routing
 
-    def _context(self, precision: torch.dtype) -> Context:
-        """What is seen in the whole picture; computed when the first tile asks, and kept."""
-        if precision not in self.contexts:
+    def _context(self) -> Context:
+        """What is seen in the whole picture; computed when the first tile asks, and kept.
+
+        Always in fp32: it takes little time, and a tile that is computed again must have the tone of its neighbours.
+        """
+        if self.context is None:
             # shrunk where the picture lies, so that only the thumbnail travels to the device
             thumbnail = thumbnail_of(_colour(self.frame[None]), self.run.network.config.thumbnail).to(self.device)
             guide = self.guidance
             tokens = None if guide is None else guide.tokens.to(self.device, torch.float32)
             pooled = None if guide is None else guide.pooled.to(self.device, torch.float32)
             removal = None if guide is None or guide.removal is None else guide.removal.to(self.device, torch.float32)
-            self.contexts[precision] = self.run.network.look(thumbnail, tokens, pooled, removal=removal)
-        return self.contexts[precision]
+            self.context = self.run.network.look(thumbnail, tokens, pooled, removal=removal)
+        return self.context
 
     def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:
         """Blends a restored core [3, h, w] into the picture, less its padding; touches nothing where the blend is 0."""
@@ -297,4 +301,4 @@ def _tile_side(tile: int, height: int, width: int, multiple: int) -> int:
     """The side of a tile's core in px: a multiple of `multiple`, at least `SMALLEST_TILE`."""
     if tile == 0:
         tile = max(height, width) if height * width <= WHOLE_PIXELS else AUTO_TILE
-    return max(SMALLEST_TILE, round_up(tile, multiple))
+    return round_up(max(SMALLEST_TILE, tile), multiple)

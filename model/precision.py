@@ -23,10 +23,12 @@ def dtype_of(name: str) -> torch.dtype:
 def native_dtype(device: torch.device) -> torch.dtype:
     """The faster type for a network's arithmetic: bf16 on hardware that computes in it, and fp32 elsewhere."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # is_bf16_supported() says yes to older ones, too, which emulate it
+        native = bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if native else torch.float32
     # Without these instructions a CPU emulates bf16, ten times slower than fp32. Torch has no public question for it.
-    native = (getattr(torch.cpu, probe, None) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return torch.bfloat16 if any(probe is not None and probe() for probe in native) else torch.float32
+    probes = (getattr(torch.cpu, probe, None) for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return torch.bfloat16 if any(probe is not None and probe() for probe in probes) else torch.float32
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:

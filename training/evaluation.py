@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..model.guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
+from ..model.head import OWNER
 from ..model.imaging.degradations import COMBINATIONS
 from .composites import composite, composites, mixtures, stable_generator, to_tensor
 from .metrics import detection, mean, psnr, quantise, rank_correlation, ssim
@@ -40,19 +41,6 @@ Progress = Callable[[int, int], None]
 
 CLEAN = "clean"
 MEAN = "mean"
-
-PARAMETER_OF = {
-    "light_exponent": "low_light",
-    "noise_sigma": "noise",
-    "rain_coverage": "rain",
-    "snow_coverage": "snow",
-    "haze_beta": "haze",
-    "airlight": "haze",
-    "transmission": "haze",
-    "blur_sigma": "blur",
-    "jpeg_quality": "jpeg",
-}
-"""Which degradation has to be present for a physical parameter to mean something."""
 
 LEAST = "least out"
 """PSNR of the worst picture of a set: a mean hides it."""
@@ -193,7 +181,7 @@ def evaluate_descriptions(
 
     errors: dict[str, dict[str, float]] = {}
     for i, name in enumerate(PARAMETERS):
-        there = presence[:, DEGRADATIONS.index(PARAMETER_OF[name])]
+        there = presence[:, OWNER[i]]
         true = physical[there, i]
         errors[name] = {
             "error": float((estimates[there, i] - true).abs().mean()),

@@ -73,7 +73,7 @@ def train(
         progress: show the bar; None shows it on terminals only.
 
     Returns:
-        The latest validation metrics (main process), and `step`, the updates done.
+        The latest validation metrics, and `step`, the updates done.
 
     Raises:
         TrainingError: the checkpoint does not fit, or the loss stays non-finite.
@@ -141,7 +141,10 @@ class _Run:
                 self._export(self.folder / "export")
                 draw_curve(self.folder / "log.csv", self.folder / "curve.png")
         self.accelerator.wait_for_everyone()
-        return {**progress.metrics, "step": progress.step}
+        metrics = [progress.metrics]  # the main process alone has validated
+        if self.processes > 1:
+            broadcast_object_list(metrics)
+        return {**metrics[0], "step": progress.step}
 
     def _step(self, batch: Any) -> None:
         step = self.progress.step

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from ..model.mllm_folder import identity_of
-from ..model.weights import SHIPPED_MLLM, read_weights, write_weights
+from ..model.weights import SHIPPED_MLLM, SHIPPED_RESTORER, read_weights, write_weights
 from .folders import replace_folder, settle, staging
 from .report import ABOUT_MLLM, MLLM_LOG, RESTORER_LOG, RESULTS, regenerate, write_text
 from .tables import Evaluation
@@ -53,12 +53,13 @@ def publish(
     folder = weights / SHIPPED_MLLM.name
     source = folder if mllm is None else mllm / "export" / "mllm"
     settle(source)
-    if restorer is not None:
-        state, card = read_weights(restorer / "export" / "restorer.safetensors", "restorer")
+    path = weights / SHIPPED_RESTORER.name if restorer is None else restorer / "export" / "restorer.safetensors"
+    if restorer is not None or path.exists():
+        state, card = read_weights(path, "restorer")
         if card.mllm_identity != identity_of(source):
             raise ValueError(
-                f"The restorer in {restorer} was trained with the MLLM {card.mllm_identity} but {source} holds "
-                f"{identity_of(source)}: publish the MLLM it was trained with."
+                f"The restorer in {path.parent} was trained with the MLLM {card.mllm_identity} but {source} holds "
+                f"{identity_of(source)}: publish the two that belong together."
             )
     if mllm is not None:
         replace_folder(shutil.copytree(source, staging(folder)), folder)

@@ -24,7 +24,7 @@ from ..model.imaging.degradations import (
 from ..model.imaging.severities import with_noise
 from .config import TrainingError
 from .pairs import match_files
-from .photos import list_photos, read_photo
+from .photos import PhotoError, list_photos, read_photo
 
 IN_PART = 0.3
 """Share of the steered scenes in which what is kept is kept in part."""
@@ -63,6 +63,7 @@ class PhotoStore:
         noise_share: float = 0.0,
         rain_share: float = 0.0,
         wide_share: float = 0.5,
+        shortest: int = 0,
     ) -> PhotoStore:
         """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures).
 
@@ -71,16 +72,24 @@ class PhotoStore:
             low_light_share: share of the scenes that are such pairs.
             noise_share, rain_share: of the generated scenes that are noisy, or rained on softly, and nothing else.
             wide_share: of the combinations of CDD-11 in wider ranges than the published ones.
+            shortest: the least side of a photo in px.
 
         Raises:
-            PhotoError: a folder or a photo cannot be read.
+            PhotoError: a folder or a photo cannot be read, a photo is too small, or a pair is of two sizes.
             EvaluationError: an input without its target.
         """
         paths = list_photos(folder)
         photos = tuple(_to_bytes(read_photo(path)) for path in (paths[:limit] if limit else paths))
         layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
-        pairs = match_files(low_light / "input", low_light / "target") if low_light else ()
+        pairs = list(match_files(low_light / "input", low_light / "target")) if low_light else []
         dark = tuple((_to_bytes(read_photo(before)), _to_bytes(read_photo(after))) for before, after in pairs)
+        names = (*(paths[: len(photos)]), *(before for before, _ in pairs))
+        for path, photo in zip(names, (*photos, *(before for before, _ in dark)), strict=True):
+            if min(photo.shape[:2]) < shortest:
+                raise PhotoError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {shortest} px a side are needed.")
+        for (path, other), (before, after) in zip(pairs, dark, strict=True):
+            if before.shape != after.shape:
+                raise PhotoError(f"{path} and {other} differ in size: the two of a pair must be of one size.")
         return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share, wide_share)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
@@ -171,8 +180,8 @@ def check_shares(sources: Sources) -> None:
         raise TrainingError(f"noise_share and rain_share in [data] must not add up to more than 1, not {alone:g}.")
 
 
-def read_store(sources: Sources) -> PhotoStore:
-    """Reads all of them; empty paths are left out."""
+def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
+    """Reads all of them, whose sides are to have so many px at least; empty paths are left out."""
     return PhotoStore.read(
         Path(sources.photos),
         Path(sources.rain_layers) if sources.rain_layers else None,
@@ -181,6 +190,7 @@ def read_store(sources: Sources) -> PhotoStore:
         noise_share=sources.noise_share,
         rain_share=sources.rain_share,
         wide_share=sources.wide_share,
+        shortest=shortest,
     )
 
 

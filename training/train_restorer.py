@@ -94,6 +94,8 @@ class RestorerData:
         for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise TrainingError(f"{name} in [data] must be at least {least}, not {getattr(self, name)}.")
+        if self.guidance == "other" and 1 in (self.scenes, self.overviews):
+            raise TrainingError('guidance = "other" in [data] needs two scenes and two overviews, or none of them.')
         if not self.scenes + self.overviews:
             raise TrainingError("scenes and overviews in [data] are both 0: give at least one of them.")
 
@@ -136,7 +138,7 @@ class RestorerTask:
         self.data, self.losses, self.tables, self.seed = data, losses, tables, loop.seed
         self.is_bf16 = loop.is_bf16
         code_version()  # now, not when the files may have changed
-        self.store = read_store(data)
+        self.store = read_store(data, data.crop)
         self.whole_scenes = replace(
             self.store, composite_share=data.composite_share, rain_share=data.overview_rain_share
         )
@@ -356,7 +358,7 @@ class RestorerTask:
 
     def _validation_pictures(self):  # type: ignore[no-untyped-def]
         paths, multiple = list_photos(Path(self.data.validation)), self.network.multiple
-        for number in range(self.data.validation_pictures + self.data.validation_pictures // 4):
+        for number in range(self.data.validation_pictures + max(1, self.data.validation_pictures // 4)):
             rng = sample_generator(VALIDATION_SEED, number)
             photo = read_photo(paths[number % len(paths)])
             height, width = (length // multiple * multiple for length in photo.shape[:2])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mofe_restore.footprint import allocated
+from mofe_restore.model import blocks
 from mofe_restore.model.memory import bytes_per_pixel
 from mofe_restore.model.pipeline import restore_picture, working_bytes
 from mofe_restore.model.restorer import Restorer, RestorerConfig
@@ -21,6 +22,13 @@ def peak_bytes(work: Callable[[], object]) -> int:
     return allocated(work, torch.device("cpu"))
 
 
+@pytest.fixture
+def in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No strips: as on a GPU, for which the estimate is made."""
+    monkeypatch.setattr(blocks, "STRIP_VALUES", 2**60)
+
+
+@pytest.mark.usefixtures("in_one_go")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -38,6 +46,14 @@ def test_the_estimate_of_a_tile_is_what_is_allocated_and_a_little_more(changes: 
     assert peak < working_bytes(network, 128, 192) < 1.25 * peak
 
 
+def test_strips_take_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, picture = Restorer(SHALLOW).eval(), torch.rand(1, 3, 512, 512)
+    in_strips = peak_bytes(lambda: restore_picture(network, picture, None))
+    monkeypatch.setattr(blocks, "STRIP_VALUES", 2**60)
+    assert in_strips < 0.7 * peak_bytes(lambda: restore_picture(network, picture, None))
+
+
+@pytest.mark.usefixtures("in_one_go")
 def test_half_precision_takes_less_memory_and_the_estimate_knows() -> None:
     network = Restorer(SHALLOW).eval()
     picture = torch.rand(1, 3, 64, 96)

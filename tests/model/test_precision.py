@@ -24,6 +24,15 @@ def test_auto_is_what_the_device_computes_in() -> None:
     assert precision_of("fp16", cpu) == torch.float16
 
 
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 6), torch.bfloat16)])
+def test_a_gpu_that_only_emulates_bf16_computes_in_fp32(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert native_dtype(torch.device("cuda")) == dtype
+
+
 def test_full_precision_leaves_autocast_and_comes_back_to_it() -> None:
     one = torch.rand(4, 4)
     with torch.autocast("cpu", torch.bfloat16):

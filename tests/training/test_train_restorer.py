@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mofe_restore.model.mllm_folder import load_mllm
-from mofe_restore.model.restorer import Restorer, check_guidance, load_restorer
+from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
 from mofe_restore.training import train_restorer
-from mofe_restore.training.config import LoopConfig, TrainingError
+from mofe_restore.training.config import LoopConfig, TrainingError, load_toml, table_to_config
 from mofe_restore.training.train_restorer import RestorerData, RestorerLosses, RestorerTask, detail_of
 
 MODEL = {
@@ -87,6 +87,14 @@ def test_a_run_writes_a_restorer_that_knows_its_mllm(photos: Path, tiny_mllm_fol
     assert card.training["step"] == 2
     assert card.metrics["psnr_clean"] > 20
     assert network.config.widths == (8, 8, 16, 16)
+
+
+def test_the_shipped_configuration_can_be_read(root: Path) -> None:
+    tables = load_toml(root / "training" / "restorer.toml")
+    assert LoopConfig.from_table(tables["loop"]).steps > 0
+    table_to_config(RestorerData, tables["data"], "data")
+    table_to_config(RestorerLosses, tables["losses"], "losses")
+    RestorerConfig.from_dict({**tables["model"], "guidance_width": 256})
 
 
 def test_crops_of_a_scene_lie_on_the_grid_and_match_their_targets(task: RestorerTask) -> None:
