@@ -279,7 +279,7 @@ def mean_row(scores: list[dict[str, float]]) -> dict[str, float]:
 def mean_of(rows: dict[str, dict[str, float]], total: str = "pictures") -> dict[str, float]:
     """The mean row: every set counts the same, however many pictures it has; the column `total` is summed, and of
     `LEAST` the least is taken."""
-    combine = {total: sum, LEAST: min}
+    combine: dict[str, Callable[[list[float]], float]] = {total: sum, LEAST: min}
     names = next(iter(rows.values()))
     return {name: combine.get(name, mean)([row[name] for row in rows.values()]) for name in names}
 

@@ -330,15 +330,14 @@ class RestorerTask:
         device = next(network.parameters()).device
         tokens, pooled = (each[:1] for each in self.guide.embed(torch.stack([looks, another]).to(device)))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.is_bf16(device)):
-            restored, _, _ = network(
-                picture[None].to(device),
+            context = network.look(
                 thumbnail_of(picture[None], network.config.thumbnail).to(device),
                 tokens,
                 pooled,
                 # a network that never saw guidance is judged without it
                 torch.tensor([self.losses.guidance_dropout < 1], device=device),
-                Position.of(0, 0, *picture.shape[1:]),
             )
+            restored, _ = network.restore(picture[None].to(device), context, Position.of(0, 0, *picture.shape[1:]))
         return restored[0].cpu()
 
     def _card(self, network: nn.Module, step: int, metrics: dict[str, float]) -> Card:
