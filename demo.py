@@ -97,8 +97,12 @@ def demo(session: Session, folder: Path) -> int:
             panels = [(f"before, {before:.2f} dB", photo), (f"after, {after:.2f} dB", restored), ("original", clean)]
         stem = Path(example.file).stem
         title = guidance.descriptions[0] if guidance is not None else example.what
-        sheet(panels, f"{example.what}. Seen: {title}").save(folder / f"{stem}.png")
-        draw_routing(restoration.routing, 0, photo).save(folder / f"{stem}_routing.png")
+        for name, picture in (
+            (stem, sheet(panels, f"{example.what}. Seen: {title}")),
+            (f"{stem}_routing", draw_routing(restoration.routing, 0, photo)),
+        ):
+            with written_whole(folder / f"{name}.png") as path:
+                picture.save(path, "PNG")
     seconds = time.perf_counter() - start
     print(f"{len(EXAMPLES)} photographs in {seconds:.1f} s; sheets and routing charts are in {folder.resolve()}")
     return 0

@@ -14,9 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from .model.files import written_whole
-
-SMALLEST = 16
-"""The shortest side in pixels that the restorer takes."""
+from .model.inputs import SMALLEST_SIDE
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises for damaged files, beside its own DecompressionBombError."""
@@ -52,7 +50,7 @@ def read_picture(path: str | Path) -> Picture:
     """Reads any picture that Pillow can read, turned upright as its EXIF data says.
 
     Raises:
-        PictureError: missing, unreadable, of a kind that has no definite white, or with a side below `SMALLEST`.
+        PictureError: missing, unreadable, of a kind that has no definite white, or with a side below `SMALLEST_SIDE`.
     """
     path = Path(path)
     if not path.exists():
@@ -74,9 +72,9 @@ def read_picture(path: str | Path) -> Picture:
             f"{path} cannot be read as a picture: it is damaged, or of a kind not known here."
         ) from error
     values, depth = _values(upright, path)
-    if min(values.shape[:2]) < SMALLEST:
+    if min(values.shape[:2]) < SMALLEST_SIDE:
         height, width = values.shape[:2]
-        raise PictureError(f"{path} is {width} x {height} px: at least {SMALLEST} x {SMALLEST} are needed.")
+        raise PictureError(f"{path} is {width} x {height} px: at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed.")
     pixels = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
     return Picture(pixels, depth, profile if isinstance(profile, bytes) else None, note)
 

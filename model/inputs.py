@@ -51,12 +51,27 @@ def check_inputs(
         raise RestorationError(f"The tile size is {tile}: give a size in pixels, or 0 to choose it by the picture.")
     _check_guidance(network, guidance, batch)
     _check_mask(mask, batch, height, width)
+    check_finite(picture)
+
+
+def check_finite(picture: Tensor) -> None:
+    """The colours of pictures [B, C, H, W] are numbers.
+
+    Raises:
+        RestorationError: it names the picture.
+    """
     for index, frame in enumerate(picture):
         if not is_finite(frame[:3]):
             raise RestorationError(
                 f"Picture {index} of the batch holds values that are not finite (NaN or infinity): "
                 "check the node that made it."
             )
+
+
+def colours_of(picture: Tensor) -> Tensor:
+    """Three colours [B, 3, H, W] fp32 in 0..1 of pictures with 1, 3 or 4 channels; the alpha channel is dropped."""
+    colours = picture[:, :3].float().clamp(0, 1)
+    return colours.expand(-1, 3, -1, -1) if colours.shape[1] == 1 else colours
 
 
 def _check_mask(mask: Tensor | None, batch: int, height: int, width: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .guidance import Guidance
-from .inputs import RestorationError, check_inputs, is_finite
+from .inputs import RestorationError, check_inputs, colours_of, is_finite
 from .memory import tile_bytes
 from .overview import Context, Position, thumbnail_of
 from .restorer import Restorer
@@ -243,7 +243,7 @@ class _Job:
         half = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
         with torch.inference_mode():
             context = self._context()
-            crop = _colour(read_box(self.frame, read)[None].to(self.device))
+            crop = colours_of(read_box(self.frame, read)[None].to(self.device))
             position = Position.of(read.top, read.left, self.height, self.width)
             with half:
                 restored, routing = self.run.network.restore(crop, context, position)
@@ -257,7 +257,7 @@ class _Job:
         """
         if self.context is None:
             # shrunk where the picture lies, so that only the thumbnail travels to the device
-            thumbnail = thumbnail_of(_colour(self.frame[None]), self.run.network.config.thumbnail).to(self.device)
+            thumbnail = thumbnail_of(colours_of(self.frame[None]), self.run.network.config.thumbnail).to(self.device)
             guide = self.guidance
             tokens = None if guide is None else guide.tokens.to(self.device, torch.float32)
             pooled = None if guide is None else guide.pooled.to(self.device, torch.float32)
@@ -289,12 +289,6 @@ def _canvases(network: Restorer, height: int, width: int) -> tuple[RoutingCanvas
         RoutingCanvas(name, experts, edges, scale, window * scale, height, width)
         for name, edges, scale in zip(network.mofe_names, network.band_edges(), network.mofe_scales, strict=True)
     )
-
-
-def _colour(picture: Tensor) -> Tensor:
-    """[B, C, H, W] with 1, 3 or 4 channels as fp32 [B, 3, H, W] in 0..1, as the network takes it."""
-    picture = picture[:, :3].float().clamp(0, 1)
-    return picture.expand(-1, 3, -1, -1) if picture.shape[1] == 1 else picture
 
 
 def _tile_side(tile: int, height: int, width: int, multiple: int) -> int:

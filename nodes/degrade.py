@@ -66,7 +66,7 @@ class DegradeImage(io.ComfyNode):
 
         from ..model.imaging.degradations import degrade
         from ..model.imaging.severities import severities_of
-        from ..model.inputs import SMALLEST_SIDE
+        from ..model.inputs import SMALLEST_SIDE, colours_of
 
         picture = images.channels_first(image)
         images.check_colours(picture)
@@ -77,7 +77,7 @@ class DegradeImage(io.ComfyNode):
         progress = host.Progress(len(picture))
         result = images.channels_first(host.new_result(image)).copy_(picture)
         for index, frame in enumerate(picture):
-            clean = images.rgb(frame[None])[0].permute(1, 2, 0).cpu().numpy()
+            clean = colours_of(frame[None])[0].permute(1, 2, 0).cpu().numpy()
             rng = np.random.default_rng((seed, index))
             degraded = torch.from_numpy(degrade(clean, severities, rng).picture).movedim(-1, 0).to(result)
             if len(frame) == 1:

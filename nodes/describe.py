@@ -78,6 +78,7 @@ class DescribeDegradation(io.ComfyNode):
     @classmethod
     def execute(cls, mllm: LoadedMllm, image: torch.Tensor, frames: str, instruction: str = "") -> io.NodeOutput:
         from ..model.guidance import Guidance
+        from ..model.inputs import colours_of
         from ..model.mllm import report
 
         picture = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
@@ -92,7 +93,7 @@ class DescribeDegradation(io.ComfyNode):
                 counter = TokenCounter(progress, index, len(picture), most)
                 counter.start()
                 described = mllm.mllm.describe(
-                    images.rgb(picture[index : index + 1]),
+                    colours_of(picture[index : index + 1]),
                     instruction=instruction.strip(),
                     on_token=counter.token,
                 )

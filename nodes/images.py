@@ -39,20 +39,11 @@ def check_colours(picture: Tensor) -> None:
     Raises:
         ValueError: not 1, 3 or 4 channels, or values that are not finite; it names the picture.
     """
+    from ..model.inputs import check_finite
+
     if picture.shape[1] not in (1, 3, 4):
         raise ValueError(f"The image has {picture.shape[1]} channels: give pictures with 1, 3 or 4.")
-    for index, frame in enumerate(picture):
-        if not bool(frame[:3].isfinite().all()):
-            raise ValueError(
-                f"Picture {index} of the batch holds values that are not finite (NaN or infinity): "
-                "check the node that made it."
-            )
-
-
-def rgb(picture: Tensor) -> Tensor:
-    """Three colours [B, 3, H, W] fp32 in 0..1 of pictures with 1, 3 or 4 channels; the alpha channel is dropped."""
-    colours = picture[:, :3].float().clamp(0, 1)
-    return colours.expand(-1, 3, -1, -1) if colours.shape[1] == 1 else colours
+    check_finite(picture)
 
 
 def fitted_mask(mask: Tensor | None, height: int, width: int, feather: int) -> Tensor | None:
@@ -146,9 +137,11 @@ def thumbnails(picture: Tensor) -> Thumbnails:
     import torch
     import torch.nn.functional as F
 
+    from ..model.inputs import colours_of
+
     size = thumbnail_size(len(picture), *picture.shape[-2:])
     small = (
-        F.interpolate(rgb(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0]
+        F.interpolate(colours_of(frame[None]), size, mode="bilinear", antialias=True, align_corners=False)[0]
         for frame in picture
     )
     return Thumbnails(tuple((frame * 255).round().to(torch.uint8).cpu() for frame in small))

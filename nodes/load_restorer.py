@@ -54,6 +54,6 @@ class LoadRestorer(io.ComfyNode):
         from ..model.restorer import load_restorer
 
         load_device, offload_device = host.restorer_devices()
-        network, card = load_restorer(folders.restorer_path(model))
+        network, _ = load_restorer(folders.restorer_path(model))
         patcher = host.patcher_for(network.to(offload_device), load_device, offload_device)
-        return io.NodeOutput(LoadedRestorer(network, card, patcher, host.restorer_precision(precision, load_device)))
+        return io.NodeOutput(LoadedRestorer(network, patcher, host.restorer_precision(precision, load_device)))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..model.mllm import Mllm
     from ..model.restorer import Restorer
     from ..model.routing import Routing
-    from ..model.weights import Card
     from .clip_mllm import ClipMllm
 
 MllmType = io.Custom("MOFE_MLLM")
@@ -38,10 +37,9 @@ class LoadedMllm:
 
 @dataclass(frozen=True)
 class LoadedRestorer:
-    """MOFE_RESTORER: the network under its patcher, its card, and the precision in which it is to compute."""
+    """MOFE_RESTORER: the network under its patcher, and the precision in which it is to compute."""
 
     network: Restorer
-    card: Card
     patcher: Any
     precision: torch.dtype
 
