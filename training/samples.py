@@ -47,6 +47,8 @@ class PhotoStore:
     rain_share: float = 0.0
     """Of the generated scenes, the shares that are noisy, or rained on softly, and nothing else, beside those that the
     training mix draws."""
+    clean_share: float = 0.0
+    """Of the generated scenes, beside those that the training mix draws, the share to which nothing is done."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, the share in wider ranges than the published ones."""
     composite_share: float = 0.0
@@ -90,7 +92,8 @@ class PhotoStore:
         for (path, other), (before, after) in zip(pairs, dark, strict=True):
             if before.shape != after.shape:
                 raise PhotoError(f"{path} and {other} differ in size: the two of a pair must be of one size.")
-        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share, wide_share)
+        shares = {"noise_share": noise_share, "rain_share": rain_share, "wide_share": wide_share}
+        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, **shares)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
@@ -117,6 +120,8 @@ class PhotoStore:
         kind -= self.noise_share
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
+        if kind - self.rain_share < self.clean_share:
+            return Severities()
         return sample_severities(rng, self.wide_share)
 
     def degraded_scene(

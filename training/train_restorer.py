@@ -75,6 +75,9 @@ class RestorerData:
     crops are, noise alone among them: a tone that is right has to be learned, too."""
     overview_rain_share: float = 0.0
     """Takes the place of `rain_share` in the rest of the overviews' scenes: what soft rain costs most is its veil."""
+    overview_clean_share: float = 0.0
+    """Of the rest of the overviews' scenes, those to which nothing is done: where veils are frequent and clean pictures
+    rare, clean ones are taken for veiled (RESULTS.md)."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
@@ -84,9 +87,11 @@ class RestorerData:
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
         check_shares(self)
-        if self.noise_share + self.overview_rain_share > 1:
-            raise TrainingError("noise_share and overview_rain_share in [data] must not add up to more than 1.")
-        for name in ("steered", "composite_share", "overview_rain_share"):
+        if self.noise_share + self.overview_rain_share + self.overview_clean_share > 1:
+            raise TrainingError(
+                "noise_share, overview_rain_share and overview_clean_share in [data] must not add up to more than 1."
+            )
+        for name in ("steered", "composite_share", "overview_rain_share", "overview_clean_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
         least_of = dict.fromkeys(("crops", "crop", "overview_looks", "validation_pictures"), 1)
@@ -140,7 +145,10 @@ class RestorerTask:
         code_version()  # now, not when the files may have changed
         self.store = read_store(data, data.crop)
         self.whole_scenes = replace(
-            self.store, composite_share=data.composite_share, rain_share=data.overview_rain_share
+            self.store,
+            composite_share=data.composite_share,
+            rain_share=data.overview_rain_share,
+            clean_share=data.overview_clean_share,
         )
         self._sent: set[int] = set()
         self._kept: dict[int, dict[str, Tensor]] = {}

@@ -39,6 +39,7 @@ def test_mllm_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, An
         ({"noise_share": 0.7, "rain_share": 0.4}, "rain_share"),
         ({"composite_share": 1.5}, "composite_share"),
         ({"noise_share": 0.7, "overview_rain_share": 0.4}, "overview_rain_share"),
+        ({"noise_share": 0.7, "overview_clean_share": 0.4}, "overview_clean_share"),
         ({"overview_looks": 0}, "overview_looks"),
         ({"overview_batches": -1}, "overview_batches"),
     ],

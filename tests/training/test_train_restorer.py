@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mofe_restore.model.imaging.degradations import Severities
 from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
 from mofe_restore.training import train_restorer
@@ -128,6 +129,10 @@ def test_overviews_have_a_share_of_soft_rain_and_a_number_of_looks_of_their_own(
     other = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
     assert all(other.whole_scenes.severities(np.random.default_rng(seed)).soft_rain for seed in range(4))
     assert not all(other.store.severities(np.random.default_rng(seed)).soft_rain for seed in range(4))
+    spared = RestorerTask(
+        MODEL, replace(data, overview_rain_share=0, overview_clean_share=1), RestorerLosses(), LoopConfig("", 1), {}
+    )
+    assert all(spared.whole_scenes.severities(np.random.default_rng(seed)) == Severities() for seed in range(4))
     batch = other.batch(0)
     assert batch["overview_looks"].shape[:2] == (2, 3) and batch["looks"].shape[:2] == (3, 1)
     assert torch.isfinite(other.loss(other.network, batch, 0)["loss"])
