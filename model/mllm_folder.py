@@ -20,7 +20,7 @@ from .mllm import Mllm, MllmError
 from .precision import dtype_of
 from .weights import read_weights
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of how pictures are shown and embeddings are read; part of every MLLM's identity."""
 
 HEAD_FILE = "degradation_head.safetensors"
