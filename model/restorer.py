@@ -136,7 +136,8 @@ class Restorer(nn.Module):
             ValueError: only one of `tokens` and `pooled` is given.
         """
         given = (pooled, keep_guidance, removal)
-        return self._context(thumbnail, tokens, *given, self._tone(thumbnail, *given))
+        affine = self._with_mirrored(self.tone(thumbnail, *given), thumbnail, *given)
+        return self._context(thumbnail, tokens, *given, affine)
 
     def restore(self, crop: Tensor, context: Context, position: Position) -> tuple[Tensor, list[Tensor]]:
         """The local branch.
@@ -215,15 +216,22 @@ class Restorer(nn.Module):
         pooled, keep_guidance, removal = (
             None if each is None else each[:count] for each in (pooled, keep_guidance, removal)
         )
+        thumbnail, given = thumbnail[:count], (pooled, keep_guidance, removal)
         with torch.no_grad():  # the tone that `look` would give them
-            tone = self._tone(thumbnail[:count], pooled, keep_guidance, removal)
-        context = self._context(thumbnail[:count], tokens, pooled, keep_guidance, removal, tone)
+            affine = self._with_mirrored(affine[:count], thumbnail, *given)
+        context = self._context(thumbnail, tokens, *given, affine)
         return *self.restore(crop, context if scene is None else context.of(scene), position), overview
 
-    def _tone(self, thumbnail: Tensor, pooled: Tensor | None, keep: Tensor | None, removal: Tensor | None) -> Tensor:
+    def _with_mirrored(
+        self,
+        affine: Tensor,
+        thumbnail: Tensor,
+        pooled: Tensor | None,
+        keep: Tensor | None,
+        removal: Tensor | None,
+    ) -> Tensor:
         """The mirrored picture is a second opinion on the same tone: their mean is 0.2 dB better (RESULTS.md)."""
-        given = (pooled, keep, removal)
-        return (self.tone(thumbnail, *given) + self.tone(thumbnail.flip(3), *given).flip(2)) / 2
+        return (affine + self.tone(thumbnail.flip(3), pooled, keep, removal).flip(2)) / 2
 
     def _context(
         self,

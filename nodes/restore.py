@@ -124,10 +124,10 @@ class Restore(io.ComfyNode):
             mask = images.fitted_mask(mask, height, width, feather)
             # before the network takes room on the device
             check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
-            if strength > 0 and not has_work(strength, mask):
-                log.warning(BLACK_MASK)
             if has_work(strength, mask):
                 host.load(restorer.patcher, working_bytes(network, height, width, tile_size, restorer.precision))
+            elif strength > 0:
+                log.warning(BLACK_MASK)
             result = restore_picture(
                 network,
                 picture,

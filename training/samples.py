@@ -81,19 +81,13 @@ class PhotoStore:
             EvaluationError: an input without its target.
         """
         paths = list_photos(folder)
-        photos = tuple(_to_bytes(read_photo(path)) for path in (paths[:limit] if limit else paths))
+        photos = tuple(_read(path, shortest) for path in (paths[:limit] if limit else paths))
         layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
-        pairs = list(match_files(low_light / "input", low_light / "target")) if low_light else []
-        dark = tuple((_to_bytes(read_photo(before)), _to_bytes(read_photo(after))) for before, after in pairs)
-        names = (*(paths[: len(photos)]), *(before for before, _ in pairs))
-        for path, photo in zip(names, (*photos, *(before for before, _ in dark)), strict=True):
-            if min(photo.shape[:2]) < shortest:
-                raise PhotoError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {shortest} px a side are needed.")
-        for (path, other), (before, after) in zip(pairs, dark, strict=True):
-            if before.shape != after.shape:
-                raise PhotoError(f"{path} and {other} differ in size: the two of a pair must be of one size.")
-        shares = {"noise_share": noise_share, "rain_share": rain_share, "wide_share": wide_share}
-        return PhotoStore(photos, layers, dark, low_light_share if dark else 0.0, **shares)
+        pairs = match_files(low_light / "input", low_light / "target") if low_light else ()
+        dark = tuple(_read_pair(*pair, shortest) for pair in pairs)
+        return PhotoStore(
+            photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share, wide_share=wide_share
+        )
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
@@ -120,7 +114,8 @@ class PhotoStore:
         kind -= self.noise_share
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
-        if kind - self.rain_share < self.clean_share:
+        kind -= self.rain_share
+        if kind < self.clean_share:
             return Severities()
         return sample_severities(rng, self.wide_share)
 
@@ -236,6 +231,21 @@ def sample_generator(seed: int, *indices: int) -> np.random.Generator:
 def to_tensor(picture: np.ndarray) -> torch.Tensor:
     """[H, W, 3] array to [3, H, W] tensor."""
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _read(path: Path, shortest: int) -> np.ndarray:
+    """A photo in bytes, of at least so many px a side."""
+    photo = _to_bytes(read_photo(path))
+    if min(photo.shape[:2]) < shortest:
+        raise PhotoError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {shortest} px a side are needed.")
+    return photo
+
+
+def _read_pair(before: Path, after: Path, shortest: int) -> tuple[np.ndarray, np.ndarray]:
+    dark, lit = _read(before, shortest), _read(after, shortest)
+    if dark.shape != lit.shape:
+        raise PhotoError(f"{before} and {after} differ in size: the two of a pair must be of one size.")
+    return dark, lit
 
 
 def _to_bytes(picture: np.ndarray) -> np.ndarray:

@@ -113,3 +113,16 @@ def test_scenes_may_be_composites_and_nothing_else(photos: Path) -> None:
     drawn = [store.severities(sample_generator(4, index)) for index in range(60)]
     assert all(each.light_exponent > 1 or each.haze_beta or each.rain or each.snow for each in drawn)
     assert all(each.noise_sigma == 0 and each.jpeg_quality == 100 for each in drawn)
+
+
+def test_a_photo_that_is_too_small_is_named(photos: Path) -> None:
+    with pytest.raises(PhotoError, match="500 px a side are needed"):
+        PhotoStore.read(photos, shortest=500)
+
+
+def test_pairs_of_two_sizes_are_named(photos: Path, tmp_path: Path) -> None:
+    for folder, size in (("input", (64, 64)), ("target", (64, 72))):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", size).save(tmp_path / folder / "a.png")
+    with pytest.raises(PhotoError, match=r"a\.png and .*a\.png differ in size"):
+        PhotoStore.read(photos, low_light=tmp_path)
