@@ -44,6 +44,7 @@ class RestorerConfig:
         thumbnail: side in pixels of the square picture that the tone and the global branch see.
         global_widths: channels of both at 1/2, 1/4, 1/8 of the thumbnail, and in their blocks.
         global_blocks: gated blocks of each.
+        extra_tone_blocks: how many more the tone branch has.
     """
 
     guidance_width: int
@@ -63,6 +64,7 @@ class RestorerConfig:
     thumbnail: int = 128
     global_widths: tuple[int, ...] = (16, 32, 64, 96)
     global_blocks: int = 3
+    extra_tone_blocks: int = 0
 
     def __post_init__(self) -> None:
         for name, length in (
@@ -83,7 +85,7 @@ class RestorerConfig:
             smallest = 2 if name in ("experts", "window") else 1
             if not _whole_numbers((getattr(self, name),), smallest):
                 raise ValueError(f"{name} must be a whole number from {smallest} up, not {getattr(self, name)!r}")
-        for name in ("global_blocks", "top_experts"):
+        for name in ("global_blocks", "extra_tone_blocks", "top_experts"):
             if not _whole_numbers((getattr(self, name),), 0):
                 raise ValueError(f"{name} must be a whole number from 0 up, not {getattr(self, name)!r}")
         if self.top_experts > self.experts:

@@ -48,6 +48,9 @@ class GatedBlock(nn.Module):
     and the identity at the start is already secured by the network's last convolution. Reach: one feature pixel a side.
     """
 
+    fusible = True
+    """Training may compile it (`[loop] compile`): most of its time goes in operations that can be fused."""
+
     def __init__(self, width: int, vector_width: int, expansion: int, residual_init: float) -> None:
         super().__init__()
         self.width = width

@@ -75,8 +75,8 @@ def thumbnail_of(picture: Tensor, side: int) -> Tensor:
 def sampling_weights(start: Tensor, length: Tensor, count: int, scale: int, grid: int) -> Tensor:
     """Bilinear weights that read `count` points of a grid which spans the whole picture.
 
-    Centres of pixels count (half-pixel convention), coordinates are clamped to the grid. Computed in float64 on the CPU
-    from whole numbers, so a tile gets exactly the values of the whole picture, on every device.
+    Centres of pixels count (half-pixel convention), coordinates are clamped to the grid. Computed in float64 from whole
+    numbers, so a tile gets exactly the values of the whole picture; in use these lie on the CPU, whatever the device.
 
     Args:
         start: [B], the crop's first row (or column) in picture pixels.
@@ -86,12 +86,14 @@ def sampling_weights(start: Tensor, length: Tensor, count: int, scale: int, grid
         grid: rows (or columns) of the grid.
 
     Returns:
-        [B, count, grid] fp32 on the CPU; each row sums to 1.
+        [B, count, grid] fp32, each row of which sums to 1: where `start` lies, or on the CPU in place of a device that
+        may not know float64.
     """
-    start, length = (value.detach().to("cpu", torch.float64)[:, None] for value in (start, length))
-    centre = start + (torch.arange(count, dtype=torch.float64) + 0.5) * scale
+    device = start.device if start.device.type == "cuda" else torch.device("cpu")
+    start, length = (value.detach().to(device, torch.float64)[:, None] for value in (start, length))
+    centre = start + (torch.arange(count, dtype=torch.float64, device=device) + 0.5) * scale
     coordinate = (centre / length * grid - 0.5).clamp(0, grid - 1)
-    distance = (coordinate[:, :, None] - torch.arange(grid, dtype=torch.float64)).abs()
+    distance = (coordinate[:, :, None] - torch.arange(grid, dtype=torch.float64, device=device)).abs()
     return (1 - distance).clamp_min(0).float()
 
 
@@ -161,18 +163,18 @@ class ChannelAttention(nn.Module):
 class ThumbnailEncoder(nn.Module):
     """What both branches that see the whole picture have in common: thumbnail and guidance vector to features."""
 
-    def __init__(self, config: RestorerConfig) -> None:
+    def __init__(self, config: RestorerConfig, extra_blocks: int = 0) -> None:
         super().__init__()
         first, second, third, width = config.global_widths
+        blocks = config.global_blocks + extra_blocks
         self.stem = nn.Conv2d(6, first, 3, stride=2, padding=1)
         self.shrink = nn.Conv2d(first, second, 3, stride=2, padding=1)
         self.shrink_again = nn.Conv2d(second, third, 3, stride=2, padding=1)
         self.widen = nn.Linear(third, width)
         self.blocks = nn.ModuleList(
-            GatedBlock(width, config.vector_width, config.expansion, config.residual_init)
-            for _ in range(config.global_blocks)
+            GatedBlock(width, config.vector_width, config.expansion, config.residual_init) for _ in range(blocks)
         )
-        self.attention = nn.ModuleList(ChannelAttention(width) for _ in range(config.global_blocks))
+        self.attention = nn.ModuleList(ChannelAttention(width) for _ in range(blocks))
         self.to_vector = nn.Linear(width, config.vector_width)
 
     def encode(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,7 +196,7 @@ class ToneBranch(ThumbnailEncoder):
     """
 
     def __init__(self, config: RestorerConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, config.extra_tone_blocks)
         _, second, _, width = config.global_widths
         self.guidance = GuidanceVector(config.guidance_width, config.vector_width)
         # the affine grid is twice as fine as the features, since haze follows depth

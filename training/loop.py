@@ -107,6 +107,10 @@ class _Run:
         self.recipe: dict[str, Any] = {**own, **{f"recipe.{k}": v for k, v in getattr(task, "recipe", {}).items()}}
         network = task.network.to(accelerator.device).train()
         self.ema = Ema(network, config.ema)
+        if config.compile:
+            for module in network.modules():
+                if getattr(module, "fusible", False):
+                    module.compile()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         optimizer = build_optimizer(network, config.optimizer, config.learning_rate, config.weight_decay)
         self.progress = self._resume(network, optimizer)

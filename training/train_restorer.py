@@ -67,7 +67,7 @@ class RestorerData:
     """Scenes more in a batch, of which only the overview is learned: they cost a fraction of a crop."""
     overview_batches: int = 0
     """After so many batches the same overviews come again, kept in memory (0.2 MB each): to make and embed one takes
-    twice as long as to learn from it. 0 makes all of them anew. Best a multiple of the number of processes."""
+    twice as long as to learn from it. 0 makes all of them anew. Best a multiple of processes times workers."""
     overview_looks: int = 1
     """At how many places the MLLM looks at each of these scenes; in use it looks at five, and each costs time."""
     composite_share: float = 0.0
@@ -189,12 +189,12 @@ class RestorerTask:
         data = self.data
         rng = sample_generator(self.seed, index, data.scenes + data.overviews)
         keep = rng.random(data.scenes + data.overviews) >= self.losses.guidance_dropout
-        batch = {"keep": torch.from_numpy(keep)}
+        batch: dict[str, Any] = {"keep": torch.from_numpy(keep)}
         if data.scenes:
             batch |= self._crops(index)
         if data.overviews:
             key = index % data.overview_batches if data.overview_batches else index
-            batch["overview_key"] = torch.tensor(key)
+            batch["overview_key"] = key
             if key not in self._sent:
                 generators = (sample_generator(self.seed, key, data.scenes + place) for place in range(data.overviews))
                 scenes = [self._scene(self.whole_scenes, rng, data.overview_looks)[2] for rng in generators]
@@ -220,8 +220,8 @@ class RestorerTask:
                 targets.append(target[window])
                 places.append((top, left, height, width))
         return {
-            "crop": torch.stack(crops),
-            "target": torch.stack(targets),
+            "crop": torch.stack(crops).half(),
+            "target": torch.stack(targets).half(),
             "place": torch.tensor(places),
             "scene": torch.arange(data.scenes).repeat_interleave(data.crops),
             **_stacked(cropped),
@@ -249,7 +249,7 @@ class RestorerTask:
             seen, tokens["tokens"] = self._embed(batch, "")
             parts.append(seen)
         if self.data.overviews:
-            key = int(batch["overview_key"])
+            key = batch["overview_key"]
             overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")[0]
             if self.data.overview_batches:
                 self._kept[key] = overviews
@@ -264,7 +264,7 @@ class RestorerTask:
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         scenes, has_crops = self._embedded(batch), self.data.scenes > 0
         restored, routing, corrected = network(
-            batch["crop"] if has_crops else None,
+            batch["crop"].float() if has_crops else None,
             scenes["thumbnail"].float(),
             scenes.get("tokens"),
             scenes["pooled"],
@@ -286,7 +286,7 @@ class RestorerTask:
         self, restored: Tensor, routing: list[Tensor], batch: dict[str, Tensor], pooled: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Their part of the loss, and its parts."""
-        error = restored.float() - batch["target"]
+        error = restored.float() - batch["target"].float()
         absolute, decibel = error.abs().mean(), _decibel(error)
         detail_decibel = _decibel(detail_of(error))
         kept = batch["keep"][batch["scene"]]

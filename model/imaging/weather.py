@@ -99,7 +99,8 @@ def _draw_soft_rain(height: int, width: int, rng: np.random.Generator) -> np.nda
 
     From single broad ones to dense rain that veils the picture: in six of the twenty pictures of Rain1400 that we have,
     what varies within some 40 px is less than a fifth of the layer's root mean square, and thick and thin places differ
-    by half of its mean and more.
+    by half of its mean and more. In five of these the rain is a fine grain that thickens steadily from one side of the
+    picture, where there is next to none, to the other.
     """
     slope = float(np.tan(np.radians(np.clip(rng.normal(0.0, 20.0), -50.0, 50.0))))
     size = (min(height, width) / 400.0) ** 0.5
@@ -115,9 +116,21 @@ def _draw_soft_rain(height: int, width: int, rng: np.random.Generator) -> np.nda
     if rng.random() < 0.5:  # drops too far away to be told from each other
         veil = np.clip(1.0 + 0.3 * smooth_noise(height, width, rng), 0.0, 2.0)
         total += veil * (float(np.exp(rng.uniform(np.log(0.2), np.log(6.0)))) * float(total.mean()))
-    if rng.random() < 0.7:  # rain that falls in gusts is thicker in some parts of the picture
+    unevenness = rng.random()
+    if unevenness < 0.4:  # rain that falls in gusts is thicker in some parts of the picture
         total *= np.clip(0.8 + rng.uniform(0.2, 0.8) * smooth_noise(height, width, rng), 0.0, 2.0)
+    elif unevenness < 0.8:
+        total *= _ramp(height, width, rng)
     return total
+
+
+def _ramp(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """[height, width] that rises from one side of the picture, mostly the left or the right one, to the other."""
+    angle = rng.normal(0.0, 0.5) + (np.pi if rng.random() < 0.5 else 0.0)
+    down = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
+    across = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None]
+    rise = 0.5 + rng.uniform(-0.2, 0.2) + rng.uniform(0.5, 1.5) * (across * np.cos(angle) + down * np.sin(angle))
+    return np.clip(rise + 0.08 * smooth_noise(height, width, rng), 0.02, None).astype(np.float32)
 
 
 def rain_layer(
