@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, send_to_device
@@ -98,6 +99,14 @@ def train(
         accelerator.free_memory()
 
 
+def compile_blocks(network: nn.Module) -> None:
+    """Has torch.compile fuse the blocks that are `fusible`, each for every size that it meets."""
+    torch._dynamo.config.recompile_limit = 64  # a class of blocks works at several sizes; left to itself it gives up
+    for module in network.modules():
+        if getattr(module, "fusible", False):
+            module.compile(dynamic=False)
+
+
 class _Run:
     def __init__(self, task: Task, config: LoopConfig, accelerator: Accelerator, bar: bool | None) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
@@ -108,9 +117,7 @@ class _Run:
         network = task.network.to(accelerator.device).train()
         self.ema = Ema(network, config.ema)
         if config.compile:
-            for module in network.modules():
-                if getattr(module, "fusible", False):
-                    module.compile()
+            compile_blocks(network)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         optimizer = build_optimizer(network, config.optimizer, config.learning_rate, config.weight_decay)
         self.progress = self._resume(network, optimizer)
