@@ -40,8 +40,6 @@ class FrequencyExperts(nn.Module):
     the whole picture. All experts work in every window and every picture of a batch on its own: weights are soft.
     """
 
-    fusible = True  # as `GatedBlock`
-
     def __init__(
         self,
         width: int,

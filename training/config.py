@@ -33,6 +33,7 @@ FREE_KEYS = frozenset(
         "checkpoint_minutes",
         "log_every",
         "validate_every",
+        "minutes",
         "max_minutes",
         "snapshots",
         "recipe.card",
@@ -61,6 +62,8 @@ class LoopConfig:
         workers: processes that make batches, per training process; 0 = make them in between.
         checkpoint_minutes: time between checkpoints.
         log_every, validate_every: in steps; 0 validates only at the end.
+        minutes: of training in all, on one process, after which the run ends, with `steps` done or not: the decay then
+            follows the clock. For machines that are lent by the minute. 0 = no limit.
         max_minutes: stop cleanly, with a checkpoint, after so many minutes of this sitting; 0 = no limit.
         snapshots: steps at which the averaged weights are exported besides, to snapshots/step-<n>/.
 
@@ -84,6 +87,7 @@ class LoopConfig:
     checkpoint_minutes: float = 3.0
     log_every: int = 20
     validate_every: int = 500
+    minutes: float = 0.0
     max_minutes: float = 0.0
     snapshots: tuple[int, ...] = ()
 
@@ -99,6 +103,7 @@ class LoopConfig:
             "workers",
             "checkpoint_minutes",
             "validate_every",
+            "minutes",
             "max_minutes",
         ):
             if not getattr(self, name) >= 0:

@@ -48,10 +48,14 @@ PATIENCE = 50
 """After so many steps in a row without a finite gradient the run stops."""
 
 
-def rate_at(step: int, config: LoopConfig) -> float:
-    """The learning rate of update `step` (from 0): warm-up, constant, cosine decay to `FINAL_RATE` of it."""
+def rate_at(step: int, config: LoopConfig, spent: float = 0.0) -> float:
+    """The learning rate of update `step` (from 0): warm-up, constant, cosine decay to `FINAL_RATE` of it.
+
+    Args:
+        spent: share of the time that the run may take which is gone: where more is gone than of the steps, it counts.
+    """
     rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
-    done = step + 1 - (config.steps - config.decay_steps)
+    done = max(step + 1, spent * config.steps) - (config.steps - config.decay_steps)
     if config.decay_steps and done > 0:
         cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done / config.decay_steps)))
         rate *= FINAL_RATE + (1.0 - FINAL_RATE) * cosine
@@ -111,6 +115,8 @@ class _Run:
     def __init__(self, task: Task, config: LoopConfig, accelerator: Accelerator, bar: bool | None) -> None:
         self.task, self.config, self.accelerator = task, config, accelerator
         self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
+        if config.minutes and self.processes > 1:
+            raise TrainingError("minutes in [loop] is for a single process: clocks differ. Give steps alone.")
         self.folder = Path(config.output)
         own = {key: value for key, value in dataclasses.asdict(config).items() if key not in FREE_KEYS}
         self.recipe: dict[str, Any] = {**own, **{f"recipe.{k}": v for k, v in getattr(task, "recipe", {}).items()}}
@@ -161,7 +167,7 @@ class _Run:
         step = self.progress.step
         seed_everything(self.config.seed, STEP_STREAM, step, self.accelerator.process_index)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(step, self.config)
+            group["lr"] = self._rate(step)
         parts = self.task.loss(self.network, send_to_device(batch, self.accelerator.device, non_blocking=True), step)
         self.accelerator.backward(parts["loss"])
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.gradient_clip)
@@ -196,7 +202,7 @@ class _Run:
         row: dict[str, float] = {
             "step": progress.step,
             "seconds": self._seconds(),
-            "lr": rate_at(progress.step - 1, config),
+            "lr": self._rate(progress.step - 1),
         }
         row |= {name: value / max(1, progress.count) for name, value in self._mean_sums().items()}
         self.sums, progress.count = {}, 0
@@ -223,6 +229,7 @@ class _Run:
         """Whether to write a checkpoint, and whether to stop; the same answer on every process."""
         config, now = self.config, time.monotonic()
         late = config.max_minutes > 0 and now - self.begun >= 60 * config.max_minutes
+        late = late or self._spent() >= 1
         wishes = [now - self.saved >= 60 * config.checkpoint_minutes and self.main, self.stop or late]
         if self.processes > 1:
             if self.progress.step % 10:  # agreeing costs a message, so not at every step
@@ -304,6 +311,13 @@ class _Run:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.begun
+
+    def _spent(self) -> float:
+        """The share of the run's `minutes` that is gone."""
+        return self._seconds() / (60 * self.config.minutes) if self.config.minutes else 0.0
+
+    def _rate(self, step: int) -> float:
+        return rate_at(step, self.config, self._spent())
 
     def _ask_to_stop(self) -> None:
         self.stop = True

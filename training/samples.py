@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,10 +82,12 @@ class PhotoStore:
             EvaluationError: an input without its target.
         """
         paths = list_photos(folder)
-        photos = tuple(_read(path, shortest) for path in (paths[:limit] if limit else paths))
-        layers = () if rain_layers is None else tuple(read_photo(path)[..., 0] for path in list_photos(rain_layers))
         pairs = match_files(low_light / "input", low_light / "target") if low_light else ()
-        dark = tuple(_read_pair(*pair, shortest) for pair in pairs)
+        with ThreadPoolExecutor() as pool:
+            photos = tuple(pool.map(lambda path: _read(path, shortest), paths[:limit] if limit else paths))
+            masks = () if rain_layers is None else list_photos(rain_layers)
+            layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
+            dark = tuple(pool.map(lambda pair: _read_pair(*pair, shortest), pairs))
         return PhotoStore(
             photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share, wide_share=wide_share
         )
