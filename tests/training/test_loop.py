@@ -23,11 +23,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mofe_restore.model.blocks import GatedBlock
 from mofe_restore.training import checkpoint
 from mofe_restore.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from mofe_restore.training.curve import TrainingLog, draw_curve, read_log
 from mofe_restore.training.ema import Ema
-from mofe_restore.training.loop import LoopConfig, TrainingError, load_toml, rate_at, train
+from mofe_restore.training.loop import LoopConfig, TrainingError, compile_blocks, load_toml, rate_at, train
 
 
 class TinyTask:
@@ -172,6 +173,14 @@ def test_the_time_limit_stops_with_a_checkpoint_that_goes_on(tmp_path: Path) -> 
     assert rows(tmp_path) == rows(tmp_path / "whole")  # the mean of the first row spans both sittings
 
 
+def test_a_run_on_the_clock_ends_with_it_and_the_rate_has_decayed(tmp_path: Path) -> None:
+    task, metrics = run(tmp_path, 10**6, minutes=0.03, decay_steps=10**6, warmup_steps=0, log_every=1)
+    assert 1 < metrics["step"] == len(task.seen) < 10**6
+    rates = [row["lr"] for row in rows(tmp_path)]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0]
+    assert (tmp_path / "export").is_dir()
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_a_kill_before_any_operation_on_the_disk_leaves_a_whole_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
@@ -269,6 +278,20 @@ def test_the_rate_warms_up_stays_and_decays_to_one_percent() -> None:
     assert rates[9:60] == pytest.approx([2.0] * 51)
     assert all(a > b for a, b in zip(rates[60:], rates[61:], strict=False))
     assert rates[79] == pytest.approx(2.0 * (0.01 + 0.99 / 2)) and rates[99] == pytest.approx(0.02)
+
+
+def test_the_rate_follows_the_clock_where_it_is_ahead_of_the_steps() -> None:
+    plan = LoopConfig("", 100, learning_rate=2.0, warmup_steps=0, decay_steps=50)
+    assert rate_at(10, plan, spent=0.4) == 2.0
+    assert rate_at(10, plan, spent=0.75) == rate_at(74, plan, spent=0.1) == pytest.approx(2.0 * (0.01 + 0.99 / 2))
+    assert rate_at(10, plan, spent=1.5) == pytest.approx(0.02)
+
+
+def test_only_blocks_that_say_so_are_compiled() -> None:
+    network = nn.Sequential(GatedBlock(4, 4, 2, 0.1), nn.Linear(4, 4))
+    compile_blocks(network)
+    assert [module._compiled_call_impl is not None for module in network] == [True, False]
+    assert Ema(network, 0.9).network[0]._compiled_call_impl is None  # what is validated runs as in use
 
 
 def test_only_parameters_of_two_and_more_dimensions_decay(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_training_goes_on_from_trained_weights(task: RestorerTask, tmp_path: Pat
     again = RestorerTask(MODEL, data, RestorerLosses(), loop, {})
     for name, value in again.network.state_dict().items():
         assert torch.allclose(value, task.network.state_dict()[name], atol=1e-2, rtol=1e-2), name
-    more = RestorerTask({**MODEL, "global_blocks": 2}, data, RestorerLosses(), loop, {})
+    more = RestorerTask({**MODEL, "global_blocks": 2, "extra_tone_blocks": 1}, data, RestorerLosses(), loop, {})
     assert torch.equal(more.network.intro.weight, again.network.intro.weight)
     with pytest.raises(TrainingError, match="does not fit"):
         RestorerTask({**MODEL, "vector_width": 8}, data, RestorerLosses(), loop, {})

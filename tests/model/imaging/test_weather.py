@@ -51,3 +51,12 @@ def test_soft_rain_goes_from_single_streaks_to_a_veil() -> None:
     evenness = [float(layer.mean()) / rms(layer) for layer in drawn]
     assert min(evenness) < 0.55 and max(evenness) > 0.8
     assert all(rms(layer) == pytest.approx(0.4 * RAIN_RMS, rel=0.25) for layer in drawn)
+
+
+def test_soft_rain_may_thicken_steadily_from_one_side_to_the_other() -> None:
+    def sides(seed: int) -> float:
+        layer = rain_layer(96, 128, 0.8, np.random.default_rng(seed), soft=True)
+        thirds = [part.mean() for part in np.array_split(layer, 3, axis=1)]
+        return thirds[2] / thirds[0] if thirds[0] < thirds[1] < thirds[2] else 1.0
+
+    assert sum(sides(seed) > 3.0 for seed in range(60)) >= 4
