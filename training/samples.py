@@ -34,6 +34,10 @@ HEAVIEST_SOFT_RAIN = 1.3
 """Severity of the heaviest soft rain that is shown: the veil of Rain1400's heaviest is more than `RAIN_RMS`."""
 
 
+HEAVIEST_SNOW = 1.1
+"""Severity of the heaviest snow storm that is shown."""
+
+
 @dataclass(frozen=True)
 class PhotoStore:
     """Clean photos kept in memory as 8-bit arrays [H, W, 3]; loader processes share them by forking."""
@@ -46,8 +50,9 @@ class PhotoStore:
     """Share of the scenes that are such pairs."""
     noise_share: float = 0.0
     rain_share: float = 0.0
-    """Of the generated scenes, the shares that are noisy, or rained on softly, and nothing else, beside those that the
-    training mix draws."""
+    snow_share: float = 0.0
+    """Of the generated scenes, the shares that are noisy, rained on softly, or in a snow storm, and no more, beside
+    those that the training mix draws."""
     clean_share: float = 0.0
     """Of the generated scenes, beside those that the training mix draws, the share to which nothing is done."""
     wide_share: float = 0.5
@@ -65,6 +70,7 @@ class PhotoStore:
         low_light_share: float = 0.0,
         noise_share: float = 0.0,
         rain_share: float = 0.0,
+        snow_share: float = 0.0,
         wide_share: float = 0.5,
         shortest: int = 0,
     ) -> PhotoStore:
@@ -73,7 +79,8 @@ class PhotoStore:
         Args:
             low_light: folder of real pairs, `input/` too dark and `target/` well lit.
             low_light_share: share of the scenes that are such pairs.
-            noise_share, rain_share: of the generated scenes that are noisy, or rained on softly, and nothing else.
+            noise_share, rain_share, snow_share: of the generated scenes that are noisy, rained on softly, or in a snow
+                storm, and nothing else.
             wide_share: of the combinations of CDD-11 in wider ranges than the published ones.
             shortest: the least side of a photo in px.
 
@@ -88,9 +95,8 @@ class PhotoStore:
             masks = () if rain_layers is None else list_photos(rain_layers)
             layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
             dark = tuple(pool.map(lambda pair: _read_pair(*pair, shortest), pairs))
-        return PhotoStore(
-            photos, layers, dark, low_light_share if dark else 0.0, noise_share, rain_share, wide_share=wide_share
-        )
+        real = low_light_share if dark else 0.0
+        return PhotoStore(photos, layers, dark, real, noise_share, rain_share, snow_share, wide_share=wide_share)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
@@ -108,7 +114,7 @@ class PhotoStore:
         return lit, underexposed(dark, lit)
 
     def severities(self, rng: np.random.Generator) -> Severities:
-        """Draws the training mix, or noise, soft rain or a combination alone as often as their shares say."""
+        """Draws the training mix, or noise, soft rain, snow or a combination alone as often as their shares say."""
         if self.composite_share and rng.random() < self.composite_share:
             return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         kind = rng.random()
@@ -118,6 +124,9 @@ class PhotoStore:
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
         kind -= self.rain_share
+        if kind < self.snow_share:
+            return Severities(snow=rng.uniform(0.2, HEAVIEST_SNOW), blown_snow=rng.random() < 0.6)
+        kind -= self.snow_share
         if kind < self.clean_share:
             return Severities()
         return sample_severities(rng, self.wide_share)
@@ -167,20 +176,23 @@ class Sources(Protocol):
     low_light_share: float
     noise_share: float
     rain_share: float
+    snow_share: float
     wide_share: float
 
 
 def check_shares(sources: Sources) -> None:
-    """Refuses shares outside 0..1, and shares of noise alone and soft rain alone that add up to more than all.
+    """Refuses shares outside 0..1, and shares of noise, soft rain and snow alone that add up to more than all.
 
     Raises:
         TrainingError: says what is wrong.
     """
-    for name in ("low_light_share", "noise_share", "rain_share", "wide_share"):
+    for name in ("low_light_share", "noise_share", "rain_share", "snow_share", "wide_share"):
         if not 0 <= getattr(sources, name) <= 1:
             raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(sources, name)}.")
-    if (alone := sources.noise_share + sources.rain_share) > 1:
-        raise TrainingError(f"noise_share and rain_share in [data] must not add up to more than 1, not {alone:g}.")
+    if (alone := sources.noise_share + sources.rain_share + sources.snow_share) > 1:
+        raise TrainingError(
+            f"noise_share, rain_share and snow_share in [data] must not add up to more than 1, not {alone:g}."
+        )
 
 
 def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
@@ -192,6 +204,7 @@ def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
         low_light_share=sources.low_light_share,
         noise_share=sources.noise_share,
         rain_share=sources.rain_share,
+        snow_share=sources.snow_share,
         wide_share=sources.wide_share,
         shortest=shortest,
     )

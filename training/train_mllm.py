@@ -56,7 +56,9 @@ class MllmData:
     low_light_share: float = 0.05
     noise_share: float = 0.0
     rain_share: float = 0.0
-    """Of the generated scenes, those that are noisy, or rained on softly, and nothing else (see `PhotoStore`)."""
+    snow_share: float = 0.0
+    """Of the generated scenes, those that are noisy, rained on softly, or in a snow storm, and nothing else (see
+    `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""

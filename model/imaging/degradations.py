@@ -141,7 +141,9 @@ def degrade(
         parameters["rain_coverage"] = float(layer.mean())
         strength["rain"] = rms(layer) / RAIN_RMS
     if severities.snow > 0.0:
-        alpha = layers.get("snow", lambda: snow_layer(height, width, severities.snow, rng, snow_masks))
+        alpha = layers.get(
+            "snow", lambda: snow_layer(height, width, severities.snow, rng, snow_masks, blown=severities.blown_snow)
+        )
         planes *= 1.0 - alpha
         planes += alpha
         parameters["snow_coverage"] = float(alpha.mean())

@@ -44,6 +44,7 @@ class Severities:
         jpeg_quality: 1..99; 100 means that no JPEG is made.
         exposure: factor on the whole picture; 1 as published. An exposure too short darkens bright surfaces, too.
         soft_rain: broad soft streaks with a veil between them, where the published ones are thin and apart.
+        blown_snow: flakes that the wind drives in any direction, where the published ones fall.
     """
 
     light_exponent: float = 1.0
@@ -61,6 +62,7 @@ class Severities:
     jpeg_quality: int = 100
     exposure: float = 1.0
     soft_rain: bool = False
+    blown_snow: bool = False
 
     def keeping(self, degradations: Collection[str]) -> Severities:
         """The same severities of these degradations (names of `DEGRADATIONS`), and none of the others.
@@ -74,7 +76,7 @@ _FIELDS = {
     "low_light": ("light_exponent", "exposure"),
     "haze": ("haze_beta", "airlight"),
     "rain": ("rain", "soft_rain"),
-    "snow": ("snow",),
+    "snow": ("snow", "blown_snow"),
     "noise": ("low_light_noise", "noise_sigma", "sensor_gain"),
     "blur": ("defocus_radius", "gaussian_sigma", "motion_length", "motion_angle"),
     "jpeg": ("jpeg_quality",),
@@ -135,7 +137,8 @@ def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = Fals
         fields["rain"] = rng.uniform(0.15, 0.85) if wide else rng.uniform(0.3, 0.6)
         fields["soft_rain"] = wide and rng.random() < 0.6
     if "snow" in parts:
-        fields["snow"] = rng.uniform(0.15, 0.85) if wide else rng.uniform(0.16, 0.4)
+        fields["snow"] = rng.uniform(0.15, 1.0) if wide else rng.uniform(0.16, 0.4)
+        fields["blown_snow"] = wide and rng.random() < 0.6
     if "haze" in parts:
         fields["haze_beta"] = rng.uniform(0.5, 2.8) if wide else rng.uniform(1.0, 2.0)
         fields["airlight"] = rng.uniform(0.5, 0.98) if wide else rng.uniform(0.6, 0.9)

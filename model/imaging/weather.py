@@ -204,10 +204,12 @@ def _flakes(
         alpha += np.bincount(place, weights=flake[inside], minlength=height * width).reshape(height, width)
 
 
-def _draw_snow(height: int, width: int, severity: float, rng: np.random.Generator) -> np.ndarray:
+def _draw_snow(height: int, width: int, severity: float, rng: np.random.Generator, blown: bool) -> np.ndarray:
     """[height, width] alpha of falling snow: many small flakes, fewer middling ones, and now and then large ones."""
     size = (min(height, width) / 400.0) ** 0.5 * rng.uniform(0.8, 1.4)
     angle, stretch = rng.normal(0.0, 0.5), rng.uniform(1.0, 2.5)
+    if blown:
+        angle, stretch = rng.uniform(-np.pi / 2, np.pi / 2), rng.uniform(1.0, 4.0)
     drift = (float(np.cos(angle) * stretch), float(np.sin(angle) * stretch))
     energy = (severity * SNOW_RMS) ** 2 * height * width
     share = rng.dirichlet((4.0, 3.0, 1.0))
@@ -221,7 +223,13 @@ def _draw_snow(height: int, width: int, severity: float, rng: np.random.Generato
 
 
 def snow_layer(
-    height: int, width: int, severity: float, rng: np.random.Generator, masks: Sequence[np.ndarray] = ()
+    height: int,
+    width: int,
+    severity: float,
+    rng: np.random.Generator,
+    masks: Sequence[np.ndarray] = (),
+    *,
+    blown: bool = False,
 ) -> np.ndarray:
     """The alpha of opaque flakes: [height, width] float32 in 0..1.
 
@@ -230,6 +238,7 @@ def snow_layer(
         severity: 0..1; the layer's root mean square is about `severity * SNOW_RMS`.
         rng: source of randomness.
         masks: given snow as [h, w] floats in 0..1; every other layer on average is cut from one of them.
+        blown: by the wind, in any direction, with longer flakes.
     """
     target = severity * SNOW_RMS
     if len(masks) > 0 and rng.random() < 0.5:
@@ -241,7 +250,7 @@ def snow_layer(
         alpha **= power
         alpha *= min(target / max(rms(alpha), 1e-6), 3.0)
     else:
-        alpha = _draw_snow(height, width, severity, rng)
+        alpha = _draw_snow(height, width, severity, rng, blown)
         np.minimum(alpha, 1.0, out=alpha)
         alpha *= min(max(target / max(rms(alpha), 1e-6), 0.7), 1.6)
     return np.clip(alpha, 0.0, 1.0, out=alpha)

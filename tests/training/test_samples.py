@@ -99,13 +99,16 @@ def test_the_share_of_wider_ranges_is_asked_for(photos: Path) -> None:
         assert any(each.soft_rain for each in weather) == wide
 
 
-def test_shares_of_scenes_have_noise_or_soft_rain_and_nothing_else(photos: Path) -> None:
-    store = PhotoStore.read(photos, limit=2, noise_share=0.5, rain_share=0.5)
-    drawn = [store.severities(sample_generator(1, index)) for index in range(60)]
-    noisy = [each for each in drawn if each.noise_sigma]
-    assert 15 < len(noisy) < 45
+def test_shares_of_scenes_have_noise_or_soft_rain_or_snow_and_nothing_else(photos: Path) -> None:
+    store = PhotoStore.read(photos, limit=2, noise_share=0.4, rain_share=0.3, snow_share=0.3)
+    drawn = [store.severities(sample_generator(1, index)) for index in range(90)]
+    noisy, snowy = [each for each in drawn if each.noise_sigma], [each for each in drawn if each.snow]
+    assert 20 < len(noisy) < 55 and 13 < len(snowy) < 45
     assert all(each.rain == 0 and each.light_exponent == 1 and each.haze_beta == 0 for each in noisy)
-    assert all(each == Severities(rain=each.rain, soft_rain=True) for each in drawn if each not in noisy)
+    assert all(each == Severities(snow=each.snow, blown_snow=each.blown_snow) for each in snowy)
+    assert len({each.blown_snow for each in snowy}) == 2
+    rest = [each for each in drawn if each not in noisy and each not in snowy]
+    assert rest and all(each == Severities(rain=each.rain, soft_rain=True) for each in rest)
 
 
 def test_scenes_may_be_composites_and_nothing_else(photos: Path) -> None:

@@ -28,7 +28,7 @@ def test_every_combination_samples_what_its_name_says(name: str, wide: bool) -> 
         assert (drawn.haze_beta > 0) == (drawn.airlight > 0) == ("haze" in parts)
         assert drawn.noise_sigma == drawn.gaussian_sigma == drawn.sensor_gain == 0 and drawn.jpeg_quality == 100
         if not wide:
-            assert drawn.exposure == 1 and not drawn.soft_rain
+            assert drawn.exposure == 1 and not drawn.soft_rain and not drawn.blown_snow
             assert "low" not in parts or (2 <= drawn.light_exponent <= 3 and 0.03 <= drawn.low_light_noise <= 0.08)
             assert "haze" not in parts or (1 <= drawn.haze_beta <= 2 and 0.6 <= drawn.airlight <= 0.9)
 

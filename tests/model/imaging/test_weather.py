@@ -60,3 +60,13 @@ def test_soft_rain_may_thicken_steadily_from_one_side_to_the_other() -> None:
         return thirds[2] / thirds[0] if thirds[0] < thirds[1] < thirds[2] else 1.0
 
     assert sum(sides(seed) > 3.0 for seed in range(60)) >= 4
+
+
+def test_the_wind_drives_snow_sideways_too() -> None:
+    def is_sideways(seed: int, blown: bool) -> bool:
+        flakes = snow_layer(96, 96, 0.5, np.random.default_rng(seed), blown=blown)
+        down, across = (np.abs(np.diff(flakes, axis=axis)).mean() for axis in (0, 1))
+        return bool(across < 0.8 * down)  # flakes drawn out across change less on their way
+
+    count = {blown: sum(is_sideways(seed, blown) for seed in range(24)) for blown in (False, True)}
+    assert count[False] <= 2 and count[True] >= 5
