@@ -6,6 +6,7 @@ Bad input ends in one sentence on stderr and a status other than 0; a traceback 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -210,6 +211,9 @@ def _one_sentence() -> Iterator[None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; 0 when it worked, 1 after bad input, 2 after wrong arguments, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name that the console cannot write must not end the work
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _one_sentence():
             args = build_parser().parse_args(argv)

@@ -68,6 +68,8 @@ def read_picture(path: str | Path) -> Picture:
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path} has too many pixels ({error}): split it or make it smaller.") from error
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
+            raise PictureError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
         raise PictureError(
             f"{path} cannot be read as a picture: it is damaged, or of a kind not known here."
         ) from error
@@ -77,6 +79,17 @@ def read_picture(path: str | Path) -> Picture:
         raise PictureError(f"{path} is {width} x {height} px: at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed.")
     pixels = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
     return Picture(pixels, depth, profile if isinstance(profile, bytes) else None, note)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a picture does, of any kind that is known here."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path):
+                return True
+    except (Image.DecompressionBombError, *_UNREADABLE):
+        return False
 
 
 def write_picture(path: Path, pixels: Tensor, *, depth: int = 8, profile: bytes | None = None) -> None:

@@ -11,7 +11,7 @@ from .shared import each, expand, make_folder_of, open_session, scores_of, write
 
 def run_describe(args: argparse.Namespace) -> int:
     pictures = expand(args.pictures)
-    make_folder_of(args.json)
+    make_folder_of(args.json, used=pictures)
     from ..pictures import read_picture
 
     session = open_session(args)

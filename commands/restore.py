@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .shared import CommandError, each, expand, make_folder_of, open_session, say, scores_of, write_json
+from .shared import CommandError, each, expand, make_folder, make_folder_of, open_session, say, scores_of, write_json
 
 
-def _plan_outputs(pictures: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """Input -> output, refusing before any work what would write a file twice or over an input."""
+def _plan_outputs(pictures: Sequence[Path], folder: Path, kept: Collection[Path]) -> dict[Path, Path]:
+    """Input -> output, refusing before any work what would write a file twice or over one that is to be kept.
+
+    What is no picture has no output: its turn comes, and then its sentence.
+    """
+    from ..pictures import is_picture
+
     outputs: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
-    inputs = {path.resolve() for path in pictures}
-    for path in pictures:
+    paths, files = {path.resolve() for path in kept}, {_file(path) for path in kept if path.exists()}
+    for path in filter(is_picture, pictures):
         output = folder / f"{path.stem}.png"
         earlier = taken.setdefault(path.stem.casefold(), path)
         if earlier is not path:
             raise CommandError(f"{earlier} and {path} would both become {output}: restore them to different folders.")
-        if output.resolve() in inputs:
+        if output.resolve() in paths or (output.exists() and _file(output) in files):
             raise CommandError(
                 f"{output} is one of the inputs and would be overwritten: choose another folder with -o."
             )
         outputs[path] = output
     return outputs
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """What is the same for all names of a file, such as those in other cases on a disk that knows no cases."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _removal(args: argparse.Namespace) -> dict[str, float]:
@@ -46,13 +57,19 @@ def _removal(args: argparse.Namespace) -> dict[str, float]:
 def run_restore(args: argparse.Namespace) -> int:
     pictures = expand(args.pictures)
     removal = _removal(args)
-    outputs = _plan_outputs(pictures, args.output)
     from ..pictures import PictureError, read_mask, read_picture, write_picture
 
+    inputs = [*pictures, *([args.mask] if args.mask else [])]
+    outputs = _plan_outputs(pictures, args.output, inputs)
     mask = read_mask(args.mask) if args.mask else None
-    make_folder_of(args.json)
-    args.output.mkdir(parents=True, exist_ok=True)
+    if mask is not None and not mask.any():
+        raise CommandError(
+            f"{args.mask} is black everywhere, so nothing would be restored: paint white what is to be repaired "
+            "(transparency does not count)."
+        )
+    make_folder_of(args.json, used=[*inputs, *outputs.values()])
     session = open_session(args)
+    make_folder(args.output)
     results: list[dict[str, Any]] = []
 
     def restore(path: Path) -> None:

@@ -6,7 +6,8 @@ import argparse
 import glob
 import json
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,45 @@ def open_session(args: argparse.Namespace) -> Session:
     )
 
 
-def make_folder_of(path: Path | None, option: str = "--json") -> None:
-    """Fails before the work, not after it, when a file that an option asks for cannot be written."""
+PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, also by other names, such as in other cases where the disk knows none."""
+    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+
+
+def make_folder_of(path: Path | None, option: str = "--json", used: Collection[Path] = ()) -> None:
+    """Fails before the work, not after it, when a file that an option asks for cannot or must not be written.
+
+    Args:
+        used: files of the run that must stay as they are.
+    """
     if path is None:
         return
     if path.is_dir():
         raise CommandError(f"{path} is a folder: give {option} the name of a file.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if any(is_same_file(path, other) for other in used):
+        raise CommandError(f"{path} is a file of this run and would be overwritten: give {option} another name.")
+    if option == "--json" and path.exists() and path.suffix.lower() != ".json":
+        raise CommandError(f"{path} exists and is no .json file: give --json the name of the file to write.")
+    make_folder(path.parent, option)
+
+
+def make_folder(folder: Path, option: str = "-o") -> None:
+    """Makes a folder for results, and makes sure that it can be written to."""
+    if not folder.exists() and folder.suffix.lower() in PICTURE_SUFFIXES:
+        raise CommandError(f"{folder} looks like the name of a picture: give {option} a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise CommandError(f"{folder} is no folder: choose another one with {option}.") from None
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be written to ({error.strerror}): choose another with {option}."
+        ) from error
 
 
 def write_json(path: Path | None, value: Any) -> None:
@@ -46,7 +79,8 @@ def write_json(path: Path | None, value: Any) -> None:
     if path is None:
         return
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names need not be text
 
 
 def say(message: str) -> None:

@@ -168,6 +168,7 @@ class _Job:
     ) -> None:
         self.run = run
         self.frame = frame
+        self.is_grey = len(frame) == 1 or (torch.equal(frame[0], frame[1]) and torch.equal(frame[1], frame[2]))
         self.guidance = guidance
         self.strength = strength
         self.mask = mask
@@ -272,8 +273,8 @@ class _Job:
         colours = 1 if len(self.frame) == 1 else 3
         before = self.frame[:colours, rows, columns].to(result.device)
         after = restored[:, : rows.stop - core.top, : columns.stop - core.left].to(result.device)
-        if colours == 1:
-            after = after.mean(0, keepdim=True)
+        if self.is_grey:  # a black-and-white photograph gets no tint, whatever number of channels it is kept in
+            after = after.mean(0, keepdim=True).expand(colours, -1, -1)
         mask = self._mask_in(core)
         amount = after.new_full((1, 1, 1), self.strength)
         if mask is not None:

@@ -39,22 +39,32 @@ _REPAIRS = {
     "blur": "de-?blur|sharpen",
 }
 """Verbs that remove one of them."""
-_NAMES = "|".join(word for words in WORDS.values() for word in words)
 _TOKENS = {
     # before the verbs, which they contain
     **{f"repair_{name}": rf"(?:{verbs})\w*" for name, verbs in _REPAIRS.items()},
     "refuse": r"(?:do not|don't|never|without) (?:\w+ )?(?:remov|tak|gett?|clean|fix|repair|reduc|touch|chang)\w*"
-    r"(?: out| away| up| rid of)?",
+    r"(?: out| away| up| rid of)?|without (?:add|introduc|creat|mak)ing",
     "remove": r"remove|take out|take away|get rid of|clean up|fix|repair|reduce|erase",
     "keep": r"keep|leave|preserve|retain",
     "turn": r"but not|but|except(?: for)?|apart from|other than|not",
-    "everything": rf"everything(?: else)?|the rest|all(?! (?:of )?(?:the )?(?:{_NAMES})\b)",
+    "everything": r"everything(?: else)?|the rest"
+    r"|all(?= *(?:$|[.,;!\n]|(?:of (?:it|them|this|that)|else|but|except)\b|(?:the )?(?:fault|flaw|defect|damage)))",
+    "nothing": r"nothing",
+    "anything": r"anything",
+    "weather": r"weather",
     **{name: "|".join(words) for name, words in WORDS.items()},
     **{f"look_{name}": "|".join(words) for name, words in ADJECTIVES.items()},
 }
 _PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _TOKENS.items()) + r")\b")
 _BEFORE_AN_ORDER = re.compile(r"(?:^|[.;,:!\n]|\b(?:and|then|but|please|only|just|also|now|you|to))\s*$")
+_OTHER = {"remove": "keep", "keep": "remove"}
+_GROUPS = {"anything": {"everything"}, "weather": {"haze", "rain", "snow"}}
 _REFUSED = re.compile(r"\b(?:do not|don't|never|without)(?: \w+)?\s*$")
+_SENTENCE = re.compile(r"[^.;!\n]+[.;!\n]*")
+_STAYS = re.compile(r"\b(?:stay|stays|remain|remains|be kept|be left)\b")
+_NOT_GONE = re.compile(
+    r"\b(?:do not|don't|never|not be|should not|shouldn't)\b.*\b(?:removed|gone|taken|touched|changed)\b"
+)
 _REQUEST = re.compile(r"^(?:please )?(?:can|could|would|will) you\b")
 
 
@@ -63,19 +73,8 @@ def only(removed: Collection[str]) -> dict[str, float]:
     return {name: float(name in removed) for name in DEGRADATIONS}
 
 
-def removal_of(instruction: str) -> dict[str, float]:
-    """How much of each degradation an instruction (in English) wants removed, for `Guidance.steered`.
-
-    What is named after "remove" goes, and with that all others stay; what is named after "keep" or "do not remove"
-    stays, and all others go; "but" and "except" turn one into the other. Verbs such as "denoise" name what goes, or
-    after "do not" what stays, by themselves. "Keep it dark" names what stays; "remove the rain from this dark street"
-    does not name the dark. Empty for text that orders neither, such as a question.
-    """
-    text = instruction.lower().replace("\u2019", "'").strip()
-    if "?" in text and not _REQUEST.match(text):
-        return {}
-    named: dict[str, set[str]] = {"remove": set(), "keep": set()}
-    mode = ""
+def _read(text: str, mode: str, named: dict[str, set[str]]) -> str:
+    """Adds what a sentence names to what is to be removed or kept, starting in this mode; the mode that it ends in."""
     for match in _PATTERN.finditer(text):
         kind, before = match.lastgroup or "", text[: match.start()]
         verb, _, degradation = kind.partition("_")
@@ -94,9 +93,31 @@ def removal_of(instruction: str) -> dict[str, float]:
             if _BEFORE_AN_ORDER.search(before):
                 mode = kind
         elif kind == "turn":
-            mode = {"remove": "keep", "keep": "remove"}.get(mode, "")
+            mode = _OTHER.get(mode, "")
+        elif kind == "nothing" and mode:
+            named[_OTHER[mode]].add("everything")
         elif mode:
-            named[mode].add(kind)
+            named[mode].update(_GROUPS.get(kind, {kind}))
+    return mode
+
+
+def removal_of(instruction: str) -> dict[str, float]:
+    """How much of each degradation an instruction (in English) wants removed, for `Guidance.steered`.
+
+    What is named after "remove" goes, and with that all others stay; what is named after "keep" or "do not remove"
+    stays, and all others go, as with "the fog should stay"; "but" and "except" turn one into the other. Verbs such as
+    "denoise" name what goes, or after "do not" what stays, by themselves. "Keep it dark" names what stays; "remove the
+    rain from this dark street" does not name the dark. Empty for text that orders neither, such as a question.
+    """
+    text = instruction.lower().replace("\u2019", "'").strip()
+    if "?" in text and not _REQUEST.match(text):
+        return {}
+    named: dict[str, set[str]] = {"remove": set(), "keep": set()}
+    mode = ""
+    for sentence in _SENTENCE.findall(text):
+        stays = bool(_STAYS.search(sentence) or _NOT_GONE.search(sentence))
+        mode = _read(sentence, "keep" if stays else mode, named)
+        mode = "" if stays else mode
     removed, kept = named["remove"], named["keep"]
     if "everything" in removed:
         return only(set(DEGRADATIONS) - kept)

@@ -157,7 +157,8 @@ def degradations_in(answer: str) -> set[str]:
 
 
 def _ask(clip: Any, question: str, picture: Tensor) -> Any:
-    return clip.tokenize(question, image=picture, min_length=1)
+    # as the core's own text generation asks; some tokenizers leave the picture out where the template is skipped
+    return clip.tokenize(question, image=picture, skip_template=False, min_length=1, thinking=False)
 
 
 def _has_pictures(tokens: Any) -> bool:

@@ -80,7 +80,7 @@ def test_the_restorer_belongs_to_the_language_model_beside_it() -> None:
 def test_weights_are_as_small_as_the_readme_says() -> None:
     assert sum(numbers_and_types(path)[0] for path in MLLM_FILES) <= 10e6
     assert sum(path.stat().st_size for path in MLLM_FILES) <= 20e6
-    assert numbers_and_types(SHIPPED_RESTORER)[0] <= 5.1e6
+    assert numbers_and_types(SHIPPED_RESTORER)[0] <= 5.8e6
     assert SHIPPED_RESTORER.stat().st_size <= 12e6
 
 

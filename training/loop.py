@@ -68,7 +68,7 @@ def train(
     """Train `task.network` until the end, a signal or `max_minutes`, from the checkpoint on if there is one.
 
     Everything random in a step is seeded from (seed, step, process), and batch i depends on (seed, i) alone, so a
-    resumed run is the run that was not interrupted, bit by bit on a CPU in fp32.
+    resumed run is the run that was not interrupted, bit by bit on a CPU in fp32; not so where `minutes` end it.
 
     Under `accelerate launch` every process takes part; without GPUs, several processes on one machine are started
     by `ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 ...` (its `--cpu` alone needs MPI).
@@ -122,7 +122,7 @@ class _Run:
         self.recipe: dict[str, Any] = {**own, **{f"recipe.{k}": v for k, v in getattr(task, "recipe", {}).items()}}
         network = task.network.to(accelerator.device).train()
         self.ema = Ema(network, config.ema)
-        if config.compile:
+        if config.compile and accelerator.device.type == "cuda":
             compile_blocks(network)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         optimizer = build_optimizer(network, config.optimizer, config.learning_rate, config.weight_decay)
@@ -141,18 +141,20 @@ class _Run:
 
     def go(self) -> dict[str, float]:
         config, progress = self.config, self.progress
-        left = max(0, config.steps - progress.step)
+        left = 0 if self._ended() else config.steps - progress.step
         with stop_signals(self._ask_to_stop), self.bar:
             for batch in self._batches(left):
                 self._step(batch)
-                if progress.step % config.log_every == 0 or self._validation_due() or progress.step == config.steps:
-                    self._report()
+                ended = self._ended()
+                validate = ended or self._validation_due()
+                if validate or progress.step % config.log_every == 0:
+                    self._report(validate)
                 if self.main and progress.step in config.snapshots:
                     self._export(self.folder / "snapshots" / f"step-{progress.step}")
                 save, stop = self._decide()
-                if save or stop or progress.step == config.steps:
+                if save or stop or ended:
                     self._save()
-                if stop:
+                if stop or ended:
                     break
             if self.main:
                 self._export(self.folder / "export")
@@ -167,7 +169,7 @@ class _Run:
         step = self.progress.step
         seed_everything(self.config.seed, STEP_STREAM, step, self.accelerator.process_index)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = rate_at(step, self.config, self._spent())
         parts = self.task.loss(self.network, send_to_device(batch, self.accelerator.device, non_blocking=True), step)
         self.accelerator.backward(parts["loss"])
         norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.gradient_clip)
@@ -196,19 +198,19 @@ class _Run:
         self.progress.batches += self.processes
         self.bar.update()
 
-    def _report(self) -> None:
+    def _report(self, validate: bool) -> None:
         """A row of the log, with a validation where one is due. Every process takes part in the means."""
-        progress, config = self.progress, self.config
+        progress = self.progress
         row: dict[str, float] = {
             "step": progress.step,
             "seconds": self._seconds(),
-            "lr": self._rate(progress.step - 1),
+            "lr": self.optimizer.param_groups[0]["lr"],
         }
         row |= {name: value / max(1, progress.count) for name, value in self._mean_sums().items()}
         self.sums, progress.count = {}, 0
         if not self.main:
             return
-        if self._validation_due() or progress.step == config.steps:
+        if validate:
             with torch.no_grad():
                 metrics = self.task.validate(self.ema.network.eval())
             progress.metrics = {name: float(value) for name, value in metrics.items()}
@@ -229,7 +231,6 @@ class _Run:
         """Whether to write a checkpoint, and whether to stop; the same answer on every process."""
         config, now = self.config, time.monotonic()
         late = config.max_minutes > 0 and now - self.begun >= 60 * config.max_minutes
-        late = late or self._spent() >= 1
         wishes = [now - self.saved >= 60 * config.checkpoint_minutes and self.main, self.stop or late]
         if self.processes > 1:
             if self.progress.step % 10:  # agreeing costs a message, so not at every step
@@ -316,8 +317,8 @@ class _Run:
         """The share of the run's `minutes` that is gone."""
         return self._seconds() / (60 * self.config.minutes) if self.config.minutes else 0.0
 
-    def _rate(self, step: int) -> float:
-        return rate_at(step, self.config, self._spent())
+    def _ended(self) -> bool:
+        return self.progress.step >= self.config.steps or self._spent() >= 1
 
     def _ask_to_stop(self) -> None:
         self.stop = True

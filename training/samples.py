@@ -33,9 +33,8 @@ IN_PART = 0.3
 HEAVIEST_SOFT_RAIN = 1.3
 """Severity of the heaviest soft rain that is shown: the veil of Rain1400's heaviest is more than `RAIN_RMS`."""
 
-
 HEAVIEST_SNOW = 1.1
-"""Severity of the heaviest snow storm that is shown."""
+"""Severity of the heaviest snow alone."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class PhotoStore:
     noise_share: float = 0.0
     rain_share: float = 0.0
     snow_share: float = 0.0
-    """Of the generated scenes, the shares that are noisy, rained on softly, or in a snow storm, and no more, beside
-    those that the training mix draws."""
+    """Of the generated scenes, the shares that are noisy, rained on softly, or snowed on, mostly in wind, and nothing
+    else, beside those that the training mix draws."""
     clean_share: float = 0.0
     """Of the generated scenes, beside those that the training mix draws, the share to which nothing is done."""
     wide_share: float = 0.5
@@ -79,8 +78,8 @@ class PhotoStore:
         Args:
             low_light: folder of real pairs, `input/` too dark and `target/` well lit.
             low_light_share: share of the scenes that are such pairs.
-            noise_share, rain_share, snow_share: of the generated scenes that are noisy, rained on softly, or in a snow
-                storm, and nothing else.
+            noise_share, rain_share, snow_share: of the generated scenes that are noisy, rained on softly, or snowed on,
+                mostly in wind, and nothing else.
             wide_share: of the combinations of CDD-11 in wider ranges than the published ones.
             shortest: the least side of a photo in px.
 

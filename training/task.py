@@ -19,7 +19,8 @@ class Task(Protocol):
     """Trained in place. The loss runs through it, one call a step."""
 
     def batch(self, index: int) -> Any:
-        """Batch number `index` as (nested) tensors on the CPU, made in a worker; depends on index and seed alone."""
+        """Batch number `index` as (nested) tensors and numbers on the CPU, made in a worker; depends on index and
+        seed alone."""
 
     def loss(self, network: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
         """`loss`, to be lowered, and other scalars for the log, the same names at every step.

@@ -55,8 +55,8 @@ class RestorerData:
     noise_share: float = 0.0
     rain_share: float = 0.0
     snow_share: float = 0.0
-    """Of the generated scenes, those that are noisy, rained on softly, or in a snow storm, and nothing else (see
-    `PhotoStore`)."""
+    """Of the generated scenes, those that are noisy, rained on softly, or snowed on, mostly in wind, and nothing else
+    (see `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""
@@ -245,7 +245,7 @@ class RestorerTask:
         }
         return target, picture, seen
 
-    def _embedded(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _embedded(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """What is seen of all scenes, those with crops, then the overviews; of the former the tokens, too."""
         parts, tokens = [], {}
         if self.data.scenes:
@@ -264,7 +264,7 @@ class RestorerTask:
         given = {name: batch[f"{prefix}{name}"] for name in ("thumbnail", "wanted_thumbnail", "removal")}
         return {"pooled": pooled, **given}, tokens
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+    def loss(self, network: nn.Module, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
         scenes, has_crops = self._embedded(batch), self.data.scenes > 0
         restored, routing, corrected = network(
             batch["crop"].float() if has_crops else None,

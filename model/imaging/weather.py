@@ -238,7 +238,7 @@ def snow_layer(
         severity: 0..1; the layer's root mean square is about `severity * SNOW_RMS`.
         rng: source of randomness.
         masks: given snow as [h, w] floats in 0..1; every other layer on average is cut from one of them.
-        blown: by the wind, in any direction, with longer flakes.
+        blown: by the wind, in any direction, with longer flakes; not those cut from `masks`.
     """
     target = severity * SNOW_RMS
     if len(masks) > 0 and rng.random() < 0.5:

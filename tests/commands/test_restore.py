@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,65 @@ def test_input_is_never_overwritten(photo: Path, restorer: Path, capsys: pytest.
     assert run("restore", photo, "-o", photo.parent, "--restorer", restorer) == 1
     assert "overwritten" in sentence(capsys)
     assert photo.read_bytes() == before
+
+
+def test_the_mask_and_other_names_of_an_input_are_never_overwritten(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = save(tmp_path / "masks" / "photo.png", noise(40, 50, 1))
+    before = mask.read_bytes()
+    assert run("restore", photo, "--mask", mask, "-o", mask.parent, "--restorer", restorer) == 1
+    assert "overwritten" in sentence(capsys) and mask.read_bytes() == before
+    other = tmp_path / "links" / "photo.png"
+    other.parent.mkdir()
+    other.hardlink_to(photo)  # as a name in other cases is on some disks
+    assert run("restore", photo, "-o", other.parent, "--restorer", restorer) == 1
+    assert "overwritten" in sentence(capsys)
+
+
+def test_a_report_never_takes_the_place_of_a_picture(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = save(tmp_path / "other.jpg", noise(40, 50, 3))
+    before = other.read_bytes()
+    for report in (other, photo, tmp_path / "out" / "photo.png"):
+        assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--json", report) == 1
+        assert "--json" in sentence(capsys)
+    assert run("describe", "--json", other, photo) == 1 and "--json" in sentence(capsys)
+    assert other.read_bytes() == before and not (tmp_path / "out").exists()
+
+
+def test_a_black_mask_costs_one_sentence(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = save(tmp_path / "mask.png", np.zeros((40, 50), np.uint8))
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, "--mask", mask) == 1
+    assert "paint white" in sentence(capsys)
+
+
+def test_what_is_no_picture_does_not_stop_its_neighbour_of_the_same_name(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = photo.with_suffix(".xmp")
+    notes.write_text("notes")
+    assert run("restore", photo, notes, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert "photo.xmp" in sentence(capsys) and (tmp_path / "out" / "photo.png").exists()
+
+
+def test_an_output_that_looks_like_a_picture_costs_one_sentence(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("restore", photo, "-o", tmp_path / "result.png", "--restorer", restorer) == 1
+    assert "folder" in sentence(capsys) and not (tmp_path / "result.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_report_holds_names_that_are_no_text(photo: Path, restorer: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xe9.png"))
+    odd.write_bytes(photo.read_bytes())
+    report = tmp_path / "report.json"
+    assert run("restore", odd, "-o", tmp_path / "out", "--restorer", restorer, "--json", report) == 0
+    assert "b\udce9.png" in json.loads(report.read_text())[0]["file"]
 
 
 def test_mask_of_another_size_costs_one_sentence(

@@ -27,3 +27,10 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> No
         raise KeyboardInterrupt
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_complaint_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "missing" / "file.txt"
+    with pytest.raises(FileNotFoundError) as caught, written_whole(target) as temporary:
+        temporary.write_text("new")
+    assert caught.value.filename == str(target)

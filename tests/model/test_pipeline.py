@@ -166,6 +166,17 @@ def test_the_same_call_gives_the_same_result(restorer: Restorer, make_guidance: 
     assert torch.equal(runs[0], runs[1])
 
 
+def test_black_and_white_photographs_get_no_tint(restorer: Restorer) -> None:
+    grey = torch.rand(1, 1, 80, 96)
+    colour = torch.rand(1, 3, 80, 96)
+    batch = torch.cat([grey.expand(-1, 3, -1, -1), colour])
+    restored = restore_picture(restorer, batch, None, tile=64).picture
+    assert not torch.equal(restored, batch)
+    assert torch.equal(restored[0, 0], restored[0, 1]) and torch.equal(restored[0, 1], restored[0, 2])
+    assert torch.allclose(restored[:1, :1], restore_picture(restorer, grey, None, tile=64).picture, atol=1e-6)
+    assert torch.equal(restored[1:], restore_picture(restorer, colour, None, tile=64).picture)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (17, 300), (33, 31), (16, 129)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

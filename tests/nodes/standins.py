@@ -116,8 +116,11 @@ class Clip:
         self.patcher.patches = {}
         self._host, self._answers, self._reads = host, answers, reads
 
-    def tokenize(self, text: str, image: torch.Tensor | None = None, min_length: int = 1) -> dict[str, Any]:
-        picture = [({"type": "image", "data": image}, 1.0)] if self._reads and image is not None else []
+    def tokenize(
+        self, text: str, image: torch.Tensor | None = None, skip_template: bool = True, min_length: int = 1, **_: Any
+    ) -> dict[str, Any]:
+        reads = self._reads and image is not None and not skip_template  # as Gemma's does
+        picture = [({"type": "image", "data": image}, 1.0)] if reads else []
         return {"stand_in": [[*picture, *((word, 1.0) for word in text.split())]]}
 
     def generate(self, tokens: dict[str, Any], do_sample: bool = True, max_length: int = 256) -> list[str]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mofe_restore.model.blocks import GatedBlock
-from mofe_restore.training import checkpoint
+from mofe_restore.training import checkpoint, loop
 from mofe_restore.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from mofe_restore.training.curve import TrainingLog, draw_curve, read_log
 from mofe_restore.training.ema import Ema
@@ -173,12 +173,24 @@ def test_the_time_limit_stops_with_a_checkpoint_that_goes_on(tmp_path: Path) -> 
     assert rows(tmp_path) == rows(tmp_path / "whole")  # the mean of the first row spans both sittings
 
 
-def test_a_run_on_the_clock_ends_with_it_and_the_rate_has_decayed(tmp_path: Path) -> None:
-    task, metrics = run(tmp_path, 10**6, minutes=0.03, decay_steps=10**6, warmup_steps=0, log_every=1)
-    assert 1 < metrics["step"] == len(task.seen) < 10**6
+def test_a_run_on_the_clock_ends_with_it_decayed_and_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+
+    class SlowTask(TinyTask):  # six seconds a step
+        def loss(self, *given: Any) -> dict[str, Tensor]:
+            now[0] += 6.0
+            return super().loss(*given)
+
+    plan = config(tmp_path, 10**6, minutes=1.0, decay_steps=10**6, warmup_steps=0, log_every=1)
+    task = SlowTask(str(tmp_path))
+    metrics = train(task, plan, device="cpu", progress=False)
+    assert metrics["step"] == len(task.seen) == 10 and "error" in metrics
     rates = [row["lr"] for row in rows(tmp_path)]
-    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0]
-    assert (tmp_path / "export").is_dir()
+    assert rates[0] == pytest.approx(0.01) and rates[5] == pytest.approx(0.01 * (0.01 + 0.99 / 2))
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.05 * rates[0]
+    again = SlowTask(str(tmp_path))
+    assert train(again, plan, device="cpu", progress=False)["step"] == 10 and again.seen == []
 
 
 @pytest.mark.parametrize("first", [True, False])
