@@ -1,6 +1,8 @@
-"""Blends two trained MLLMs of one family: the mean of their weights (WiSE-FT, arXiv 2109.01903).
+"""Blends two trained MLLMs or restorers of one kind: the mean of their weights (WiSE-FT, arXiv 2109.01903).
 
     python -m mofe_restore.training.blend weights/mllm runs/mllm/export/mllm --share 0.35 -o runs/blend/export/mllm
+    python -m mofe_restore.training.blend weights/restorer.safetensors runs/restorer/export/restorer.safetensors \\
+        --share 0.5 -o runs/blend/export/restorer.safetensors
 
 A short fine-tuning on new kinds of pictures costs some of what was known of the old ones; a blend keeps most of both.
 """
@@ -30,8 +32,7 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     Raises:
         ValueError: `share` lies outside 0..1, or the models differ in their tensors or their words.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"The share of the second model must lie between 0 and 1, not {share}.")
+    _check_share(share)
     for folder in (first, second):
         settle(folder)
     if (first / "tokenizer.json").read_bytes() != (second / "tokenizer.json").read_bytes():
@@ -48,6 +49,25 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     replace_folder(fresh, output)
 
 
+def blend_restorers(first: Path, second: Path, share: float, output: Path) -> None:
+    """The same of two weight files of restorers, with the card of `second`.
+
+    Raises:
+        ValueError: `share` lies outside 0..1, the networks differ, or they were trained with different MLLMs.
+    """
+    _check_share(share)
+    (old, old_card), (new, card) = read_weights(first, "restorer"), read_weights(second, "restorer")
+    if old_card.mllm_identity != card.mllm_identity:
+        raise ValueError(f"{first} and {second} were trained with different MLLMs: blend those of one MLLM.")
+    made = {**card.training, "blend": {"first": old_card.training, "share": share}}
+    write_weights(output, _mean(old, new, share), replace(card, training=made))
+
+
+def _check_share(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"The share of the second model must lie between 0 and 1, not {share}.")
+
+
 def _mean(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> dict[str, Tensor]:
     shapes, others = ({name: tensor.shape for name, tensor in each.items()} for each in (first, second))
     if shapes != others:
@@ -60,12 +80,13 @@ def _mean(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("first", type=Path, metavar="MLLM")
-    parser.add_argument("second", type=Path, metavar="MLLM")
+    parser.add_argument("first", type=Path, metavar="MODEL", help="folder of an MLLM, or weight file of a restorer")
+    parser.add_argument("second", type=Path, metavar="MODEL")
     parser.add_argument("--share", type=float, required=True, metavar="S", help="of the second, 0 to 1")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL")
     parsed = parser.parse_args(arguments)
-    blend(parsed.first, parsed.second, parsed.share, parsed.output)
+    work = blend_restorers if parsed.first.is_file() else blend
+    work(parsed.first, parsed.second, parsed.share, parsed.output)
 
 
 if __name__ == "__main__":

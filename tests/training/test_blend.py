@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mofe_restore.model.mllm_folder import identity_of, load_mllm
-from mofe_restore.training.blend import blend
+from mofe_restore.model.weights import read_weights, write_weights
+from mofe_restore.tests.commands.tiny import write_restorer
+from mofe_restore.training.blend import blend, main
 from mofe_restore.training.mllm_export import MODEL_FILE
 
 
@@ -46,3 +49,18 @@ def test_what_does_not_fit_is_refused_and_nothing_written(tiny_mllm_folder: Path
     with pytest.raises(ValueError, match="different tokenizers"):
         blend(tiny_mllm_folder, other, 0.5, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_restorers_of_one_mllm_are_blended(tmp_path: Path) -> None:
+    write_restorer(tmp_path / "first.safetensors", 8, "tiny")
+    state, card = read_weights(tmp_path / "first.safetensors", "restorer")
+    raised = {name: tensor.float() + 1 for name, tensor in state.items()}
+    write_weights(tmp_path / "second.safetensors", raised, card)
+    paths = [str(tmp_path / f"{name}.safetensors") for name in ("first", "second")]
+    main([*paths, "--share", "0.25", "-o", str(tmp_path / "runs" / "mean.safetensors")])
+    mean, told = read_weights(tmp_path / "runs" / "mean.safetensors", "restorer")
+    assert all(torch.allclose(mean[name].float(), state[name].float() + 0.25, atol=0.02) for name in state)
+    assert told.training["blend"]["share"] == 0.25 and told.architecture == card.architecture
+    write_weights(tmp_path / "second.safetensors", raised, replace(card, mllm_identity="another"))
+    with pytest.raises(ValueError, match="different MLLMs"):
+        main([*paths, "--share", "0.25", "-o", str(tmp_path / "other.safetensors")])
