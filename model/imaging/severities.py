@@ -137,8 +137,7 @@ def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = Fals
         fields["rain"] = rng.uniform(0.15, 0.85) if wide else rng.uniform(0.3, 0.6)
         fields["soft_rain"] = wide and rng.random() < 0.6
     if "snow" in parts:
-        fields["snow"] = rng.uniform(0.15, 1.0) if wide else rng.uniform(0.16, 0.4)
-        fields["blown_snow"] = wide and rng.random() < 0.6
+        fields["snow"] = rng.uniform(0.15, 0.85) if wide else rng.uniform(0.16, 0.4)
     if "haze" in parts:
         fields["haze_beta"] = rng.uniform(0.5, 2.8) if wide else rng.uniform(1.0, 2.0)
         fields["airlight"] = rng.uniform(0.5, 0.98) if wide else rng.uniform(0.6, 0.9)
