@@ -8,7 +8,18 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .shared import CommandError, each, expand, make_folder, make_folder_of, open_session, say, scores_of, write_json
+from .shared import (
+    CommandError,
+    each,
+    expand,
+    make_folder,
+    make_folder_of,
+    marks_of,
+    open_session,
+    say,
+    scores_of,
+    write_json,
+)
 
 
 def _plan_outputs(pictures: Sequence[Path], folder: Path, kept: Collection[Path]) -> dict[Path, Path]:
@@ -20,24 +31,18 @@ def _plan_outputs(pictures: Sequence[Path], folder: Path, kept: Collection[Path]
 
     outputs: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
-    paths, files = {path.resolve() for path in kept}, {_file(path) for path in kept if path.exists()}
+    marks = set().union(*map(marks_of, kept))
     for path in filter(is_picture, pictures):
         output = folder / f"{path.stem}.png"
         earlier = taken.setdefault(path.stem.casefold(), path)
         if earlier is not path:
             raise CommandError(f"{earlier} and {path} would both become {output}: restore them to different folders.")
-        if output.resolve() in paths or (output.exists() and _file(output) in files):
+        if marks & marks_of(output):
             raise CommandError(
                 f"{output} is one of the inputs and would be overwritten: choose another folder with -o."
             )
         outputs[path] = output
     return outputs
-
-
-def _file(path: Path) -> tuple[int, int]:
-    """What is the same for all names of a file, such as those in other cases on a disk that knows no cases."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 def _removal(args: argparse.Namespace) -> dict[str, float]:

@@ -36,9 +36,13 @@ def open_session(args: argparse.Namespace) -> Session:
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
 
 
-def is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, also by other names, such as in other cases where the disk knows none."""
-    return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
+def marks_of(path: Path) -> set[Path | tuple[int, int]]:
+    """What two paths share where they lead to one file, also by names in other cases on a disk that knows no cases."""
+    marks: set[Path | tuple[int, int]] = {path.resolve()}
+    if path.exists():
+        status = path.stat()
+        marks.add((status.st_dev, status.st_ino))
+    return marks
 
 
 def make_folder_of(path: Path | None, option: str = "--json", used: Collection[Path] = ()) -> None:
@@ -51,7 +55,7 @@ def make_folder_of(path: Path | None, option: str = "--json", used: Collection[P
         return
     if path.is_dir():
         raise CommandError(f"{path} is a folder: give {option} the name of a file.")
-    if any(is_same_file(path, other) for other in used):
+    if any(marks_of(path) & marks_of(other) for other in used):
         raise CommandError(f"{path} is a file of this run and would be overwritten: give {option} another name.")
     if option == "--json" and path.exists() and path.suffix.lower() != ".json":
         raise CommandError(f"{path} exists and is no .json file: give --json the name of the file to write.")

@@ -18,7 +18,9 @@ class RestorationError(ValueError):
 
 def is_finite(*tensors: Tensor) -> bool:
     # a finite sum is the quick answer, and the usual one; one that is not may have overflowed
-    return all(bool(tensor.float().sum().isfinite()) or bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    return all(
+        bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(torch.isfinite(tensor).all()) for tensor in tensors
+    )
 
 
 def check_inputs(

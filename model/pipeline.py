@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -168,7 +169,6 @@ class _Job:
     ) -> None:
         self.run = run
         self.frame = frame
-        self.is_grey = len(frame) == 1 or (torch.equal(frame[0], frame[1]) and torch.equal(frame[1], frame[2]))
         self.guidance = guidance
         self.strength = strength
         self.mask = mask
@@ -195,6 +195,11 @@ class _Job:
             run.done += 1
             if run.on_tile is not None:
                 run.on_tile(run.done, run.done + len(tiles) + sum(job.tiles_ahead() for job in later))
+
+    @cached_property
+    def is_grey(self) -> bool:
+        red, *others = self.frame[:3]
+        return all(torch.equal(red, other) for other in others)
 
     def tiles_ahead(self) -> int:
         """How many tiles the whole picture takes at the present size of tiles."""

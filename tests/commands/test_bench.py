@@ -14,16 +14,18 @@ from mofe_restore.tests.commands.calls import a_hundred_megabytes, run
 
 @pytest.mark.slow
 def test_bench_prints_times_and_memory(restorer: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("bench", "--runs", 1, "--frames", 30, "--no-large", "--restorer", restorer) == 0
-    printed = capsys.readouterr().out
-    assert "| restore | fp32 |" in printed and "| describe | bf16 |" in printed
-    assert re.search(r"activations of a tile.*\n.*\n\| fp32 \| \d+ \| \d+ \| \d+ \|\n\| bf16 \|", printed)
-    beside = [
-        int(re.search(rf"\| {count} frames of 640 x 360[^|]*\|[^|]*\|[^|]*\|[^|]*\| (\d+) MiB", printed)[1])
-        for count in (10, 30)
-    ]
-    # half of what one copy would take: the allocator keeps a varying part of what was freed
-    assert beside[1] < beside[0] + 25, "twenty frames more are 53 MiB of pictures, and as much again of results"
+    for _ in range(3):  # what the allocator keeps of freed memory varies, what is held on to comes back every time
+        assert run("bench", "--runs", 1, "--frames", 30, "--no-large", "--restorer", restorer) == 0
+        printed = capsys.readouterr().out
+        assert "| restore | fp32 |" in printed and "| describe | bf16 |" in printed
+        assert re.search(r"activations of a tile.*\n.*\n\| fp32 \| \d+ \| \d+ \| \d+ \|\n\| bf16 \|", printed)
+        beside = [
+            int(re.search(rf"\| {count} frames of 640 x 360[^|]*\|[^|]*\|[^|]*\|[^|]*\| (\d+) MiB", printed)[1])
+            for count in (10, 30)
+        ]
+        if beside[1] < beside[0] + 10:
+            break
+    assert beside[1] < beside[0] + 10, "twenty frames more are 53 MiB of pictures, and as much again of results"
 
 
 def test_work_is_measured_in_a_process_of_its_own() -> None:
