@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .guidance import DEGRADATIONS, PARAMETERS, PRESENT, Guidance, strength_of
 from .head import DegradationHead
 from .questions import answer_from_scores
-from .steering import removal_of
+from .steering import heed, is_order
 from .views import CROPS, origins_around, views
 from .wording import DESCRIBE, strength_word, yes_no_question
 
@@ -98,22 +98,20 @@ class Mllm:
         Args:
             pictures: [B, 3, H, W] in 0..1, any size from 2 px up.
             instruction: asked instead of the standard question; it changes the description, not the embedding. One that
-                says what to remove or to keep (`removal_of`) is not asked but steers the restoration; whether and how
-                strongly a named degradation is there is read off the scores of a model that has a head
-                (`answer_from_scores`).
+                says what to remove or to keep (`is_order`) is not asked but heeded; whether and how strongly a named
+                degradation is there is read off the scores of a model that has a head (`answer_from_scores`).
             max_new_tokens: length limit of each description; None for `most_words`.
             on_token: called before every picture and question, and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
         """
-        removal = removal_of(instruction)
-        question = DESCRIBE if removal or not instruction else instruction
+        question = DESCRIBE if not instruction or is_order(instruction) else instruction
         guidance = Guidance.join(
             [
                 self._describe_one(each, question, max_new_tokens or self.most_words, on_token, with_text)
                 for each in pictures
             ]
         )
-        return guidance.steered(removal) if removal else guidance
+        return heed(guidance, instruction)
 
     def looks(self, picture: Tensor) -> Tensor:
         """The `views` of a picture [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""

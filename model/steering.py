@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 
-from .guidance import DEGRADATIONS
+from .guidance import DEGRADATIONS, Guidance
+from .wording import NAMES
 
 WORDS = {
     "low_light": ("low[ _-]light", "darkness", "under-?exposure"),
@@ -124,3 +126,33 @@ def removal_of(instruction: str) -> dict[str, float]:
     if removed or "everything" in kept:
         return only(removed - kept)
     return only(set(DEGRADATIONS) - kept) if kept else {}
+
+
+def is_order(instruction: str) -> bool:
+    """Whether an instruction says what to remove or to keep, and is not to be asked as a question."""
+    return bool(removal_of(instruction) or _vain(instruction))
+
+
+def heed(guidance: Guidance, instruction: str) -> Guidance:
+    """The guidance steered as an instruction orders; descriptions begin with that an order names nothing it can."""
+    if removal := removal_of(instruction):
+        return guidance.steered(removal)
+    if vain := _vain(instruction):
+        return replace(guidance, descriptions=tuple(text and f"{vain} {text}" for text in guidance.descriptions))
+    return guidance
+
+
+def _vain(instruction: str) -> str:
+    """One sentence on an order that names nothing which can be removed, such as "remove the scratches"; or nothing."""
+    text = instruction.lower().replace("\u2019", "'").strip()
+    if "?" in text or removal_of(text):
+        return ""
+    orders = any(
+        match.lastgroup in ("remove", "keep", "refuse") and _BEFORE_AN_ORDER.search(sentence[: match.start()])
+        for sentence in _SENTENCE.findall(text)
+        for match in _PATTERN.finditer(sentence)
+    )
+    if not orders:
+        return ""
+    *names, last = NAMES.values()
+    return f'"{instruction.strip()}" names none of {", ".join(names)} and {last}, so Restore removes all it finds.'

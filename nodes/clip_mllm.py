@@ -74,15 +74,13 @@ class ClipMllm:
             on_token: called before every question to the model; what it raises ends the run.
         """
         from ..model.guidance import Guidance
-        from ..model.steering import removal_of
+        from ..model.steering import heed, is_order
         from ..model.wording import DESCRIBE
 
-        removal = removal_of(instruction)
-        question = DESCRIBE if removal or not instruction else instruction
+        question = DESCRIBE if not instruction or is_order(instruction) else instruction
         most = max_new_tokens or self.most_words
         parts = [self._describe_one(shown(each), question, most, on_token) for each in pictures]
-        guidance = Guidance.join(parts)
-        return guidance.steered(removal) if removal else guidance
+        return heed(Guidance.join(parts), instruction)
 
     def _describe_one(
         self, picture: Tensor, question: str, max_new_tokens: int, on_token: Callable[[], None] | None

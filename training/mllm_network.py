@@ -28,6 +28,8 @@ class MllmInTraining(nn.Module):
         self.language_model, self.head = language_model, head
         self.early_head = DegradationHead(head.width)
         self.tone_head = nn.Linear(head.width, TONES)
+        for of_no_use_yet in (self.early_head.read, self.tone_head):  # a trained model would be pulled about by them
+            nn.init.zeros_(of_no_use_yet.weight)
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Reading, Reading, Tensor]:
         """The answers' cross-entropy, what the head and the early head read, and the tone [B, `TONES`]."""

@@ -22,7 +22,7 @@ from ..model.imaging.degradations import (
     sample_severities,
     underexposed,
 )
-from ..model.imaging.severities import with_noise
+from ..model.imaging.severities import HEAVIEST_NOISE, with_blur, with_noise
 from .config import TrainingError
 from .pairs import match_files
 from .photos import PhotoError, list_photos, read_photo
@@ -35,6 +35,10 @@ HEAVIEST_SOFT_RAIN = 1.3
 
 HEAVIEST_SNOW = 1.1
 """Severity of the heaviest snow alone."""
+
+NOISE_OF_THE_DARK = 25.0
+"""Half of the noise alone is at most this, of 255, as the noise of dark pictures is: else whatever is a little noisy and
+not bright is taken for a darkened picture, which are many."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class PhotoStore:
     noise_share: float = 0.0
     rain_share: float = 0.0
     snow_share: float = 0.0
-    """Of the generated scenes, the shares that are noisy, rained on softly, or snowed on, mostly in wind, and nothing
-    else, beside those that the training mix draws."""
+    blur_share: float = 0.0
+    """Of the generated scenes, the shares that are noisy, rained on softly, snowed on, mostly in wind, or blurred, and
+    nothing else, beside those that the training mix draws."""
     clean_share: float = 0.0
     """Of the generated scenes, beside those that the training mix draws, the share to which nothing is done."""
     wide_share: float = 0.5
@@ -70,6 +75,7 @@ class PhotoStore:
         noise_share: float = 0.0,
         rain_share: float = 0.0,
         snow_share: float = 0.0,
+        blur_share: float = 0.0,
         wide_share: float = 0.5,
         shortest: int = 0,
     ) -> PhotoStore:
@@ -78,8 +84,8 @@ class PhotoStore:
         Args:
             low_light: folder of real pairs, `input/` too dark and `target/` well lit.
             low_light_share: share of the scenes that are such pairs.
-            noise_share, rain_share, snow_share: of the generated scenes that are noisy, rained on softly, or snowed on,
-                mostly in wind, and nothing else.
+            noise_share, rain_share, snow_share, blur_share: of the generated scenes that are noisy, rained on softly,
+                snowed on, mostly in wind, or blurred, and nothing else.
             wide_share: of the combinations of CDD-11 in wider ranges than the published ones.
             shortest: the least side of a photo in px.
 
@@ -95,7 +101,8 @@ class PhotoStore:
             layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
             dark = tuple(pool.map(lambda pair: _read_pair(*pair, shortest), pairs))
         real = low_light_share if dark else 0.0
-        return PhotoStore(photos, layers, dark, real, noise_share, rain_share, snow_share, wide_share=wide_share)
+        alone = (noise_share, rain_share, snow_share, blur_share)
+        return PhotoStore(photos, layers, dark, real, *alone, wide_share=wide_share)
 
     def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
@@ -113,12 +120,12 @@ class PhotoStore:
         return lit, underexposed(dark, lit)
 
     def severities(self, rng: np.random.Generator) -> Severities:
-        """Draws the training mix, or noise, soft rain, snow or a combination alone as often as their shares say."""
+        """Draws the training mix, or one degradation or a combination alone as often as their shares say."""
         if self.composite_share and rng.random() < self.composite_share:
             return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         kind = rng.random()
         if kind < self.noise_share:
-            return with_noise(Severities(), rng)
+            return with_noise(Severities(), rng, NOISE_OF_THE_DARK if rng.random() < 0.5 else HEAVIEST_NOISE)
         kind -= self.noise_share
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
@@ -126,6 +133,9 @@ class PhotoStore:
         if kind < self.snow_share:
             return Severities(snow=rng.uniform(0.2, HEAVIEST_SNOW), blown_snow=rng.random() < 0.6)
         kind -= self.snow_share
+        if kind < self.blur_share:
+            return with_blur(Severities(), rng)
+        kind -= self.blur_share
         if kind < self.clean_share:
             return Severities()
         return sample_severities(rng, self.wide_share)
@@ -176,21 +186,23 @@ class Sources(Protocol):
     noise_share: float
     rain_share: float
     snow_share: float
+    blur_share: float
     wide_share: float
 
 
 def check_shares(sources: Sources) -> None:
-    """Refuses shares outside 0..1, and shares of noise, soft rain and snow alone that add up to more than all.
+    """Refuses shares outside 0..1, and shares of one degradation alone that add up to more than all.
 
     Raises:
         TrainingError: says what is wrong.
     """
-    for name in ("low_light_share", "noise_share", "rain_share", "snow_share", "wide_share"):
+    for name in ("low_light_share", "noise_share", "rain_share", "snow_share", "blur_share", "wide_share"):
         if not 0 <= getattr(sources, name) <= 1:
             raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(sources, name)}.")
-    if (alone := sources.noise_share + sources.rain_share + sources.snow_share) > 1:
+    if (alone := sources.noise_share + sources.rain_share + sources.snow_share + sources.blur_share) > 1:
         raise TrainingError(
-            f"noise_share, rain_share and snow_share in [data] must not add up to more than 1, not {alone:g}."
+            "noise_share, rain_share, snow_share and blur_share in [data] must not add up to more than 1, "
+            f"not {alone:g}."
         )
 
 
@@ -204,6 +216,7 @@ def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
         noise_share=sources.noise_share,
         rain_share=sources.rain_share,
         snow_share=sources.snow_share,
+        blur_share=sources.blur_share,
         wide_share=sources.wide_share,
         shortest=shortest,
     )

@@ -57,8 +57,9 @@ class MllmData:
     noise_share: float = 0.0
     rain_share: float = 0.0
     snow_share: float = 0.0
-    """Of the generated scenes, those that are noisy, rained on softly, or snowed on, mostly in wind, and nothing else
-    (see `PhotoStore`)."""
+    blur_share: float = 0.0
+    """Of the generated scenes, those that are noisy, rained on softly, snowed on, mostly in wind, or blurred, and
+    nothing else (see `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""

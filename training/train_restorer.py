@@ -55,8 +55,9 @@ class RestorerData:
     noise_share: float = 0.0
     rain_share: float = 0.0
     snow_share: float = 0.0
-    """Of the generated scenes, those that are noisy, rained on softly, or snowed on, mostly in wind, and nothing else
-    (see `PhotoStore`)."""
+    blur_share: float = 0.0
+    """Of the generated scenes, those that are noisy, rained on softly, snowed on, mostly in wind, or blurred, and
+    nothing else (see `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     initial: str = ""
@@ -89,10 +90,11 @@ class RestorerData:
     def __post_init__(self) -> None:
         check_sides(self.sides, self.crop)
         check_shares(self)
-        if self.noise_share + self.snow_share + self.overview_rain_share + self.overview_clean_share > 1:
+        whole = self.noise_share + self.snow_share + self.blur_share
+        if whole + self.overview_rain_share + self.overview_clean_share > 1:
             raise TrainingError(
-                "noise_share, snow_share, overview_rain_share and overview_clean_share in [data] must not add up to "
-                "more than 1."
+                "noise_share, snow_share, blur_share, overview_rain_share and overview_clean_share in [data] must not "
+                "add up to more than 1."
             )
         for name in ("steered", "composite_share", "overview_rain_share", "overview_clean_share"):
             if not 0 <= getattr(self, name) <= 1:

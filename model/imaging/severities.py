@@ -144,7 +144,11 @@ def sample_combination(name: str, rng: np.random.Generator, *, wide: bool = Fals
     return Severities(**fields)
 
 
-def with_noise(severities: Severities, rng: np.random.Generator, most: float = 55.0) -> Severities:
+HEAVIEST_NOISE = 55.0
+"""Sigma of the strongest sensor noise in the training mix, of 255."""
+
+
+def with_noise(severities: Severities, rng: np.random.Generator, most: float = HEAVIEST_NOISE) -> Severities:
     """Adds sensor noise: plain Gaussian of sigma 3/255 to `most`/255, or read noise with shot noise."""
     sigma = rng.uniform(3.0, most) / 255.0
     if rng.random() < 0.5:
@@ -155,7 +159,7 @@ def with_noise(severities: Severities, rng: np.random.Generator, most: float = 5
     )
 
 
-def _with_blur(severities: Severities, rng: np.random.Generator) -> Severities:
+def with_blur(severities: Severities, rng: np.random.Generator) -> Severities:
     """Adds defocus, Gaussian blur, or motion blur with an equivalent sigma of 0.7..4 px."""
     kind, sigma = rng.random(), float(np.exp(rng.uniform(np.log(0.7), np.log(4.0))))
     if kind < 0.35:
@@ -182,7 +186,7 @@ def sample_severities(rng: np.random.Generator, wide_share: float = 0.5) -> Seve
     if kind < 0.65:
         name = COMBINATIONS[int(rng.integers(len(COMBINATIONS)))]
         return sample_combination(name, rng, wide=rng.random() < wide_share)
-    add = (with_noise, _with_blur, _with_jpeg)
+    add = (with_noise, with_blur, _with_jpeg)
     if kind < 0.86:
         return add[max(0, int(rng.integers(-1, 3)))](Severities(), rng)
     if rng.random() < 0.5:

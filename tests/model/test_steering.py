@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from mofe_restore.model.guidance import DEGRADATIONS
-from mofe_restore.model.steering import removal_of
+from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS, Guidance
+from mofe_restore.model.steering import heed, is_order, removal_of
 
 ALL = set(DEGRADATIONS)
 
@@ -77,3 +78,32 @@ def test_an_instruction_says_what_goes_and_what_stays(instruction: str, removed:
 )
 def test_other_text_steers_nothing(text: str) -> None:
     assert removal_of(text) == {}
+
+
+def described(instruction: str) -> Guidance:
+    vector = torch.zeros(1, 4)
+    scores, parameters = torch.zeros(1, len(DEGRADATIONS)), torch.zeros(1, len(PARAMETERS))
+    return heed(Guidance(vector[None], vector, scores, parameters, ("No rain.",), "an MLLM"), instruction)
+
+
+@pytest.mark.parametrize("text", ["Remove dust and scratches", "Please keep the people", "clean up", "don't touch it"])
+def test_an_order_that_names_no_degradation_is_said_to(text: str) -> None:
+    assert is_order(text)
+    guidance = described(text)
+    assert guidance.removal is None
+    assert guidance.descriptions[0].startswith(f'"{text}" names none of low light, haze,')
+    assert guidance.descriptions[0].endswith("so Restore removes all it finds. No rain.")
+
+
+@pytest.mark.parametrize("text", ["", "Is there haze?", "What should I remove?", "Describe the noise.", "A dark street"])
+def test_questions_are_no_orders(text: str) -> None:
+    assert not is_order(text)
+    assert described(text).descriptions == ("No rain.",)
+
+
+def test_an_order_is_heeded_without_a_word() -> None:
+    guidance = described("Remove only the rain")
+    assert is_order("Remove only the rain")
+    assert guidance.descriptions == ("No rain.",)
+    assert guidance.removal is not None
+    assert guidance.removal[0].tolist() == [float(name == "rain") for name in DEGRADATIONS]

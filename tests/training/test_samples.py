@@ -111,6 +111,21 @@ def test_shares_of_scenes_have_noise_or_soft_rain_or_snow_and_nothing_else(photo
     assert rest and all(each == Severities(rain=each.rain, soft_rain=True) for each in rest)
 
 
+def test_a_share_of_scenes_is_blurred_and_nothing_else(photos: Path) -> None:
+    store = PhotoStore.read(photos, limit=2, blur_share=1.0)
+    drawn = [store.severities(sample_generator(5, index)) for index in range(40)]
+    fields = ("defocus_radius", "gaussian_sigma", "motion_length")
+    assert {name for each in drawn for name in fields if getattr(each, name)} == set(fields)
+    assert all(each.keeping(["blur"]) == each for each in drawn)
+
+
+def test_noise_alone_is_mostly_as_faint_as_that_of_dark_pictures(photos: Path) -> None:
+    store = PhotoStore.read(photos, limit=2, noise_share=1.0)
+    drawn = [store.severities(sample_generator(6, index)) for index in range(200)]
+    faint = [each for each in drawn if (each.noise_sigma**2 + each.sensor_gain / 2) ** 0.5 < 25 / 255]
+    assert 120 < len(faint) < 170  # all of the faint half, and two fifths of the other
+
+
 def test_scenes_may_be_composites_and_nothing_else(photos: Path) -> None:
     store = replace(PhotoStore.read(photos, limit=2, wide_share=0.0), composite_share=1.0)
     drawn = [store.severities(sample_generator(4, index)) for index in range(60)]
