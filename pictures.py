@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from PIL.ExifTags import IFD, Base
 from torch import Tensor
 
 from .model.files import written_whole
@@ -18,6 +22,18 @@ from .model.inputs import SMALLEST_SIDE
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises for damaged files, beside its own DecompressionBombError."""
+
+
+_ABOUT_THE_PICTURE = (
+    *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.HostComputer),
+    *(Base.Rating, Base.RatingPercent, Base.Copyright),
+    *(Base.XPTitle, Base.XPComment, Base.XPAuthor, Base.XPKeywords, Base.XPSubject),
+)
+"""EXIF tags of what is so of the restored picture, too."""
+_OF_THE_FILE = (Base.MakerNote, Base.ExifImageWidth, Base.ExifImageHeight, Base.ExifInteroperabilityOffset)
+"""Of the tags about the exposure those that only this file's size or layout makes true."""
+
+log = logging.getLogger(__name__)
 
 
 class PictureError(ValueError):
@@ -31,13 +47,15 @@ class Picture:
     Attributes:
         pixels: [1, C, H, W] float32 in 0..1; C is 1 (grey), 3 (RGB) or 4 (RGB and alpha).
         depth: bits per channel to write it with, 8 or 16 (16 only for grey, which is all that Pillow can write).
-        profile: its colour profile, which stays valid since the colours keep their meaning.
+        extras: what stays true of the restored picture, as Pillow's arguments for saving: its colour profile, since the
+            colours keep their meaning, its resolution in dots per inch, and its EXIF data (when, where and by whom it
+            was taken) but for what depends on the file, such as the orientation, which is applied.
         note: what the user should know about how it was read, or "".
     """
 
     pixels: Tensor
     depth: int = 8
-    profile: bytes | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -59,12 +77,12 @@ def read_picture(path: str | Path) -> Picture:
         raise PictureError(f"{path} is a folder: name the pictures in it, for example {path / '*.jpg'}.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # also about damaged EXIF data, which are left out
             with Image.open(path) as file:
                 note = _note(file)
                 file.load()
                 upright = ImageOps.exif_transpose(file)
-                profile = file.info.get("icc_profile") if file.mode in ("L", "LA", "P", "PA", "RGB", "RGBA") else None
+                extras = _extras(file, upright)
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path} has too many pixels ({error}): split it or make it smaller.") from error
     except _UNREADABLE as error:
@@ -78,7 +96,7 @@ def read_picture(path: str | Path) -> Picture:
         height, width = values.shape[:2]
         raise PictureError(f"{path} is {width} x {height} px: at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed.")
     pixels = torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]
-    return Picture(pixels, depth, profile if isinstance(profile, bytes) else None, note)
+    return Picture(pixels, depth, extras, note)
 
 
 def is_picture(path: Path) -> bool:
@@ -92,14 +110,18 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def write_picture(path: Path, pixels: Tensor, *, depth: int = 8, profile: bytes | None = None) -> None:
-    """Writes [1, C, H, W] in 0..1 as PNG, whole or not at all: under a temporary name, to the disk, then renamed."""
+def write_picture(path: Path, pixels: Tensor, *, depth: int = 8, extras: Mapping[str, Any] | None = None) -> None:
+    """Writes [1, C, H, W] in 0..1 as PNG, whole or not at all: under a temporary name, to the disk, then renamed.
+
+    Args:
+        depth: bits per channel, 8 or 16 (for grey alone).
+        extras: those of the `Picture` that it comes of.
+    """
     bits, kind = (65535.0, np.uint16) if depth == 16 else (255.0, np.uint8)
     values = (pixels[0].float().clamp(0, 1).permute(1, 2, 0) * bits).round().cpu().numpy().astype(kind)
     image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
-    extra = {"icc_profile": profile} if profile else {}
     with written_whole(path) as temporary:
-        image.save(temporary, "PNG", **extra)
+        image.save(temporary, "PNG", **(extras or {}))
 
 
 def read_mask(path: str | Path) -> Tensor:
@@ -125,6 +147,36 @@ def _values(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
     wanted = "RGBA" if transparent else "L" if mode in ("1", "L") else "RGB"
     values = np.asarray(image.convert(wanted)).astype(np.float32) / np.float32(255)
     return (values[..., None] if values.ndim == 2 else values), 8
+
+
+def _extras(file: Image.Image, upright: Image.Image) -> dict[str, Any]:
+    """What `Picture.extras` says of a file, and of it turned upright."""
+    extras: dict[str, Any] = {}
+    profile, dpi = file.info.get("icc_profile"), file.info.get("dpi")
+    if isinstance(profile, bytes) and file.mode in ("L", "LA", "P", "PA", "RGB", "RGBA"):
+        extras["icc_profile"] = profile
+    try:
+        if dpi and all(0 < float(each) < 100_000 for each in dpi):
+            extras["dpi"] = tuple(float(each) for each in dpi)
+        if exif := _kept_exif(upright.getexif()):
+            extras["exif"] = exif.tobytes()
+    except (*_UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        # damaged data about a picture that is sound are no reason not to restore it
+        log.debug("What %s says about itself cannot be kept: %s", file.filename, error)
+    return extras
+
+
+def _kept_exif(exif: Image.Exif) -> Image.Exif:
+    """What of it stays true when the picture is restored, turned upright and written as PNG."""
+    kept = Image.Exif()
+    for tag in _ABOUT_THE_PICTURE:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for folder in (IFD.Exif, IFD.GPSInfo):
+        tags = {tag: value for tag, value in exif.get_ifd(folder).items() if tag not in _OF_THE_FILE}
+        if tags:
+            kept[folder] = tags
+    return kept
 
 
 def _note(file: Image.Image) -> str:

@@ -93,7 +93,7 @@ def run_restore(args: argparse.Namespace) -> int:
         restoration = session.restore(
             picture.pixels, guidance, strength=args.strength, mask=mask, tile=args.tile, on_tile=_tile_bar(path)
         )
-        write_picture(outputs[path], restoration.picture, depth=picture.depth, profile=picture.profile)
+        write_picture(outputs[path], restoration.picture, depth=picture.depth, extras=picture.extras)
         results.append(
             {
                 "file": str(path),

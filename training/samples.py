@@ -37,8 +37,8 @@ HEAVIEST_SNOW = 1.1
 """Severity of the heaviest snow alone."""
 
 NOISE_OF_THE_DARK = 25.0
-"""Half of the noise alone is at most this, of 255, as the noise of dark pictures is: else whatever is a little noisy and
-not bright is taken for a darkened picture, which are many."""
+"""Half of the noise alone is at most this, of 255, as the noise of dark pictures is: else whatever is a little noisy
+and not bright is taken for a darkened picture, which are many."""
 
 
 @dataclass(frozen=True)

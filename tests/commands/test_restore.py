@@ -79,6 +79,30 @@ def test_colour_profile_is_kept(restorer: Path, tmp_path: Path) -> None:
         assert image.info["icc_profile"] == b"a profile"
 
 
+def test_what_a_file_says_of_the_picture_is_kept(restorer: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera"
+    exif[0x0132] = "1969:07:21 02:56:15"
+    exif[0x8769] = {0x829A: 0.004, 0x927C: b"a note for the maker", 0xA002: 30}
+    exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0)}
+    path = save(tmp_path / "in.jpg", noise(20, 30, 3), exif=exif, dpi=(300, 300))
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    with Image.open(tmp_path / "out" / "in.png") as image:
+        kept = image.getexif()
+        assert {tag: kept[tag] for tag in kept if tag < 0x8000} == {0x010F: "a camera", 0x0132: "1969:07:21 02:56:15"}
+        assert {tag: float(value) for tag, value in kept.get_ifd(0x8769).items()} == {0x829A: 0.004}
+        assert kept.get_ifd(0x8825) == {1: "N", 2: (52.0, 31.0, 12.0)}
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_damaged_exif_data_are_left_out_and_the_picture_is_restored(restorer: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "in.png", noise(20, 30, 3), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01")
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    with Image.open(tmp_path / "out" / "in.png") as image:
+        assert not image.getexif()
+
+
 def test_pixels_outside_the_mask_are_untouched(photo: Path, restorer: Path, tmp_path: Path) -> None:
     mask = np.zeros((40, 50), np.uint8)
     mask[:, 25:] = 255

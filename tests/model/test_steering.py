@@ -95,7 +95,9 @@ def test_an_order_that_names_no_degradation_is_said_to(text: str) -> None:
     assert guidance.descriptions[0].endswith("so Restore removes all it finds. No rain.")
 
 
-@pytest.mark.parametrize("text", ["", "Is there haze?", "What should I remove?", "Describe the noise.", "A dark street"])
+@pytest.mark.parametrize(
+    "text", ["", "Is there haze?", "What should I remove?", "Describe the noise.", "A dark street"]
+)
 def test_questions_are_no_orders(text: str) -> None:
     assert not is_order(text)
     assert described(text).descriptions == ("No rain.",)
