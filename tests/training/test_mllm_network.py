@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mofe_restore.training.mllm_network import TONES, answer_loss, tone
+from mofe_restore.model.head import DegradationHead
+from mofe_restore.training.mllm_network import TONES, MllmInTraining, answer_loss, tone
 
 
 def test_a_short_answer_counts_as_much_as_a_long_one() -> None:
@@ -32,3 +33,11 @@ def test_tone_tells_brightness_and_coarse_contrast() -> None:
     halves = torch.zeros(3, 48, 36)
     halves[:, :24] = 1.0
     assert len(tone(halves)) == TONES and bool((tone(halves)[3:] > 0.45).all())
+
+
+def test_heads_for_training_do_not_pull_at_the_model_before_they_have_learned() -> None:
+    network = MllmInTraining(torch.nn.Identity(), DegradationHead(8))
+    seen = torch.randn(2, 8, requires_grad=True)
+    sum(part.sum() for part in (*network.early_head(seen), network.tone_head(seen))).backward()
+    assert seen.grad is not None and not seen.grad.any()
+    assert network.tone_head.weight.grad is not None and network.tone_head.weight.grad.any()
