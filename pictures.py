@@ -24,6 +24,9 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.er
 """What Pillow raises for damaged files, beside its own DecompressionBombError."""
 
 
+_DAMAGED = (*_UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError)
+"""What it raises for damaged data about a picture."""
+
 _ABOUT_THE_PICTURE = (
     *(Base.ImageDescription, Base.Make, Base.Model, Base.Software, Base.DateTime, Base.Artist, Base.HostComputer),
     *(Base.Rating, Base.RatingPercent, Base.Copyright),
@@ -79,10 +82,14 @@ def read_picture(path: str | Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # also about damaged EXIF data, which are left out
             with Image.open(path) as file:
+                if _is_preview(file):
+                    raise PictureError(f"{path} is a camera's raw file: develop it first, to TIFF or JPEG for example.")
                 note = _note(file)
                 file.load()
-                upright = ImageOps.exif_transpose(file)
+                upright = _upright(file)
                 extras = _extras(file, upright)
+    except PictureError:
+        raise
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path} has too many pixels ({error}): split it or make it smaller.") from error
     except _UNREADABLE as error:
@@ -103,7 +110,7 @@ def is_picture(path: Path) -> bool:
     """Whether a file begins as a picture does, of any kind that is known here."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with Image.open(path):
                 return True
     except (Image.DecompressionBombError, *_UNREADABLE):
@@ -149,20 +156,34 @@ def _values(image: Image.Image, path: Path) -> tuple[np.ndarray, int]:
     return (values[..., None] if values.ndim == 2 else values), 8
 
 
+def _is_preview(file: Image.Image) -> bool:
+    """Whether the file is a TIFF that begins with a small preview, as raw files of cameras do."""
+    tags = getattr(file, "tag_v2", {})
+    return Base.DNGVersion in tags or bool(int(tags.get(Base.NewSubfileType, 0)) & 1)
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF data says; as it is, if these are damaged."""
+    try:
+        return ImageOps.exif_transpose(file)
+    except _DAMAGED:
+        return file
+
+
 def _extras(file: Image.Image, upright: Image.Image) -> dict[str, Any]:
     """What `Picture.extras` says of a file, and of it turned upright."""
     extras: dict[str, Any] = {}
     profile, dpi = file.info.get("icc_profile"), file.info.get("dpi")
-    if isinstance(profile, bytes) and file.mode in ("L", "LA", "P", "PA", "RGB", "RGBA"):
+    grey = file.mode == "L" or file.mode.startswith("I;16")  # grey with alpha is written in colour
+    if isinstance(profile, bytes) and (grey or file.mode in ("P", "PA", "RGB", "RGBA")):
         extras["icc_profile"] = profile
     try:
         if dpi and all(0 < float(each) < 100_000 for each in dpi):
-            extras["dpi"] = tuple(float(each) for each in dpi)
-        if exif := _kept_exif(upright.getexif()):
+            extras["dpi"] = tuple(float(each) for each in dpi)[:: -1 if upright.size != file.size else 1]
+        if exif := _kept_exif(file.getexif()):
             extras["exif"] = exif.tobytes()
-    except (*_UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        # damaged data about a picture that is sound are no reason not to restore it
-        log.debug("What %s says about itself cannot be kept: %s", file.filename, error)
+    except _DAMAGED as error:  # no reason not to restore a picture that is sound
+        log.debug("What a picture says about itself cannot be kept: %s", error)
     return extras
 
 
@@ -170,8 +191,11 @@ def _kept_exif(exif: Image.Exif) -> Image.Exif:
     """What of it stays true when the picture is restored, turned upright and written as PNG."""
     kept = Image.Exif()
     for tag in _ABOUT_THE_PICTURE:
-        if tag in exif:
-            kept[tag] = exif[tag]
+        value = exif.get(tag)
+        if isinstance(value, str) and not value.isascii():
+            value = value.encode("latin-1")  # as the bytes were; Pillow would write question marks
+        if value is not None:
+            kept[tag] = value
     for folder in (IFD.Exif, IFD.GPSInfo):
         tags = {tag: value for tag, value in exif.get_ifd(folder).items() if tag not in _OF_THE_FILE}
         if tags:
@@ -180,10 +204,12 @@ def _kept_exif(exif: Image.Exif) -> Image.Exif:
 
 
 def _note(file: Image.Image) -> str:
-    """What a user should know: more than one frame, or colour of 16 bits, of which Pillow keeps eight."""
+    """What a user should know: more than one frame, colour of 16 bits, of which Pillow keeps eight, or inks."""
     notes = []
     if getattr(file, "n_frames", 1) > 1:
         notes.append("only its first frame is used")
     if file.mode in ("RGB", "RGBA") and any(";16" in str(tile) for tile in file.tile):
         notes.append("its 16 bits a channel are read as 8")
+    if file.mode == "CMYK":
+        notes.append("its inks (CMYK) become RGB without its colour profile, which may shift colours")
     return " and ".join(notes)

@@ -32,6 +32,7 @@ def _plan_outputs(pictures: Sequence[Path], folder: Path, kept: Collection[Path]
     outputs: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
     marks = set().union(*map(marks_of, kept))
+    originals = {path.parent.resolve() for path in pictures}  # what else lies there may be an original, too
     for path in filter(is_picture, pictures):
         output = folder / f"{path.stem}.png"
         earlier = taken.setdefault(path.stem.casefold(), path)
@@ -40,6 +41,10 @@ def _plan_outputs(pictures: Sequence[Path], folder: Path, kept: Collection[Path]
         if marks & marks_of(output):
             raise CommandError(
                 f"{output} is one of the inputs and would be overwritten: choose another folder with -o."
+            )
+        if output.exists() and folder.resolve() in originals:
+            raise CommandError(
+                f"{output} is there already, beside the pictures to restore: choose another folder with -o."
             )
         outputs[path] = output
     return outputs

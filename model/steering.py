@@ -6,7 +6,7 @@ A small grammar rather than a question to the MLLM: what a picture loses must no
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from .guidance import DEGRADATIONS, Guidance
@@ -58,7 +58,9 @@ _TOKENS = {
     **{f"look_{name}": "|".join(words) for name, words in ADJECTIVES.items()},
 }
 _PATTERN = re.compile(r"\b(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _TOKENS.items()) + r")\b")
-_BEFORE_AN_ORDER = re.compile(r"(?:^|[.;,:!\n]|\b(?:and|then|but|please|only|just|also|now|you|to))\s*$")
+_BEFORE_AN_ORDER = re.compile(
+    r"(?:^|[.;,:!\n]|\b(?:and|then|but|please|just|also|now|first|always|do|let's|let us|you|to|\w+ly))\s*$"
+)
 _OTHER = {"remove": "keep", "keep": "remove"}
 _GROUPS = {"anything": {"everything"}, "weather": {"haze", "rain", "snow"}}
 _REFUSED = re.compile(r"\b(?:do not|don't|never|without)(?: \w+)?\s*$")
@@ -67,7 +69,15 @@ _STAYS = re.compile(r"\b(?:stay|stays|remain|remains|be kept|be left)\b")
 _NOT_GONE = re.compile(
     r"\b(?:do not|don't|never|not be|should not|shouldn't)\b.*\b(?:removed|gone|taken|touched|changed)\b"
 )
+_GONE = re.compile(
+    r"\b(?:should|must|shall|can|needs? to|ha(?:s|ve) to|(?:is|are) to)"
+    r" (?:be (?:removed|gone|reduced|erased|taken (?:out|away))|go|disappear|vanish)\b"
+    r"|\bwant\b.*\b(?:removed|gone)\b"
+)
+_NEXT_CLAUSE = re.compile(r",|\b(?:and|but)\b")
+_EVERYTHING_BUT = re.compile(r"^(?:please )?(?:everything|all)(?: else)? (?:but|except|apart from|other than)\b")
 _REQUEST = re.compile(r"^(?:please )?(?:can|could|would|will) you\b")
+_SCENE = re.compile(r" (?:scene|photo|photograph|picture|image|shot|landscape|street|day|night)\b")
 
 
 def only(removed: Collection[str]) -> dict[str, float]:
@@ -86,9 +96,9 @@ def _read(text: str, mode: str, named: dict[str, set[str]]) -> str:
             elif _BEFORE_AN_ORDER.search(before):
                 mode = "remove"
                 named[mode].add(degradation)
-        elif verb == "look":
+        elif verb == "look" or (kind in DEGRADATIONS and _SCENE.match(text, match.end())):
             if mode == "keep":
-                named[mode].add(degradation)
+                named[mode].add(degradation or kind)
         elif kind == "refuse":
             mode = "keep"
         elif kind in named:
@@ -103,6 +113,39 @@ def _read(text: str, mode: str, named: dict[str, set[str]]) -> str:
     return mode
 
 
+def _clauses(sentence: str) -> Iterator[str]:
+    """A sentence in pieces: they begin at commas, at "but", and at an "and" that follows on an order."""
+    start = 0
+    for match in _NEXT_CLAUSE.finditer(sentence):
+        clause = sentence[start : match.start()]
+        if match.group() != "and" or _mode_of(clause) or _orders(clause):
+            yield clause
+            start = match.start()
+    yield sentence[start:]
+
+
+def _mode_of(clause: str) -> str:
+    """What happens to what a clause names, where it says so of that, as in "the fog should stay"; or nothing."""
+    if _STAYS.search(clause) or _NOT_GONE.search(clause):
+        return "keep"
+    return "remove" if _GONE.search(clause) else ""
+
+
+def _orders(text: str) -> bool:
+    return any(
+        match.lastgroup == "refuse"
+        or ((match.lastgroup or "").partition("_")[0] in ("remove", "keep", "repair"))
+        and _BEFORE_AN_ORDER.search(text[: match.start()])
+        for match in _PATTERN.finditer(text)
+    )
+
+
+def _is_list_of_what_goes(text: str) -> bool:
+    """Whether a text without a verb says what is to go, as in "rain only" or "just the rain and the noise"."""
+    rest = re.sub(r"\b(?:the|and|please)\b|[,.!]", " ", _PATTERN.sub(" ", text)).split()
+    return bool(rest) and set(rest) <= {"only", "just"}
+
+
 def removal_of(instruction: str) -> dict[str, float]:
     """How much of each degradation an instruction (in English) wants removed, for `Guidance.steered`.
 
@@ -111,15 +154,17 @@ def removal_of(instruction: str) -> dict[str, float]:
     "denoise" name what goes, or after "do not" what stays, by themselves. "Keep it dark" names what stays; "remove the
     rain from this dark street" does not name the dark. Empty for text that orders neither, such as a question.
     """
-    text = instruction.lower().replace("\u2019", "'").strip()
-    if "?" in text and not _REQUEST.match(text):
+    text = _lowered(instruction)
+    if _is_question(text):
         return {}
     named: dict[str, set[str]] = {"remove": set(), "keep": set()}
-    mode = ""
+    mode = "remove" if _EVERYTHING_BUT.match(text) or _is_list_of_what_goes(text) else ""
     for sentence in _SENTENCE.findall(text):
-        stays = bool(_STAYS.search(sentence) or _NOT_GONE.search(sentence))
-        mode = _read(sentence, "keep" if stays else mode, named)
-        mode = "" if stays else mode
+        said = ""
+        for clause in _clauses(sentence):
+            said = _mode_of(clause)
+            mode = _read(clause, said or mode, named)
+        mode = "" if said else mode
     removed, kept = named["remove"], named["keep"]
     if "everything" in removed:
         return only(set(DEGRADATIONS) - kept)
@@ -128,31 +173,31 @@ def removal_of(instruction: str) -> dict[str, float]:
     return only(set(DEGRADATIONS) - kept) if kept else {}
 
 
+def _lowered(instruction: str) -> str:
+    return instruction.lower().replace("\u2019", "'").strip()
+
+
+def _is_question(text: str) -> bool:
+    return "?" in text and not _REQUEST.match(text)
+
+
 def is_order(instruction: str) -> bool:
     """Whether an instruction says what to remove or to keep, and is not to be asked as a question."""
-    return bool(removal_of(instruction) or _vain(instruction))
+    text = _lowered(instruction)
+    return bool(removal_of(text)) or (not _is_question(text) and _orders(text))
 
 
 def heed(guidance: Guidance, instruction: str) -> Guidance:
-    """The guidance steered as an instruction orders; descriptions begin with that an order names nothing it can."""
+    """The guidance steered as an instruction orders.
+
+    An order that names nothing which can be removed, such as "remove the scratches", steers nothing; descriptions begin
+    with that.
+    """
     if removal := removal_of(instruction):
         return guidance.steered(removal)
-    if vain := _vain(instruction):
-        return replace(guidance, descriptions=tuple(text and f"{vain} {text}" for text in guidance.descriptions))
-    return guidance
-
-
-def _vain(instruction: str) -> str:
-    """One sentence on an order that names nothing which can be removed, such as "remove the scratches"; or nothing."""
-    text = instruction.lower().replace("\u2019", "'").strip()
-    if "?" in text or removal_of(text):
-        return ""
-    orders = any(
-        match.lastgroup in ("remove", "keep", "refuse") and _BEFORE_AN_ORDER.search(sentence[: match.start()])
-        for sentence in _SENTENCE.findall(text)
-        for match in _PATTERN.finditer(sentence)
-    )
-    if not orders:
-        return ""
+    text = _lowered(instruction)
+    if not is_order(text) or any((match.lastgroup or "").startswith("look_") for match in _PATTERN.finditer(text)):
+        return guidance
     *names, last = NAMES.values()
-    return f'"{instruction.strip()}" names none of {", ".join(names)} and {last}, so Restore removes all it finds.'
+    vain = f'"{instruction.strip()}" names none of {", ".join(names)} and {last}, so Restore removes all it finds.'
+    return replace(guidance, descriptions=tuple(said and f"{vain} {said}" for said in guidance.descriptions))

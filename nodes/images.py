@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,16 @@ def check_colours(picture: Tensor) -> None:
     check_finite(picture)
 
 
-def fitted_mask(mask: Tensor | None, height: int, width: int, feather: int) -> Tensor | None:
+def fitted_mask(
+    mask: Tensor | None, height: int, width: int, feather: int, before_each: Callable[[], None] = lambda: None
+) -> Tensor | None:
     """A mask in the size of the picture, or None where there is no mask in truth.
 
     Args:
         mask: [H, W], [B, H, W] or [B, 1, H, W] of any size, 1 where the picture is to be restored.
         height, width: the picture's size in px.
         feather: px over which the effect fades in from the mask's edge inwards; pixels outside stay outside.
+        before_each: called before each mask is feathered, which takes its time; what it raises ends the work.
 
     Returns:
         [B, height, width] fp32; the mask itself where nothing is to be done to it.
@@ -77,6 +81,7 @@ def fitted_mask(mask: Tensor | None, height: int, width: int, feather: int) -> T
         return mask
     soft = mask.new_empty(mask.shape)
     for frame, result in zip(mask, soft, strict=True):  # one by one: a feather takes several times a mask's memory
+        before_each()
         result.copy_(feathered(frame[None].clamp(0, 1), feather)[0])
     return soft
 

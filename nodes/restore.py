@@ -121,7 +121,7 @@ class Restore(io.ComfyNode):
         network, picture = restorer.network, images.channels_first(image)
         height, width = picture.shape[-2:]
         with host.letting_go():
-            mask = images.fitted_mask(mask, height, width, feather)
+            mask = images.fitted_mask(mask, height, width, feather, host.stop_if_cancelled)
             # before the network takes room on the device
             check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
             if has_work(strength, mask):

@@ -96,6 +96,42 @@ def test_what_a_file_says_of_the_picture_is_kept(restorer: Path, tmp_path: Path)
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
+@pytest.mark.parametrize("turned", [1, 6])
+@pytest.mark.parametrize("name", ["in.tif", "in.webp", "in.png"])
+def test_names_keep_their_letters_in_files_of_every_kind(
+    restorer: Path, tmp_path: Path, name: str, turned: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    exif[0x013B] = "J\u00fcrgen M\u00fcller".encode()
+    exif[0x8298] = "\u00a9 2020 Jos\u00e9".encode()
+    path = save(tmp_path / name, noise(20, 30, 3), exif=exif)
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    with Image.open(tmp_path / "out" / "in.png") as image:
+        kept = image.getexif()
+        assert image.size == ((30, 20) if turned == 1 else (20, 30))
+        assert [kept[tag].encode("latin-1").decode() for tag in (0x013B, 0x8298)] == [
+            "J\u00fcrgen M\u00fcller",
+            "\u00a9 2020 Jos\u00e9",
+        ]
+
+
+def test_the_preview_in_a_raw_file_is_not_restored(
+    restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "in.nef"
+    Image.fromarray(noise(20, 30, 3)).save(path, "TIFF", tiffinfo={254: 1})
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert "raw file" in sentence(capsys)
+
+
+def test_grey_of_16_bits_keeps_its_colour_profile(restorer: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "in.png", noise(20, 30, 1).astype(np.uint16), icc_profile=b"a profile")
+    assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
+    with Image.open(tmp_path / "out" / "in.png") as image:
+        assert image.info["icc_profile"] == b"a profile"
+
+
 def test_damaged_exif_data_are_left_out_and_the_picture_is_restored(restorer: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "in.png", noise(20, 30, 3), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01")
     assert run("restore", path, "-o", tmp_path / "out", "--restorer", restorer) == 0
@@ -150,6 +186,19 @@ def test_the_mask_and_other_names_of_an_input_are_never_overwritten(
     other.hardlink_to(photo)  # as a name in other cases is on some disks
     assert run("restore", photo, "-o", other.parent, "--restorer", restorer) == 1
     assert "overwritten" in sentence(capsys)
+
+
+def test_what_lies_beside_the_originals_is_never_overwritten(
+    restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = save(tmp_path / "holiday.jpg", noise(40, 50, 3))
+    other = save(tmp_path / "holiday.png", noise(20, 20, 3))
+    before = other.read_bytes()
+    assert run("restore", photo, "-o", tmp_path, "--restorer", restorer) == 1
+    assert "beside the pictures to restore" in sentence(capsys)
+    assert other.read_bytes() == before
+    for _ in range(2):
+        assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer) == 0
 
 
 def test_a_report_never_takes_the_place_of_a_picture(

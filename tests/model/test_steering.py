@@ -57,6 +57,30 @@ ALL = set(DEGRADATIONS)
         ("Do not brighten it", ALL - {"low_light"}),
         ("Remove the rain without brightening the street", {"rain"}),
         ("Sharpen the picture, leave the rest", {"blur"}),
+        ("everything but the grain", ALL - {"noise"}),
+        ("Everything except fog and snow", ALL - {"haze", "snow"}),
+        ("rain only", {"rain"}),
+        ("Just the rain and the noise", {"rain", "noise"}),
+        ("Remove the rain, the fog should stay", {"rain"}),
+        ("Remove the rain and the fog should stay", {"rain"}),
+        ("Remove the rain, the fog and the grain should stay", {"rain"}),
+        ("The fog and the grain should stay", ALL - {"haze", "noise"}),
+        ("The fog should stay, remove everything else", ALL - {"haze"}),
+        ("Remove everything, the fog should stay", ALL - {"haze"}),
+        ("Dehaze, the noise should stay", {"haze"}),
+        ("The rain should be removed", {"rain"}),
+        ("I want the rain and the haze gone", {"rain", "haze"}),
+        ("The rain should be removed and the fog should not be changed", {"rain"}),
+        ("The rain should be removed and the colours should not be changed", {"rain"}),
+        ("Denoise this snow scene", {"noise"}),
+        ("Remove noise from this rain photo", {"noise"}),
+        ("Keep the snow scene", ALL - {"snow"}),
+        ("Gently denoise", {"noise"}),
+        ("Carefully remove the noise", {"noise"}),
+        ("First remove the rain", {"rain"}),
+        ("Let's remove the rain", {"rain"}),
+        ("Always keep the grain", ALL - {"noise"}),
+        ("Do keep the grain", ALL - {"noise"}),
     ],
 )
 def test_an_instruction_says_what_goes_and_what_stays(instruction: str, removed: set[str]) -> None:
@@ -86,7 +110,9 @@ def described(instruction: str) -> Guidance:
     return heed(Guidance(vector[None], vector, scores, parameters, ("No rain.",), "an MLLM"), instruction)
 
 
-@pytest.mark.parametrize("text", ["Remove dust and scratches", "Please keep the people", "clean up", "don't touch it"])
+@pytest.mark.parametrize(
+    "text", ["Remove dust and scratches", "Please keep the people", "clean up", "Could you remove the scratches?"]
+)
 def test_an_order_that_names_no_degradation_is_said_to(text: str) -> None:
     assert is_order(text)
     guidance = described(text)
@@ -101,6 +127,11 @@ def test_an_order_that_names_no_degradation_is_said_to(text: str) -> None:
 def test_questions_are_no_orders(text: str) -> None:
     assert not is_order(text)
     assert described(text).descriptions == ("No rain.",)
+
+
+def test_an_order_about_a_noisy_picture_is_not_said_to_name_no_noise() -> None:
+    assert is_order("Clean up this noisy photo")
+    assert described("Clean up this noisy photo").descriptions == ("No rain.",)
 
 
 def test_an_order_is_heeded_without_a_word() -> None:

@@ -254,6 +254,13 @@ def test_cancel_ends_the_run_at_the_next_tile_and_the_run_after_it_works(
     assert restore(image, tile_size=64).args[0].shape == image.shape
 
 
+def test_cancel_ends_the_run_at_the_next_mask_to_feather(restore: Callable[..., Any], host: Host) -> None:
+    host.cancel_after = 2
+    with pytest.raises(Interrupted):
+        restore(picture(3, 32, 32), mask=torch.ones(3, 32, 32), feather=4)
+    assert not host.progress
+
+
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("not enough memory: you tried")]
 )
