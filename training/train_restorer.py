@@ -262,7 +262,9 @@ class RestorerTask:
         return tokens | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _embed(self, batch: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], Tensor]:
-        tokens, pooled = self.guide.embed(batch[f"{prefix}looks"])
+        looks = batch[f"{prefix}looks"]
+        with torch.autocast(looks.device.type, torch.bfloat16, enabled=self.is_bf16(looks.device)):
+            tokens, pooled = self.guide.embed(looks)
         given = {name: batch[f"{prefix}{name}"] for name in ("thumbnail", "wanted_thumbnail", "removal")}
         return {"pooled": pooled, **given}, tokens
 
