@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -63,6 +64,9 @@ class PhotoStore:
     """Of the combinations of CDD-11, the share in wider ranges than the published ones."""
     composite_share: float = 0.0
     """Of the generated scenes, those with such a combination and nothing else; the other shares are of the rest."""
+    unusual_of: int = 1
+    """Where the tone is to stay, the photo is of so many the one with the most unusual tone: a dark or pale photo that
+    was meant to be so is rare, and is otherwise taken for one that low light or haze has made so."""
 
     @staticmethod
     def read(
@@ -104,12 +108,24 @@ class PhotoStore:
         alone = (noise_share, rain_share, snow_share, blur_share)
         return PhotoStore(photos, layers, dark, real, *alone, wide_share=wide_share)
 
-    def scene(self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8) -> np.ndarray:
+    def scene(
+        self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8, unusual_of: int = 1
+    ) -> np.ndarray:
         """A random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
 
-        Its sides are drawn from `sides` (smallest, largest, in px) and are multiples of `multiple`.
+        Its sides are drawn from `sides` (smallest, largest, in px) and are multiples of `multiple`. The photo is of
+        `unusual_of` the one with the most unusual tone.
         """
-        return _same_piece([self.photos[rng.integers(len(self.photos))]], rng, sides, multiple)[0]
+        photos = rng.integers(len(self.photos), size=unusual_of)
+        photo = photos[0] if unusual_of == 1 else photos[self._unusual[photos].argmax()]
+        return _same_piece([self.photos[photo]], rng, sides, multiple)[0]
+
+    @cached_property
+    def _unusual(self) -> np.ndarray:
+        """How far each photo's mean and deviation of brightness lie from those of all, in deviations of these: [N]."""
+        samples = [photo[::8, ::8].mean(axis=2) for photo in self.photos]
+        tones = np.array([(sample.mean(), sample.std()) for sample in samples])
+        return (np.abs(tones - tones.mean(axis=0)) / np.maximum(tones.std(axis=0), 1e-6)).sum(axis=1)
 
     def dark_scene(
         self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8
@@ -146,8 +162,8 @@ class PhotoStore:
         """A clean scene and what became of it, with severities of the training mix unless others are given."""
         if severities is None and rng.random() < self.low_light_share:
             return self.dark_scene(rng, sides)
-        clean = self.scene(rng, sides)
         severities = self.severities(rng) if severities is None else severities
+        clean = self.scene(rng, sides, unusual_of=self.unusual_of if _leaves_tone(severities) else 1)
         return clean, degrade(clean, severities, rng, rain_layers=self.rain_layers)
 
     def steered_scene(
@@ -161,8 +177,8 @@ class PhotoStore:
         removal = np.ones(len(DEGRADATIONS), dtype=np.float32)
         if rng.random() < self.low_light_share:
             return *self.dark_scene(rng, sides), removal
-        clean = self.scene(rng, sides)
         severities, layers = self.severities(rng), Layers()
+        clean = self.scene(rng, sides, unusual_of=self.unusual_of if _leaves_tone(severities) else 1)
         degraded = degrade(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
         if not degraded.truth.presence.any() or rng.random() >= share:
             return clean, degraded, removal
@@ -220,6 +236,10 @@ def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
         wide_share=sources.wide_share,
         shortest=shortest,
     )
+
+
+def _leaves_tone(severities: Severities) -> bool:
+    return severities.keeping(("noise", "blur", "jpeg")) == severities
 
 
 def _same_piece(

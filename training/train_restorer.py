@@ -81,6 +81,9 @@ class RestorerData:
     overview_clean_share: float = 0.0
     """Of the rest of the overviews' scenes, those to which nothing is done: where veils are frequent and clean pictures
     rare, clean ones are taken for veiled (RESULTS.md)."""
+    overview_unusual_of: int = 1
+    """Of so many photos the one with the most unusual tone is taken for overviews whose tone is to stay (see
+    `PhotoStore`)."""
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
@@ -99,7 +102,7 @@ class RestorerData:
         for name in ("steered", "composite_share", "overview_rain_share", "overview_clean_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
-        least_of = dict.fromkeys(("crops", "crop", "overview_looks", "validation_pictures"), 1)
+        least_of = dict.fromkeys(("crops", "crop", "overview_looks", "overview_unusual_of", "validation_pictures"), 1)
         least_of |= dict.fromkeys(("scenes", "overviews", "overview_batches"), 0)
         for name, least in least_of.items():
             if getattr(self, name) < least:
@@ -154,6 +157,7 @@ class RestorerTask:
             composite_share=data.composite_share,
             rain_share=data.overview_rain_share,
             clean_share=data.overview_clean_share,
+            unusual_of=data.overview_unusual_of,
         )
         self._sent: set[int] = set()
         self._kept: dict[int, dict[str, Tensor]] = {}

@@ -133,6 +133,18 @@ def test_scenes_may_be_composites_and_nothing_else(photos: Path) -> None:
     assert all(each.noise_sigma == 0 and each.jpeg_quality == 100 for each in drawn)
 
 
+def test_scenes_whose_tone_stays_show_the_most_unusual_photos() -> None:
+    photos = tuple(np.full((64, 64, 3), value, np.uint8) for value in (5, *range(110, 130)))
+    store = PhotoStore(photos, unusual_of=40, noise_share=0.5, rain_share=0.5)
+    scenes = [store.degraded_scene(sample_generator(8, index), (64, 64)) for index in range(60)]
+
+    def share_of_the_darkest(name: str) -> float:
+        there = [clean for clean, degraded in scenes if degraded.truth.presence[DEGRADATIONS.index(name)]]
+        return float(np.mean([clean.mean() < 0.1 for clean in there]))
+
+    assert share_of_the_darkest("noise") > 0.6 > 0.3 > share_of_the_darkest("rain")
+
+
 def test_a_photo_that_is_too_small_is_named(photos: Path) -> None:
     with pytest.raises(PhotoError, match="500 px a side are needed"):
         PhotoStore.read(photos, shortest=500)
