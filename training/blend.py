@@ -49,16 +49,23 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     replace_folder(fresh, output)
 
 
-def blend_restorers(first: Path, second: Path, share: float, output: Path) -> None:
+def blend_restorers(first: Path, second: Path, share: float, output: Path, *, other_mllm: bool = False) -> None:
     """The same of two weight files of restorers, with the card of `second`.
 
+    Args:
+        other_mllm: `first` may have been trained with another MLLM. Where that of `second` comes of it, what one has
+            learned to read the other can (RESULTS.md, the tenth sitting); measure it.
+
     Raises:
-        ValueError: `share` lies outside 0..1, the networks differ, or they were trained with different MLLMs.
+        ValueError: `share` lies outside 0..1, the networks differ, or their MLLMs do and are not to.
     """
     _check_share(share)
     (old, old_card), (new, card) = read_weights(first, "restorer"), read_weights(second, "restorer")
-    if old_card.mllm_identity != card.mllm_identity:
-        raise ValueError(f"{first} and {second} were trained with different MLLMs: blend those of one MLLM.")
+    if old_card.mllm_identity != card.mllm_identity and not other_mllm:
+        raise ValueError(
+            f"{first} and {second} were trained with different MLLMs: blend those of one MLLM, or say --other-mllm if "
+            "one comes of the other."
+        )
     made = {**card.training, "blend": {"first": old_card.training, "share": share}}
     write_weights(output, _mean(old, new, share), replace(card, training=made))
 
@@ -84,9 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("second", type=Path, metavar="MODEL")
     parser.add_argument("--share", type=float, required=True, metavar="S", help="of the second, 0 to 1")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL")
+    parser.add_argument("--other-mllm", action="store_true", help="the restorers' MLLMs may differ")
     parsed = parser.parse_args(arguments)
-    work = blend_restorers if parsed.first.is_file() else blend
-    work(parsed.first, parsed.second, parsed.share, parsed.output)
+    if parsed.first.is_file():
+        blend_restorers(parsed.first, parsed.second, parsed.share, parsed.output, other_mllm=parsed.other_mllm)
+    else:
+        blend(parsed.first, parsed.second, parsed.share, parsed.output)
 
 
 if __name__ == "__main__":

@@ -64,3 +64,5 @@ def test_restorers_of_one_mllm_are_blended(tmp_path: Path) -> None:
     write_weights(tmp_path / "second.safetensors", raised, replace(card, mllm_identity="another"))
     with pytest.raises(ValueError, match="different MLLMs"):
         main([*paths, "--share", "0.25", "-o", str(tmp_path / "other.safetensors")])
+    main([*paths, "--share", "0.25", "-o", str(tmp_path / "other.safetensors"), "--other-mllm"])
+    assert read_weights(tmp_path / "other.safetensors", "restorer")[1].mllm_identity == "another"
