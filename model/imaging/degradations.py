@@ -97,7 +97,6 @@ def degrade(
     rng: np.random.Generator,
     *,
     rain_layers: Sequence[np.ndarray] = (),
-    snow_masks: Sequence[np.ndarray] = (),
     layers: Layers | None = None,
 ) -> Degraded:
     """Degrades a clean photograph. The same arguments and state of `rng` give the same picture.
@@ -107,7 +106,6 @@ def degrade(
         severities: what to apply.
         rng: source of randomness.
         rain_layers: given rain layers, [h, w] floats in 0..1; used for half of the rainy pictures.
-        snow_masks: given snow alphas, [h, w] floats in 0..1; used for half of the snowy pictures.
         layers: those of an earlier call for this photograph are used again (with `Severities.keeping`: the same picture
             with some of its degradations gone); what it lacks is drawn and left in it.
 
@@ -141,9 +139,7 @@ def degrade(
         parameters["rain_coverage"] = float(layer.mean())
         strength["rain"] = rms(layer) / RAIN_RMS
     if severities.snow > 0.0:
-        alpha = layers.get(
-            "snow", lambda: snow_layer(height, width, severities.snow, rng, snow_masks, blown=severities.blown_snow)
-        )
+        alpha = layers.get("snow", lambda: snow_layer(height, width, severities.snow, rng, blown=severities.blown_snow))
         planes *= 1.0 - alpha
         planes += alpha
         parameters["snow_coverage"] = float(alpha.mean())

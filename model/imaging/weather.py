@@ -1,4 +1,4 @@
-"""Layers of rain and snow, drawn from random numbers or cut from given ones. All of it is our design.
+"""Layers of rain and snow, drawn from random numbers or, of rain, cut from given ones. All of it is our design.
 
 A severity of 0..1 sets the layer's root mean square, which is what its visibility goes by: `RAIN_RMS` or `SNOW_RMS`
 at severity 1. Rain grows brighter and denser with it; snow grows more numerous, since its flakes stay opaque.
@@ -223,13 +223,7 @@ def _draw_snow(height: int, width: int, severity: float, rng: np.random.Generato
 
 
 def snow_layer(
-    height: int,
-    width: int,
-    severity: float,
-    rng: np.random.Generator,
-    masks: Sequence[np.ndarray] = (),
-    *,
-    blown: bool = False,
+    height: int, width: int, severity: float, rng: np.random.Generator, *, blown: bool = False
 ) -> np.ndarray:
     """The alpha of opaque flakes: [height, width] float32 in 0..1.
 
@@ -237,20 +231,9 @@ def snow_layer(
         height, width: the picture's size in px.
         severity: 0..1; the layer's root mean square is about `severity * SNOW_RMS`.
         rng: source of randomness.
-        masks: given snow as [h, w] floats in 0..1; every other layer on average is cut from one of them.
-        blown: by the wind, in any direction, with longer flakes; not those cut from `masks`.
+        blown: by the wind, in any direction, with longer flakes.
     """
-    target = severity * SNOW_RMS
-    if len(masks) > 0 and rng.random() < 0.5:
-        alpha = _cut(masks, height, width, rng)
-        sample = alpha[::3, ::3]
-        for power in (0.7, 1.0, 1.4, 2.0):  # a higher power drops the faint flakes and keeps the opaque ones
-            if rms(sample**power) <= 1.15 * target:
-                break
-        alpha **= power
-        alpha *= min(target / max(rms(alpha), 1e-6), 3.0)
-    else:
-        alpha = _draw_snow(height, width, severity, rng, blown)
-        np.minimum(alpha, 1.0, out=alpha)
-        alpha *= min(max(target / max(rms(alpha), 1e-6), 0.7), 1.6)
+    alpha = _draw_snow(height, width, severity, rng, blown)
+    np.minimum(alpha, 1.0, out=alpha)
+    alpha *= min(max(severity * SNOW_RMS / max(rms(alpha), 1e-6), 0.7), 1.6)
     return np.clip(alpha, 0.0, 1.0, out=alpha)
