@@ -98,7 +98,7 @@ def _read(text: str, mode: str, named: dict[str, set[str]]) -> str:
                 named[mode].add(degradation)
         elif verb == "look" or (kind in DEGRADATIONS and _SCENE.match(text, match.end())):
             if mode == "keep":
-                named[mode].add(degradation or kind)
+                named[mode].add(kind.removeprefix("look_"))
         elif kind == "refuse":
             mode = "keep"
         elif kind in named:

@@ -75,6 +75,7 @@ ALL = set(DEGRADATIONS)
         ("Denoise this snow scene", {"noise"}),
         ("Remove noise from this rain photo", {"noise"}),
         ("Keep the snow scene", ALL - {"snow"}),
+        ("Keep the low light picture", ALL - {"low_light"}),
         ("Gently denoise", {"noise"}),
         ("Carefully remove the noise", {"noise"}),
         ("First remove the rain", {"rain"}),
