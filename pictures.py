@@ -82,14 +82,10 @@ def read_picture(path: str | Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # also about damaged EXIF data, which are left out
             with Image.open(path) as file:
-                if _is_preview(file):
-                    raise PictureError(f"{path} is a camera's raw file: develop it first, to TIFF or JPEG for example.")
-                note = _note(file)
+                preview, note = _is_preview(file), _note(file)
                 file.load()
                 upright = _upright(file)
                 extras = _extras(file, upright)
-    except PictureError:
-        raise
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path} has too many pixels ({error}): split it or make it smaller.") from error
     except _UNREADABLE as error:
@@ -98,6 +94,8 @@ def read_picture(path: str | Path) -> Picture:
         raise PictureError(
             f"{path} cannot be read as a picture: it is damaged, or of a kind not known here."
         ) from error
+    if preview:
+        raise PictureError(f"{path} is a camera's raw file: develop it first, to TIFF or JPEG for example.")
     values, depth = _values(upright, path)
     if min(values.shape[:2]) < SMALLEST_SIDE:
         height, width = values.shape[:2]

@@ -16,12 +16,12 @@ from .wording import NAMES, strength_word
 _NAMED = {name: re.compile(r"\b(?:" + "|".join((*WORDS[name], *ADJECTIVES[name])) + r")\b") for name in DEGRADATIONS}
 _PICTURE = r"(?:it|(?:this|that|the|my) (?:picture|photo|photograph|image|one|frame))"
 _LOOKS = "|".join(word for words in ADJECTIVES.values() for word in words)
-_NAMES = "|".join(word for words in WORDS.values() for word in words)
+_NOUNS = "|".join(word for words in WORDS.values() for word in words)
 _AMOUNTS = "strong|much|bad|heavy|dense|thick"
 _ASKS = re.compile(
     rf"^(?:please )?(?:(?:is|are) there\b|is {_PICTURE}\b|(?:does|has) {_PICTURE}\b|(?:do|can) you see\b"
-    rf"|how (?:{_AMOUNTS}|{_LOOKS})\b|any (?:{_NAMES})\b"
-    rf"|(?:is|are) (?:the |any )?(?:{_NAMES}) (?:{_AMOUNTS}|light|present|visible|there|noticeable)\b)"
+    rf"|how (?:{_AMOUNTS}|{_LOOKS})\b|any (?:{_NOUNS})\b"
+    rf"|(?:is|are) (?:the |any )?(?:{_NOUNS}) (?:{_AMOUNTS}|light|present|visible|there|noticeable)\b)"
 )
 _TOO_SUBTLE = re.compile(r"\b(?:not|more|less|than|else|other|besides|only|without|why|where|remove|keep)\b|n't\b")
 _CLEAN = re.compile(rf"^(?:please )?is {_PICTURE} clean\b")

@@ -120,6 +120,11 @@ class PhotoStore:
         photo = photos[0] if unusual_of == 1 else photos[self._unusual[photos].argmax()]
         return _same_piece([self.photos[photo]], rng, sides, multiple)[0]
 
+    def _scene_for(self, severities: Severities, rng: np.random.Generator, sides: tuple[int, int]) -> np.ndarray:
+        """A `scene` to be degraded so: the most unusual of `unusual_of` where the tone is to stay."""
+        leaves_tone = severities.keeping(("noise", "blur", "jpeg")) == severities
+        return self.scene(rng, sides, unusual_of=self.unusual_of if leaves_tone else 1)
+
     @cached_property
     def _unusual(self) -> np.ndarray:
         """How far each photo's mean and deviation of brightness lie from those of all, in deviations of these: [N]."""
@@ -163,7 +168,7 @@ class PhotoStore:
         if severities is None and rng.random() < self.low_light_share:
             return self.dark_scene(rng, sides)
         severities = self.severities(rng) if severities is None else severities
-        clean = self.scene(rng, sides, unusual_of=self.unusual_of if _leaves_tone(severities) else 1)
+        clean = self._scene_for(severities, rng, sides)
         return clean, degrade(clean, severities, rng, rain_layers=self.rain_layers)
 
     def steered_scene(
@@ -178,7 +183,7 @@ class PhotoStore:
         if rng.random() < self.low_light_share:
             return *self.dark_scene(rng, sides), removal
         severities, layers = self.severities(rng), Layers()
-        clean = self.scene(rng, sides, unusual_of=self.unusual_of if _leaves_tone(severities) else 1)
+        clean = self._scene_for(severities, rng, sides)
         degraded = degrade(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
         if not degraded.truth.presence.any() or rng.random() >= share:
             return clean, degraded, removal
@@ -236,10 +241,6 @@ def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
         wide_share=sources.wide_share,
         shortest=shortest,
     )
-
-
-def _leaves_tone(severities: Severities) -> bool:
-    return severities.keeping(("noise", "blur", "jpeg")) == severities
 
 
 def _same_piece(

@@ -259,10 +259,12 @@ class RestorerTask:
             parts.append(seen)
         if self.data.overviews:
             key = batch["overview_key"]
-            overviews = self._kept[key] if key in self._kept else self._embed(batch, "overview_")[0]
-            if self.data.overview_batches and key not in self._kept:
-                # copies: what a worker sent holds an open file each, of which a process may have a thousand
-                self._kept[key] = {name: tensor.clone() for name, tensor in overviews.items()}
+            overviews = self._kept.get(key)
+            if overviews is None:
+                overviews = self._embed(batch, "overview_")[0]
+                if self.data.overview_batches:
+                    # copies: what a worker sent holds an open file each, of which a process may have a thousand
+                    self._kept[key] = {name: tensor.clone() for name, tensor in overviews.items()}
             parts.append(overviews)
         return tokens | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
