@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +21,9 @@ def routing_vectors(routings: Sequence[Tensor]) -> Tensor:
     return torch.cat([weights.float().mean((2, 3)) for weights in routings], dim=1)
 
 
-def relational_alignment_loss(routing: Tensor, embeddings: Tensor, temperature: float = 0.5) -> Tensor:
+def relational_alignment_loss(
+    routing: Tensor, embeddings: Tensor, temperature: float = 0.5, among: Tensor | None = None
+) -> Tensor:
     """Pictures that the MLLM finds alike should be routed alike (arXiv 2605.11444, abstract; the formula is ours).
 
     Both sides become the B x B matrix of cosines between the batch-centred vectors: without centring all routing
@@ -32,30 +35,32 @@ def relational_alignment_loss(routing: Tensor, embeddings: Tensor, temperature: 
         routing: [B, R].
         embeddings: [B, D].
         temperature: above 0; smaller means more contrast.
+        among: [B] bool, the vectors that count; None counts all. A mask, so that a step's shapes never change.
 
     Returns:
-        Mean squared difference over the pairs of different pictures; 0 for fewer than three pictures, where centred
-        vectors have no relations but the trivial one.
+        Mean squared difference over the pairs of different pictures; 0 where fewer than three count, since centred
+        vectors of two have no relations but the trivial one.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, not {temperature}")
     batch = routing.shape[0]
     if embeddings.shape[0] != batch:
         raise ValueError(f"{batch} routing vectors but {embeddings.shape[0]} embeddings")
-    if batch < 3:
-        return routing.float().sum() * 0.0
+    counts = torch.ones(batch, device=routing.device) if among is None else among.float()
     with full_precision(routing.device):
-        target = centred_cosines(embeddings.detach().float())
-        target = torch.tanh(target / temperature) / torch.tanh(target.new_tensor(1.0 / temperature))
-        difference = (centred_cosines(routing.float()) - target).square()
-        pairs = ~torch.eye(batch, dtype=torch.bool, device=routing.device)
-        return difference[pairs].mean()
+        target = centred_cosines(embeddings.detach().float(), counts)
+        target = torch.tanh(target / temperature) / math.tanh(1.0 / temperature)
+        difference = (centred_cosines(routing.float(), counts) - target).square()
+        pairs = counts[:, None] * counts * (1 - torch.eye(batch, device=routing.device)) * (counts.sum() >= 3)
+        return (difference * pairs).sum() / pairs.sum().clamp_min(1)
 
 
-def centred_cosines(vectors: Tensor) -> Tensor:
-    """[B, B] cosines between vectors [B, N] after the batch mean is taken away."""
+def centred_cosines(vectors: Tensor, counts: Tensor | None = None) -> Tensor:
+    """[B, B] cosines between vectors [B, N] after the mean of those that count, 1 or 0 in [B], is taken away."""
+    counts = torch.ones(len(vectors), device=vectors.device) if counts is None else counts
     # eps bounds the gradient while the routing vectors of an untrained network are still nearly equal
-    unit = F.normalize(vectors - vectors.mean(0), dim=1, eps=1e-3)
+    mean = (counts[:, None] * vectors).sum(0) / counts.sum().clamp_min(1)
+    unit = F.normalize(vectors - mean, dim=1, eps=1e-3)
     return unit @ unit.T
 
 

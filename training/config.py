@@ -29,6 +29,7 @@ FREE_KEYS = frozenset(
         "steps",
         "decay_steps",
         "compile",
+        "capture",
         "workers",
         "checkpoint_minutes",
         "log_every",
@@ -59,6 +60,8 @@ class LoopConfig:
         precision: "bf16" (autocast), "fp32", or "auto": bf16 on hardware that computes in it, fp32 elsewhere.
         compile: let torch.compile fuse the blocks that say they are `fusible`, on a CUDA device, where it takes 80 s at
             the start; on CPUs nothing was gained, and it is left out.
+        capture: on a CUDA device, record the operations of a step once and replay them, for tasks whose batches keep
+            their shapes: launching thousands of them one by one takes longer than they run.
         workers: processes that make batches, per training process; 0 = make them in between.
         checkpoint_minutes: time between checkpoints.
         log_every, validate_every: in steps; 0 validates only at the end.
@@ -83,6 +86,7 @@ class LoopConfig:
     ema: float = 0.999
     precision: str = "auto"
     compile: bool = False
+    capture: bool = False
     workers: int = 1
     checkpoint_minutes: float = 3.0
     log_every: int = 20

@@ -16,10 +16,11 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, send_to_device
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from .batches import STEP_STREAM, load_batches, seed_everything
+from .captured import Captured
 from .checkpoint import (
     Progress,
     load_checkpoint,
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 FINAL_RATE = 0.01
 """Where the cosine decay ends, as a share of the learning rate."""
+
+NORM = "gradient norm"
 
 PATIENCE = 50
 """After so many steps in a row without a finite gradient the run stops."""
@@ -116,6 +119,9 @@ class _Run:
         self.main, self.processes = accelerator.is_main_process, accelerator.num_processes
         if config.minutes and self.processes > 1:
             raise TrainingError("minutes in [loop] is for a single process: clocks differ. Give steps alone.")
+        self.captures = config.capture and accelerator.device.type == "cuda"
+        if self.captures and self.processes > 1:
+            raise TrainingError("capture in [loop] is for a single process: take it out.")
         self.folder = Path(config.output)
         own = {key: value for key, value in dataclasses.asdict(config).items() if key not in FREE_KEYS}
         self.recipe: dict[str, Any] = {**own, **{f"recipe.{k}": v for k, v in getattr(task, "recipe", {}).items()}}
@@ -129,6 +135,7 @@ class _Run:
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
         self.sums = {name: torch.tensor(value, device=accelerator.device) for name, value in self.progress.sums.items()}
         self.skipped = 0
+        self.captured: Captured | None = None
         self.stop = False
         self.begun = self.saved = time.monotonic()
         self.seconds_before = self.progress.seconds
@@ -169,9 +176,13 @@ class _Run:
         seed_everything(self.config.seed, STEP_STREAM, step, self.accelerator.process_index)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(step, self.config, self._spent())
-        parts = self.task.loss(self.network, send_to_device(batch, self.accelerator.device, non_blocking=True), step)
-        self.accelerator.backward(parts["loss"])
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        batch = send_to_device(batch, self.accelerator.device, non_blocking=True)
+        if hasattr(self.task, "prepare"):
+            batch = self.task.prepare(batch)
+        if self.captures and self.captured is None:
+            self.captured = Captured(self._gradients, batch, self.parameters)
+        parts = self._gradients(batch) if self.captured is None else self.captured(batch)
+        norm = parts.pop(NORM)
         if bool(torch.isfinite(norm)):  # the same on every process: gradients are averaged before they are clipped
             self.optimizer.step()
             self.ema.update(step)
@@ -184,18 +195,26 @@ class _Run:
                 raise TrainingError(
                     f"The loss was not finite for {PATIENCE} steps up to step {step}: lower learning_rate, or use fp32."
                 )
-        self.optimizer.zero_grad()
+        if self.captured is None:  # else the next replay writes over the gradients
+            self.optimizer.zero_grad()
         if self.sums and self.sums.keys() != parts.keys():
             raise TrainingError(
                 f"The loss has parts {sorted(parts)} at step {step} but had {sorted(self.sums)} before."
             )
         for name, value in parts.items():
-            value = value.detach().float()
+            value = value.float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.progress.count += 1
         self.progress.step += 1
         self.progress.batches += self.processes
         self.bar.update()
+
+    def _gradients(self, batch: Any) -> dict[str, Tensor]:
+        """Leaves the clipped gradients of a batch in the parameters: its losses, and the norm of the gradients."""
+        parts = self.task.loss(self.network, batch, self.progress.step)
+        self.accelerator.backward(parts["loss"])
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.gradient_clip)
+        return {name: value.detach() for name, value in parts.items()} | {NORM: norm}
 
     def _report(self, validate: bool) -> None:
         """A row of the log, with a validation where one is due. Every process takes part in the means."""

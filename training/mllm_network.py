@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model.head import DegradationHead, Reading, scaled
+from ..model.head import OWNER, DegradationHead, Reading, scaled
 from .mllm_model import pixel_values
 
 TONES = 6
 """Numbers that describe the tone of a scene: mean and deviation of red, green and blue."""
+ABSENT_WEIGHT = 0.25
+"""How much the parameters of what is absent count: an airlight of 0 where there is no haze says nothing, and learned as
+a number like the others it draws the estimates of those that are there towards 0."""
 TONE_SIDE = 12
 """Side of the coarse picture whose deviation counts."""
 
@@ -64,11 +67,13 @@ def tone(scene: Tensor) -> Tensor:
 
 def reading_losses(reading: Reading, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Errors of presence (cross-entropy), of strength where present, and of the scaled parameters (smooth L1)."""
+    told = ABSENT_WEIGHT + (1 - ABSENT_WEIGHT) * batch["presence"][:, OWNER]
+    parameters = F.smooth_l1_loss(reading.parameters, scaled(batch["parameters"]), reduction="none", beta=0.05)
     strength = F.smooth_l1_loss(reading.strength, batch["strength"], reduction="none", beta=0.1)
     return (
         F.binary_cross_entropy_with_logits(reading.presence, batch["presence"]),
         mean_where(strength, batch["presence"]),
-        F.smooth_l1_loss(reading.parameters, scaled(batch["parameters"]), beta=0.05),
+        mean_where(parameters, told),
     )
 
 

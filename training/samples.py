@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +37,13 @@ HEAVIEST_SOFT_RAIN = 1.3
 HEAVIEST_SNOW = 1.1
 """Severity of the heaviest snow alone."""
 
+QUIET = 0.02
+"""Most noise, as a sigma, of a quiet dark scene."""
+
+STRONGEST_TINT = 0.12
+WHITEST_AIRLIGHT = 1.0
+"""Of a tinted haze; the published airlight is grey and ends at 0.9."""
+
 NOISE_OF_THE_DARK = 25.0
 """Half of the noise alone is at most this, of 255, as the noise of dark pictures is: else whatever is a little noisy
 and not bright is taken for a darkened picture, which are many."""
@@ -62,6 +69,10 @@ class PhotoStore:
     """Of the generated scenes, beside those that the training mix draws, the share to which nothing is done."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, the share in wider ranges than the published ones."""
+    quiet_share: float = 0.0
+    """Of the generated dark scenes, the share with next to no noise: else noise is taken for the sign of darkness."""
+    tinted_share: float = 0.0
+    """Of the hazy scenes, the share whose airlight has a tint and may be white."""
     composite_share: float = 0.0
     """Of the generated scenes, those with such a combination and nothing else; the other shares are of the rest."""
     unusual_of: int = 1
@@ -75,23 +86,15 @@ class PhotoStore:
         limit: int = 0,
         *,
         low_light: Path | None = None,
-        low_light_share: float = 0.0,
-        noise_share: float = 0.0,
-        rain_share: float = 0.0,
-        snow_share: float = 0.0,
-        blur_share: float = 0.0,
-        wide_share: float = 0.5,
         shortest: int = 0,
+        **shares: float,
     ) -> PhotoStore:
         """Read every photo of `folder` (the first `limit`, when given) and every rain layer (grey pictures).
 
         Args:
             low_light: folder of real pairs, `input/` too dark and `target/` well lit.
-            low_light_share: share of the scenes that are such pairs.
-            noise_share, rain_share, snow_share, blur_share: of the generated scenes that are noisy, rained on softly,
-                snowed on, mostly in wind, or blurred, and nothing else.
-            wide_share: of the combinations of CDD-11 in wider ranges than the published ones.
             shortest: the least side of a photo in px.
+            shares: as the fields of these names.
 
         Raises:
             PhotoError: a folder or a photo cannot be read, a photo is too small, or a pair is of two sizes.
@@ -104,9 +107,9 @@ class PhotoStore:
             masks = () if rain_layers is None else list_photos(rain_layers)
             layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
             dark = tuple(pool.map(lambda pair: _read_pair(*pair, shortest), pairs))
-        real = low_light_share if dark else 0.0
-        alone = (noise_share, rain_share, snow_share, blur_share)
-        return PhotoStore(photos, layers, dark, real, *alone, wide_share=wide_share)
+        if not dark:
+            shares["low_light_share"] = 0.0
+        return PhotoStore(photos, layers, dark, **shares)
 
     def scene(
         self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8, unusual_of: int = 1
@@ -142,6 +145,16 @@ class PhotoStore:
 
     def severities(self, rng: np.random.Generator) -> Severities:
         """Draws the training mix, or one degradation or a combination alone as often as their shares say."""
+        severities = self._severities(rng)
+        if severities.low_light_noise and rng.random() < self.quiet_share:
+            severities = replace(severities, low_light_noise=rng.uniform(0.0, QUIET))
+        if severities.haze_beta and rng.random() < self.tinted_share:
+            airlight = rng.uniform(severities.airlight, WHITEST_AIRLIGHT)
+            severities = replace(severities, airlight=airlight, haze_tint=rng.uniform(-STRONGEST_TINT, STRONGEST_TINT))
+        return severities
+
+    def _severities(self, rng: np.random.Generator) -> Severities:
+        """The same in the ranges of `sample_combination`."""
         if self.composite_share and rng.random() < self.composite_share:
             return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         kind = rng.random()
@@ -209,6 +222,21 @@ class Sources(Protocol):
     snow_share: float
     blur_share: float
     wide_share: float
+    quiet_share: float
+    tinted_share: float
+
+
+SHARES = (
+    "low_light_share",
+    "noise_share",
+    "rain_share",
+    "snow_share",
+    "blur_share",
+    "wide_share",
+    "quiet_share",
+    "tinted_share",
+)
+"""The shares that all `Sources` have."""
 
 
 def check_shares(sources: Sources) -> None:
@@ -217,7 +245,7 @@ def check_shares(sources: Sources) -> None:
     Raises:
         TrainingError: says what is wrong.
     """
-    for name in ("low_light_share", "noise_share", "rain_share", "snow_share", "blur_share", "wide_share"):
+    for name in SHARES:
         if not 0 <= getattr(sources, name) <= 1:
             raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(sources, name)}.")
     if (alone := sources.noise_share + sources.rain_share + sources.snow_share + sources.blur_share) > 1:
@@ -233,13 +261,8 @@ def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:
         Path(sources.photos),
         Path(sources.rain_layers) if sources.rain_layers else None,
         low_light=Path(sources.low_light) if sources.low_light else None,
-        low_light_share=sources.low_light_share,
-        noise_share=sources.noise_share,
-        rain_share=sources.rain_share,
-        snow_share=sources.snow_share,
-        blur_share=sources.blur_share,
-        wide_share=sources.wide_share,
         shortest=shortest,
+        **{name: getattr(sources, name) for name in SHARES},
     )
 
 

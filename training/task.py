@@ -12,7 +12,8 @@ class Task(Protocol):
     """What one training program supplies.
 
     An attribute `recipe` (a JSON-able dict) is optional: where it differs from the checkpoint's, resuming is refused;
-    its key `card`, the words about the weights, may change.
+    its key `card`, the words about the weights, may change. A method `prepare` is optional, too: it makes of a batch on
+    its device what `loss` takes, and is run at every step also where the loss is recorded once (`capture`).
     """
 
     network: nn.Module
@@ -25,7 +26,8 @@ class Task(Protocol):
     def loss(self, network: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
         """`loss`, to be lowered, and other scalars for the log, the same names at every step.
 
-        `network` is prepared (autocast, distributed), the batch is on its device, `step` counts updates from 0.
+        `network` is prepared (autocast, distributed), the batch is on its device, `step` counts updates from 0; with
+        `capture` it is that of the recording, and nothing may depend on values or change its shape.
         """
 
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -62,6 +62,9 @@ class MllmData:
     nothing else (see `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
+    quiet_share: float = 0.0
+    tinted_share: float = 0.0
+    """Of the generated scenes, the dark ones that have next to no noise, and the hazy ones with a tint."""
     initial: str = ""
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
@@ -153,9 +156,9 @@ class MllmTask:
         answers, reading, early, tones = network(batch)
         presence, strength, parameters = reading_losses(reading, batch)
         tone_error = (tones - batch["tone"]).abs().mean()
-        early_loss = sum(weight * part for weight, part in zip((2, 2, 10), reading_losses(early, batch), strict=True))
+        early_loss = sum(weight * part for weight, part in zip((2, 2, 8), reading_losses(early, batch), strict=True))
         return {
-            "loss": 0.5 * answers + 2 * presence + 2 * strength + 10 * parameters + 0.5 * early_loss + 4 * tone_error,
+            "loss": 0.5 * answers + 2 * presence + 2 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone_error,
             "answers": answers,
             "presence": presence,
             "strength": strength,

@@ -34,6 +34,9 @@ from .samples import PhotoStore, check_shares, read_store, sample_generator, to_
 
 VALIDATION_SEED = 30_000_000
 
+CROPS = ("crop", "target", "place", "scene")
+"""What a batch says of its crops."""
+
 COARSE = 16
 """Errors over more picture pixels than this are those of tone."""
 
@@ -60,6 +63,9 @@ class RestorerData:
     nothing else (see `PhotoStore`)."""
     wide_share: float = 0.5
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
+    quiet_share: float = 0.0
+    tinted_share: float = 0.0
+    """Of the generated scenes, the dark ones that have next to no noise, and the hazy ones with a tint."""
     initial: str = ""
     """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4
@@ -68,6 +74,8 @@ class RestorerData:
     """Crops of each scene in a batch; a batch holds scenes x crops of them."""
     overviews: int = 0
     """Scenes more in a batch, of which only the overview is learned: they cost a fraction of a crop."""
+    overview_photos: str = ""
+    """Folder of more photos for these scenes alone, which small or strongly compressed ones serve as well."""
     overview_batches: int = 0
     """After so many batches the same overviews come again, kept in memory (0.2 MB each): to make and embed one takes
     twice as long as to learn from it. 0 makes all of them anew. Best a multiple of processes times workers."""
@@ -154,6 +162,8 @@ class RestorerTask:
         self.store = read_store(data, data.crop)
         self.whole_scenes = replace(
             self.store,
+            photos=self.store.photos
+            + (PhotoStore.read(Path(data.overview_photos)).photos if data.overview_photos else ()),
             composite_share=data.composite_share,
             rain_share=data.overview_rain_share,
             clean_share=data.overview_clean_share,
@@ -193,7 +203,7 @@ class RestorerTask:
         """Crops of some scenes, and of these scenes and others what the tone and the global branch see.
 
         The names of what belongs to the scenes without crops, the overviews, begin with "overview_". They are a
-        function of `overview_key`; where they come again they are left out, since `loss` has kept them.
+        function of `overview_key`; where they come again they are left out, since `prepare` has kept them.
         """
         data = self.data
         rng = sample_generator(self.seed, index, data.scenes + data.overviews)
@@ -251,11 +261,12 @@ class RestorerTask:
         }
         return target, picture, seen
 
-    def _embedded(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """What is seen of all scenes, those with crops, then the overviews; of the former the tokens, too."""
-        parts, tokens = [], {}
+    def prepare(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What `loss` takes: the crops, and what is seen of all scenes, those with crops, then the overviews; of the
+        former the tokens, too."""
+        parts, prepared = [], {name: batch[name] for name in ("keep", *CROPS) if name in batch}
         if self.data.scenes:
-            seen, tokens["tokens"] = self._embed(batch, "")
+            seen, prepared["tokens"] = self._embed(batch, "")
             parts.append(seen)
         if self.data.overviews:
             key = batch["overview_key"]
@@ -266,7 +277,7 @@ class RestorerTask:
                     # copies: what a worker sent holds an open file each, of which a process may have a thousand
                     self._kept[key] = {name: tensor.clone() for name, tensor in overviews.items()}
             parts.append(overviews)
-        return tokens | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return prepared | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _embed(self, batch: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], Tensor]:
         looks = batch[f"{prefix}looks"]
@@ -275,39 +286,39 @@ class RestorerTask:
         given = {name: batch[f"{prefix}{name}"] for name in ("thumbnail", "wanted_thumbnail", "removal")}
         return {"pooled": pooled, **given}, tokens
 
-    def loss(self, network: nn.Module, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        scenes, has_crops = self._embedded(batch), self.data.scenes > 0
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        has_crops = self.data.scenes > 0
         restored, routing, corrected = network(
             batch["crop"].float() if has_crops else None,
-            scenes["thumbnail"].float(),
-            scenes.get("tokens"),
-            scenes["pooled"],
+            batch["thumbnail"].float(),
+            batch.get("tokens"),
+            batch["pooled"],
             batch["keep"],
             Position(*batch["place"].unbind(1)) if has_crops else None,
-            scenes["removal"],
+            batch["removal"],
             batch["scene"] if has_crops else None,
         )
-        overview_error = corrected - F.adaptive_avg_pool2d(scenes["wanted_thumbnail"].float(), corrected.shape[2:])
+        overview_error = corrected - F.adaptive_avg_pool2d(batch["wanted_thumbnail"].float(), corrected.shape[2:])
         overview, overview_decibel = overview_error.abs().mean(), _decibel(overview_error)
         loss = self.losses.overview * (overview - self.losses.log_error * overview_decibel)
         parts = {"overview": overview, "overview_psnr": overview_decibel}
         if has_crops:
-            of_crops, more = self._loss_of_crops(restored, routing, batch, scenes["pooled"])
+            of_crops, more = self._loss_of_crops(restored, routing, batch)
             loss, parts = loss + of_crops, parts | more
         return {"loss": loss, **parts}
 
     def _loss_of_crops(
-        self, restored: Tensor, routing: list[Tensor], batch: dict[str, Tensor], pooled: Tensor
+        self, restored: Tensor, routing: list[Tensor], batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Their part of the loss, and its parts."""
         error = restored.float() - batch["target"].float()
         absolute, decibel = error.abs().mean(), _decibel(error)
         detail_decibel = _decibel(detail_of(error))
-        kept = batch["keep"][batch["scene"]]
         relational = absolute * 0.0  # a network without MoFE, for the ablation, has nothing to align
         if routing:
-            vectors, seen = routing_vectors(routing)[kept], pooled[batch["scene"]][kept]
-            relational = relational_alignment_loss(vectors, seen, self.losses.relational_temperature)
+            seen, guided = batch["pooled"][batch["scene"]], batch["keep"][batch["scene"]]
+            temperature = self.losses.relational_temperature
+            relational = relational_alignment_loss(routing_vectors(routing), seen, temperature, guided)
         balance = sum((balance_loss(weights) for weights in routing), absolute * 0.0) / max(1, len(routing))
         weights = self.losses
         loss = (

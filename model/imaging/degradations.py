@@ -149,7 +149,7 @@ def degrade(
         depth = layers.get("depth", lambda: depth_map(planes, rng))
         transmission = resize(np.exp(-severities.haze_beta * np.minimum(depth, FARTHEST)), height, width)
         planes *= transmission
-        planes += (1.0 - transmission) * np.float32(severities.airlight)
+        planes += (1.0 - transmission) * _airlight(severities)
         parameters["haze_beta"], parameters["airlight"] = severities.haze_beta, severities.airlight
         parameters["transmission"] = float(transmission.mean())
         passed *= rms(transmission) ** 2
@@ -183,6 +183,12 @@ def underexposed(dark: np.ndarray, lit: np.ndarray) -> Degraded:
     parameters = dict.fromkeys(PARAMETERS, 0.0) | {"transmission": 1.0, "jpeg_quality": 100.0}
     parameters["light_exponent"] = 1.0 + _as_exponent(max(exposure, 1e-3), light)
     return Degraded(dark, _truth(parameters, dict.fromkeys(DEGRADATIONS, 0.0)))
+
+
+def _airlight(severities: Severities) -> np.ndarray:
+    """The airlight of red, green and blue, [3, 1, 1] in 0..1."""
+    tint = np.array([1.0 + severities.haze_tint, 1.0, 1.0 - severities.haze_tint])
+    return np.minimum(severities.airlight * tint, 1.0).astype(np.float32)[:, None, None]
 
 
 def _as_exponent(exposure: float, light: np.ndarray) -> float:

@@ -45,6 +45,7 @@ class Severities:
         exposure: factor on the whole picture; 1 as published. An exposure too short darkens bright surfaces, too.
         soft_rain: broad soft streaks with a veil between them, where the published ones are thin and apart.
         blown_snow: flakes that the wind drives in any direction, where the published ones fall.
+        haze_tint: what red has more of the airlight than green, and green than blue, as a share; 0, grey, as published.
     """
 
     light_exponent: float = 1.0
@@ -63,6 +64,7 @@ class Severities:
     exposure: float = 1.0
     soft_rain: bool = False
     blown_snow: bool = False
+    haze_tint: float = 0.0
 
     def keeping(self, degradations: Collection[str]) -> Severities:
         """The same severities of these degradations (names of `DEGRADATIONS`), and none of the others.
@@ -74,7 +76,7 @@ class Severities:
 
 _FIELDS = {
     "low_light": ("light_exponent", "exposure"),
-    "haze": ("haze_beta", "airlight"),
+    "haze": ("haze_beta", "airlight", "haze_tint"),
     "rain": ("rain", "soft_rain"),
     "snow": ("snow", "blown_snow"),
     "noise": ("low_light_noise", "noise_sigma", "sensor_gain"),

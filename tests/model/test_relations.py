@@ -33,6 +33,14 @@ def test_a_constant_shift_of_all_vectors_changes_nothing() -> None:
     )
 
 
+def test_vectors_that_do_not_count_are_as_good_as_left_out() -> None:
+    routing, embeddings = torch.rand(7, 8), torch.randn(7, 16)
+    among = torch.tensor([True, False, True, True, True, False, True])
+    masked = relational_alignment_loss(routing, embeddings, among=among)
+    assert masked == pytest.approx(relational_alignment_loss(routing[among], embeddings[among]).item(), abs=1e-6)
+    assert relational_alignment_loss(routing, embeddings, among=torch.arange(7) < 2) == 0
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_fewer_than_three_pictures_have_no_relations(batch: int) -> None:
     routing = torch.rand(batch, 8, requires_grad=True)

@@ -34,12 +34,21 @@ def test_composites_report_all_eleven_their_mean_and_clean_with_input_beside_out
     seen: list[tuple[int, int]] = []
     result = evaluate_composites(unchanged, photos, on_progress=lambda *step: seen.append(step))
     rows = result.tables[0].rows
-    assert tuple(rows) == (*COMBINATIONS, "mean", "clean")
+    assert tuple(rows) == (*COMBINATIONS, "mean", "low, no noise", "clean")
     assert all(row["PSNR in"] == row["PSNR out"] and row["gain"] == 0 for row in rows.values())
     assert rows["clean"]["PSNR out"] == PSNR_CAP and rows["clean"]["SSIM out"] == pytest.approx(1.0, abs=1e-5)
     assert all(rows[name]["PSNR in"] < 35 for name in COMBINATIONS)
     assert result.value("mean", "PSNR out") == pytest.approx(np.mean([rows[n]["PSNR out"] for n in COMBINATIONS]))
-    assert seen == [(n, 36) for n in range(1, 37)]
+    assert seen == [(n, 39) for n in range(1, 40)]
+
+
+def test_low_light_without_noise_is_the_same_darkness_without_the_noise(photos: Path) -> None:
+    seen: list[Tensor] = []
+    evaluate_composites(lambda picture: seen.append(picture) or picture, photos, limit=1)
+    noisy, quiet, clean = seen[0], seen[-2], seen[-1]
+    assert noisy.mean().item() == pytest.approx(quiet.mean().item(), abs=0.02)
+    assert quiet.mean() < 0.8 * clean.mean()
+    assert (noisy - quiet).std() > 0.015
 
 
 def test_a_row_is_the_mean_over_photos_of_the_rounded_output(photos: Path) -> None:

@@ -283,6 +283,13 @@ def test_training_lowers_the_loss_in_bf16_and_gives_the_network_back_in_its_own_
     assert torch.equal(task.network(picture), expected)  # no autocast is left behind
 
 
+def test_what_a_task_prepares_is_what_its_loss_gets(tmp_path: Path) -> None:
+    task, seen = TinyTask(str(tmp_path)), []
+    task.prepare = lambda batch: seen.append(batch["index"]) or {**batch, "index": batch["index"] + 100}
+    train(task, config(tmp_path, 3), device="cpu", progress=False)
+    assert [number + 100 for number in seen] == task.seen == [100, 101, 102]
+
+
 def test_the_rate_warms_up_stays_and_decays_to_one_percent() -> None:
     plan = LoopConfig("x", steps=100, learning_rate=2.0, warmup_steps=10, decay_steps=40)
     rates = [rate_at(step, plan) for step in range(100)]

@@ -145,6 +145,21 @@ def test_scenes_whose_tone_stays_show_the_most_unusual_photos() -> None:
     assert share_of_the_darkest("noise") > 0.6 > 0.3 > share_of_the_darkest("rain")
 
 
+def test_a_share_of_the_dark_scenes_is_quiet(photos: Path) -> None:
+    store = replace(PhotoStore.read(photos, limit=2, wide_share=0.0), composite_share=1.0)
+    for share, quiet in ((0.0, 0), (1.0, 40)):
+        drawn = [replace(store, quiet_share=share).severities(sample_generator(9, index)) for index in range(80)]
+        dark = [each for each in drawn if each.light_exponent > 1][:40]
+        assert sum(each.low_light_noise <= 0.02 for each in dark) == quiet
+
+
+def test_a_share_of_the_haze_is_tinted_and_may_be_white(photos: Path) -> None:
+    store = replace(PhotoStore.read(photos, limit=2, wide_share=0.0), composite_share=1.0, tinted_share=1.0)
+    hazy = [each for index in range(200) if (each := store.severities(sample_generator(10, index))).haze_beta]
+    assert all(each.haze_tint for each in hazy)
+    assert max(each.airlight for each in hazy) > 0.95 and min(each.haze_tint for each in hazy) < -0.05
+
+
 def test_a_photo_that_is_too_small_is_named(photos: Path) -> None:
     with pytest.raises(PhotoError, match="500 px a side are needed"):
         PhotoStore.read(photos, shortest=500)

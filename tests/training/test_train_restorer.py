@@ -119,8 +119,10 @@ def test_overviews_that_come_again_are_kept_and_mean_the_same(task: RestorerTask
     first, _, again = (always.batch(index) for index in range(3))
     assert first["overview_thumbnail"].shape[0] == 2
     assert "overview_thumbnail" not in again
-    always.loss(always.network, first, 0)
-    known, new = (one.loss(one.network, batch, 2) for one, batch in ((always, again), (fresh, fresh.batch(2))))
+    always.prepare(first)
+    known, new = (
+        one.loss(one.network, one.prepare(batch), 2) for one, batch in ((always, again), (fresh, fresh.batch(2)))
+    )
     assert {name: value.item() for name, value in known.items()} == {name: value.item() for name, value in new.items()}
 
 
@@ -135,14 +137,14 @@ def test_overviews_have_a_share_of_soft_rain_and_a_number_of_looks_of_their_own(
     assert all(spared.whole_scenes.severities(np.random.default_rng(seed)) == Severities() for seed in range(4))
     batch = other.batch(0)
     assert batch["overview_looks"].shape[:2] == (2, 3) and batch["looks"].shape[:2] == (3, 1)
-    assert torch.isfinite(other.loss(other.network, batch, 0)["loss"])
+    assert torch.isfinite(other.loss(other.network, other.prepare(batch), 0)["loss"])
 
 
 def test_overviews_alone_teach_the_tone_branch_and_leave_all_else(task: RestorerTask) -> None:
     data = replace(task.data, scenes=0, overviews=3)
     alone = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
     _shake(alone.network)
-    parts = alone.loss(alone.network, alone.batch(0), 0)
+    parts = alone.loss(alone.network, alone.prepare(alone.batch(0)), 0)
     parts["loss"].backward()
     assert {"overview", "overview_psnr"} < set(parts)
     assert "l1" not in parts
@@ -155,7 +157,7 @@ def test_crops_teach_all_but_the_tone_branch(task: RestorerTask) -> None:
     losses = RestorerLosses(overview=0.0)
     other = RestorerTask(MODEL, replace(task.data, overviews=2), losses, LoopConfig("", 1), {})
     _shake(other.network)
-    other.loss(other.network, other.batch(3), 0)["loss"].backward()
+    other.loss(other.network, other.prepare(other.batch(3)), 0)["loss"].backward()
     assert all(_is_pulled(parameter) != name.startswith("tone.") for name, parameter in _known(other.network))
 
 
@@ -186,7 +188,7 @@ def test_the_loss_teaches_every_part_and_leaves_the_mllm_alone(task: RestorerTas
     optimizer = torch.optim.SGD(task.network.parameters(), 1e-2)
     for index in range(3):
         optimizer.zero_grad()
-        parts = task.loss(task.network, task.batch(index), index)
+        parts = task.loss(task.network, task.prepare(task.batch(index)), index)
         parts["loss"].backward()
         optimizer.step()
     # nobody was without guidance in these few scenes perhaps; the neutral guidance alone may stay untouched

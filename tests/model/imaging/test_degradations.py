@@ -132,6 +132,17 @@ def test_haze_pulls_towards_the_airlight_by_the_transmission(clean: np.ndarray) 
     assert np.exp(-1.5 * 0.7) - 1e-3 <= parameter(hazy, "transmission") <= 1.0
 
 
+def test_a_tint_of_the_haze_takes_from_blue_what_it_gives_to_red(clean: np.ndarray) -> None:
+    grey, warm = (
+        degrade(clean, Severities(haze_beta=2.0, airlight=0.8, haze_tint=tint), np.random.default_rng(0)).picture
+        for tint in (0.0, 0.1)
+    )
+    change = (warm - grey).mean((0, 1))
+    assert change[0] == pytest.approx(-change[2], abs=1e-3) and change[0] > 0.02 and abs(change[1]) < 1e-6
+    white = degrade(clean, Severities(haze_beta=9.0, airlight=1.0, haze_tint=0.1), np.random.default_rng(0)).picture
+    assert white.max() <= 1.0
+
+
 def test_haze_ends_at_the_farthest_published_depth(clean: np.ndarray) -> None:
     hazy = make(np.zeros_like(clean), Severities(haze_beta=2.0, airlight=0.9))
     assert hazy.picture.max() <= 0.9 * (1 - np.exp(-2.0 * 0.7)) + 0.003
