@@ -28,6 +28,14 @@ PRESENT = 0.5
 """A score of this much and above means that the degradation is present."""
 
 
+TONE = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
+"""What changes the tone of a whole picture, and what a dark or pale scene can be mistaken for."""
+
+UNSEEN, SEEN = 0.05, 0.2
+"""Scores up to which the tone is left as it is, and from which on it is corrected in full: well below `PRESENT`, since
+what is missed costs as much as what is imagined (RESULTS.md, the eleventh sitting)."""
+
+
 def strength_of(score: float) -> float:
     """The strength that a score in 0..1 tells: 0 where the degradation is absent, 1 at the strongest."""
     return min(1.0, max(0.0, (score - PRESENT) / (1 - PRESENT)))
@@ -93,6 +101,18 @@ class Guidance:
                 raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
             amounts[:, DEGRADATIONS.index(name)] *= amount
         return replace(self, removal=amounts.to(self.pooled.device))
+
+    def tone_removal(self) -> Tensor:
+        """How much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
+
+        `removal`, but of low light and haze only as far as the MLLM sees them: a photograph that is dark or pale as its
+        scene was is to stay so.
+        """
+        removal = torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
+        seen = ((self.scores - UNSEEN) / (SEEN - UNSEEN)).clamp(0, 1)
+        amounts = removal.clone()
+        amounts[:, TONE] *= seen[:, TONE]
+        return amounts
 
     def for_frame(self, index: int, frames: int) -> Guidance:
         """The guidance of frame `index` of `frames`: its own, or the only one there is.

@@ -268,7 +268,8 @@ class _Job:
             tokens = None if guide is None else guide.tokens.to(self.device, torch.float32)
             pooled = None if guide is None else guide.pooled.to(self.device, torch.float32)
             removal = None if guide is None or guide.removal is None else guide.removal.to(self.device, torch.float32)
-            self.context = self.run.network.look(thumbnail, tokens, pooled, removal=removal)
+            tone_removal = None if guide is None else guide.tone_removal().to(self.device, torch.float32)
+            self.context = self.run.network.look(thumbnail, tokens, pooled, removal=removal, tone_removal=tone_removal)
         return self.context
 
     def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:

@@ -122,6 +122,7 @@ class Restorer(nn.Module):
         pooled: Tensor | None,
         keep_guidance: Tensor | None = None,
         removal: Tensor | None = None,
+        tone_removal: Tensor | None = None,
     ) -> Context:
         """The tone and the global branch, once per picture.
 
@@ -131,13 +132,14 @@ class Restorer(nn.Module):
             pooled: [B, D] or None.
             keep_guidance: [B] bool, False puts neutral guidance in the place of the given one; None keeps all.
             removal: [B, 7] in 0..1, how much of each degradation to remove; None removes all.
+            tone_removal: the same for the tone branch (`Guidance.tone_removal`); None: as `removal`.
 
         Raises:
             ValueError: only one of `tokens` and `pooled` is given.
         """
-        given = (pooled, keep_guidance, removal)
+        given = (pooled, keep_guidance, removal if tone_removal is None else tone_removal)
         affine = self._with_mirrored(self.tone(thumbnail, *given), thumbnail, *given)
-        return self._context(thumbnail, tokens, *given, affine)
+        return self._context(thumbnail, tokens, pooled, keep_guidance, removal, affine)
 
     def restore(self, crop: Tensor, context: Context, position: Position) -> tuple[Tensor, list[Tensor]]:
         """The local branch.
@@ -195,6 +197,7 @@ class Restorer(nn.Module):
         position: Position | None,
         removal: Tensor | None = None,
         scene: Tensor | None = None,
+        tone_removal: Tensor | None = None,
     ) -> tuple[Tensor | None, list[Tensor], Tensor]:
         """`look` and `restore` in one call, for training: the tone branch learns nothing from the crops.
 
@@ -208,18 +211,19 @@ class Restorer(nn.Module):
             What `restore` does with the crops (None and no routing where there are none), and the `corrected_overview`
             of the pictures.
         """
-        affine = self.tone(thumbnail, pooled, keep_guidance, removal)
+        tone_removal = removal if tone_removal is None else tone_removal
+        affine = self.tone(thumbnail, pooled, keep_guidance, tone_removal)
         overview = corrected_overview(thumbnail, affine)
         if crop is None or position is None:
             return None, [], overview
         count = len(thumbnail) if tokens is None else len(tokens)
-        pooled, keep_guidance, removal = (
-            None if each is None else each[:count] for each in (pooled, keep_guidance, removal)
+        thumbnail = thumbnail[:count]
+        pooled, keep_guidance, removal, tone_removal = (
+            None if each is None else each[:count] for each in (pooled, keep_guidance, removal, tone_removal)
         )
-        thumbnail, given = thumbnail[:count], (pooled, keep_guidance, removal)
         with torch.no_grad():  # the tone that `look` would give them
-            affine = self._with_mirrored(affine[:count], thumbnail, *given)
-        context = self._context(thumbnail, tokens, *given, affine)
+            affine = self._with_mirrored(affine[:count], thumbnail, pooled, keep_guidance, tone_removal)
+        context = self._context(thumbnail, tokens, pooled, keep_guidance, removal, affine)
         return *self.restore(crop, context if scene is None else context.of(scene), position), overview
 
     def _with_mirrored(

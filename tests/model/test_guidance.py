@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,6 +48,15 @@ class TestGuidance:
         for same in (steered[1], steered.for_frame(0, 2), steered.to("cpu")[0]):
             assert same.removal is not None
             assert same.removal.tolist() == [[1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]]
+
+    def test_the_tone_is_corrected_as_far_as_the_mllm_sees_low_light_or_haze(self) -> None:
+        scores = torch.tensor([[0.9, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0], [0.125, 0.3, 0.9, 0.0, 0.0, 0.0, 0.0]])
+        seen = replace(self.guidance(2), scores=scores)
+        assert seen.tone_removal()[0].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+        assert seen.tone_removal()[1].tolist() == pytest.approx([0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+        assert seen.removal is None, "what is told to all else stays as it was"
+        wished = seen.steered({"low_light": 0.5, "rain": 0.0}).tone_removal()
+        assert wished[0].tolist() == [0.5, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
 
     def test_later_wishes_come_on_top_of_earlier_ones(self) -> None:
         steered = self.guidance(1).steered({"haze": 0.0, "rain": 0.5}).steered({"haze": 1.0, "rain": 0.5})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -158,6 +159,16 @@ def test_one_wish_steers_every_picture_of_a_batch(restorer: Restorer, make_guida
     for picture, restored in zip(pictures, together, strict=True):
         assert torch.allclose(restore_picture(restorer, picture[None], steered).picture[0], restored, atol=1e-5)
     assert (together - restore_picture(restorer, pictures, make_guidance(1)).picture).abs().max() > 1e-3
+
+
+def test_what_the_mllm_does_not_see_is_not_asked_of_the_tone(restorer: Restorer, make_guidance: MakeGuidance) -> None:
+    torch.nn.init.normal_(restorer.tone.guidance.steer.weight, std=0.5)
+    picture, guidance = torch.rand(1, 3, 64, 64), make_guidance(1)
+    seen, unseen = (replace(guidance, scores=torch.full((1, 7), score)) for score in (0.9, 0.01))
+    told = unseen.steered({"rain": 1.0})
+    whole, spared, again = (restore_picture(restorer, picture, each).picture for each in (seen, unseen, told))
+    assert (whole - spared).abs().max() > 1e-3
+    assert torch.equal(spared, again)
 
 
 def test_the_same_call_gives_the_same_result(restorer: Restorer, make_guidance: MakeGuidance) -> None:

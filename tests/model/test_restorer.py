@@ -183,6 +183,19 @@ def test_steering_changes_nothing_where_all_is_removed_and_something_where_not(r
         assert (run(keep_haze, guided) - run(None, guided)).abs().max() > 1e-3
 
 
+def test_what_the_tone_branch_is_told_reaches_no_other_branch(restorer: Restorer) -> None:
+    torch.nn.init.normal_(restorer.tone.guidance.steer.weight, std=0.2)
+    torch.nn.init.normal_(restorer.guidance.steer.weight, std=0.2)
+    thumbnail, pooled = torch.rand(1, 3, 32, 32), torch.randn(1, 16)
+    no_haze = torch.tensor([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
+    with torch.no_grad():
+        plain, told = (
+            restorer.look(thumbnail, pooled[:, None], pooled, tone_removal=removal) for removal in (None, no_haze)
+        )
+    assert (plain.affine - told.affine).abs().max() > 1e-4
+    assert torch.equal(plain.vector, told.vector)
+
+
 def test_every_parameter_gets_a_gradient_in_every_step(restorer: Restorer) -> None:
     position = Position.of(0, 0, 64, 64, batch=2)
     for keep in (torch.tensor([True, True]), torch.tensor([False, False])):

@@ -18,6 +18,7 @@ def batch(seed: int, crops: int = 4) -> dict[str, Tensor]:
     shapes = {"crop": (crops, 3, 64, 64), "thumbnail": (3, 3, 128, 128), "tokens": (3, 5, 16), "pooled": (3, 16)}
     numbers = {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
     numbers["scene"] = torch.arange(crops) % 3
+    numbers["place"] = torch.tensor([0, 0, 64, 64]).repeat(crops, 1)
     numbers["keep"] = torch.rand(3, generator=generator) < 0.7
     return {name: value.cuda() for name, value in numbers.items()}
 
@@ -30,8 +31,7 @@ def test_a_replay_has_the_numbers_and_the_gradients_of_the_step_itself() -> None
     parameters = list(network.parameters())
 
     def gradients(given: dict[str, Tensor]) -> dict[str, Tensor]:
-        place = Position.of(0, 0, 64, 64, len(given["crop"]))
-        place = Position(*(each.cuda() for each in (place.top, place.left, place.height, place.width)))
+        place = Position(*given["place"].unbind(1))
         restored, routing, overview = network(
             given["crop"],
             given["thumbnail"],
