@@ -197,7 +197,6 @@ class Restorer(nn.Module):
         position: Position | None,
         removal: Tensor | None = None,
         scene: Tensor | None = None,
-        tone_removal: Tensor | None = None,
     ) -> tuple[Tensor | None, list[Tensor], Tensor]:
         """`look` and `restore` in one call, for training: the tone branch learns nothing from the crops.
 
@@ -211,19 +210,18 @@ class Restorer(nn.Module):
             What `restore` does with the crops (None and no routing where there are none), and the `corrected_overview`
             of the pictures.
         """
-        tone_removal = removal if tone_removal is None else tone_removal
-        affine = self.tone(thumbnail, pooled, keep_guidance, tone_removal)
+        affine = self.tone(thumbnail, pooled, keep_guidance, removal)
         overview = corrected_overview(thumbnail, affine)
         if crop is None or position is None:
             return None, [], overview
         count = len(thumbnail) if tokens is None else len(tokens)
-        thumbnail = thumbnail[:count]
-        pooled, keep_guidance, removal, tone_removal = (
-            None if each is None else each[:count] for each in (pooled, keep_guidance, removal, tone_removal)
+        pooled, keep_guidance, removal = (
+            None if each is None else each[:count] for each in (pooled, keep_guidance, removal)
         )
+        thumbnail, given = thumbnail[:count], (pooled, keep_guidance, removal)
         with torch.no_grad():  # the tone that `look` would give them
-            affine = self._with_mirrored(affine[:count], thumbnail, pooled, keep_guidance, tone_removal)
-        context = self._context(thumbnail, tokens, pooled, keep_guidance, removal, affine)
+            affine = self._with_mirrored(affine[:count], thumbnail, *given)
+        context = self._context(thumbnail, tokens, *given, affine)
         return *self.restore(crop, context if scene is None else context.of(scene), position), overview
 
     def _with_mirrored(

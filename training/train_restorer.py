@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model.guidance import TONE
 from ..model.imaging.degradations import COMBINATIONS, Severities, degrade, sample_combination
 from ..model.mllm_folder import load_mllm
 from ..model.relations import balance_loss, relational_alignment_loss, routing_vectors
@@ -34,9 +33,6 @@ from .record import code_version, training_record
 from .samples import PhotoStore, check_shares, read_store, sample_generator, to_tensor
 
 VALIDATION_SEED = 30_000_000
-
-SEEN = ("thumbnail", "wanted_thumbnail", "removal", "tone_removal")
-"""What a batch says of whole scenes."""
 
 CROPS = ("crop", "target", "place", "scene")
 """What a batch says of its crops."""
@@ -100,9 +96,6 @@ class RestorerData:
     sides: tuple[int, int] = (224, 384)
     steered: float = 0.2
     """Share of the scenes in which some degradations are to be kept, so that users can steer."""
-    told_absent: float = 0.0
-    """Share of the scenes in which the tone branch is told what is not there of low light and haze, as in use it is
-    where the MLLM sees none (`Guidance.tone_removal`)."""
     validation_pictures: int = 44
 
     def __post_init__(self) -> None:
@@ -114,7 +107,7 @@ class RestorerData:
                 "noise_share, snow_share, blur_share, overview_rain_share and overview_clean_share in [data] must not "
                 "add up to more than 1."
             )
-        for name in ("steered", "told_absent", "composite_share", "overview_rain_share", "overview_clean_share"):
+        for name in ("steered", "composite_share", "overview_rain_share", "overview_clean_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(self, name)}.")
         least_of = dict.fromkeys(("crops", "crop", "overview_looks", "overview_unusual_of", "validation_pictures"), 1)
@@ -260,15 +253,11 @@ class RestorerTask:
         wanted, degraded, removal = store.steered_scene(rng, self.data.sides, self.data.steered)
         target, picture = to_tensor(wanted), to_tensor(degraded.picture)
         side = self.network.config.thumbnail
-        tone_removal = removal.copy()
-        if rng.random() < self.data.told_absent:
-            tone_removal[[index for index in TONE if not degraded.truth.presence[index]]] = 0.0
         seen = {
             "looks": self.guide.prepare(picture, degraded.truth, looks),
             "thumbnail": thumbnail_of(picture[None], side)[0].half(),
             "wanted_thumbnail": thumbnail_of(target[None], side)[0].half(),
             "removal": torch.from_numpy(removal),
-            "tone_removal": torch.from_numpy(tone_removal),
         }
         return target, picture, seen
 
@@ -294,7 +283,7 @@ class RestorerTask:
         looks = batch[f"{prefix}looks"]
         with torch.autocast(looks.device.type, torch.bfloat16, enabled=self.is_bf16(looks.device)):
             tokens, pooled = self.guide.embed(looks)
-        given = {name: batch[f"{prefix}{name}"] for name in SEEN}
+        given = {name: batch[f"{prefix}{name}"] for name in ("thumbnail", "wanted_thumbnail", "removal")}
         return {"pooled": pooled, **given}, tokens
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
@@ -308,7 +297,6 @@ class RestorerTask:
             Position(*batch["place"].unbind(1)) if has_crops else None,
             batch["removal"],
             batch["scene"] if has_crops else None,
-            batch["tone_removal"],
         )
         overview_error = corrected - F.adaptive_avg_pool2d(batch["wanted_thumbnail"].float(), corrected.shape[2:])
         overview, overview_decibel = overview_error.abs().mean(), _decibel(overview_error)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from mofe_restore.model.guidance import TONE
 from mofe_restore.model.imaging.degradations import Severities
 from mofe_restore.model.mllm_folder import load_mllm
 from mofe_restore.model.restorer import Restorer, RestorerConfig, check_guidance, load_restorer
@@ -152,21 +151,6 @@ def test_overviews_alone_teach_the_tone_branch_and_leave_all_else(task: Restorer
     assert all(_is_pulled(parameter) == name.startswith("tone.") for name, parameter in _known(alone.network))
     with pytest.raises(TrainingError, match="both 0"):
         replace(data, overviews=0)
-
-
-def test_in_a_share_of_the_scenes_the_tone_branch_is_told_what_is_absent(task: RestorerTask) -> None:
-    def removals(share: float) -> tuple[torch.Tensor, torch.Tensor]:
-        data = replace(task.data, steered=0.0, told_absent=share)
-        other = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
-        batches = [other.batch(index) for index in range(4)]
-        assert all((batch["removal"] == 1).all() for batch in batches)
-        told = torch.cat([batch["tone_removal"] for batch in batches])
-        return told[:, TONE], told
-
-    assert (removals(0.0)[1] == 1).all()
-    of_tone, told = removals(1.0)
-    assert 0 < int((of_tone == 0).sum()) < of_tone.numel()
-    assert (told[:, 2:] == 1).all()
 
 
 def test_crops_teach_all_but_the_tone_branch(task: RestorerTask) -> None:
