@@ -94,7 +94,7 @@ def run_restore(args: argparse.Namespace) -> int:
             say(f"Note on {path}: {picture.note}.")
         guidance = session.guide(picture.rgb, with_text=args.json is not None)
         if guidance is not None and removal:
-            guidance = guidance.steered(removal)
+            guidance = guidance.steered(removal, args.remove or ())
         restoration = session.restore(
             picture.pixels, guidance, strength=args.strength, mask=mask, tile=args.tile, on_tile=_tile_bar(path)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,6 +58,8 @@ class Guidance:
         mllm_identity: which MLLM, with which weights, made this.
         removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
             MLLM makes it, removes all.
+        ordered: [B, 7] bool, what the user has ordered gone by name: it goes whether the MLLM sees it or not. None is
+            nothing.
     """
 
     tokens: Tensor
@@ -67,6 +69,7 @@ class Guidance:
     descriptions: tuple[str, ...]
     mllm_identity: str
     removal: Tensor | None = None
+    ordered: Tensor | None = None
 
     def __len__(self) -> int:
         return self.pooled.shape[0]
@@ -85,10 +88,15 @@ class Guidance:
             self.descriptions[one],
             self.mllm_identity,
             None if self.removal is None else self.removal[one],
+            None if self.ordered is None else self.ordered[one],
         )
 
-    def steered(self, removal: Mapping[str, float]) -> Guidance:
+    def steered(self, removal: Mapping[str, float], ordered: Collection[str] = ()) -> Guidance:
         """The same guidance, told how much of each named degradation to remove, of what earlier wishes left to remove.
+
+        Args:
+            removal: amounts in 0..1 by the degradation's name.
+            ordered: those that are to go even if the MLLM does not see them.
 
         Raises:
             GuidanceError: an unknown degradation, or an amount outside 0..1.
@@ -100,16 +108,20 @@ class Guidance:
             if not 0 <= amount <= 1:
                 raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
             amounts[:, DEGRADATIONS.index(name)] *= amount
-        return replace(self, removal=amounts.to(self.pooled.device))
+        wanted = torch.tensor([name in ordered for name in DEGRADATIONS]).expand(len(self), -1)
+        wanted = wanted if self.ordered is None else wanted | self.ordered.cpu()
+        return replace(self, removal=amounts.to(self.pooled.device), ordered=wanted.to(self.pooled.device))
 
     def tone_removal(self) -> Tensor:
         """How much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
 
         `removal`, but of low light and haze only as far as the MLLM sees them: a photograph that is dark or pale as its
-        scene was is to stay so.
+        scene was is to stay so, unless the user orders otherwise.
         """
         removal = torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
         seen = ((self.scores - UNSEEN) / (SEEN - UNSEEN)).clamp(0, 1)
+        if self.ordered is not None:
+            seen = seen.masked_fill(self.ordered.to(seen.device), 1.0)
         amounts = removal.clone()
         amounts[:, TONE] *= seen[:, TONE]
         return amounts
@@ -136,6 +148,7 @@ class Guidance:
             self.descriptions,
             self.mllm_identity,
             None if self.removal is None else self.removal.to(device),
+            None if self.ordered is None else self.ordered.to(device),
         )
 
     @staticmethod
@@ -151,4 +164,9 @@ class Guidance:
             None
             if all(part.removal is None for part in parts)
             else torch.cat([torch.ones_like(part.scores) if part.removal is None else part.removal for part in parts]),
+            None
+            if all(part.ordered is None for part in parts)
+            else torch.cat(
+                [torch.zeros_like(part.scores).bool() if part.ordered is None else part.ordered for part in parts]
+            ),
         )

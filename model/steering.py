@@ -157,6 +157,17 @@ def removal_of(instruction: str) -> dict[str, float]:
     text = _lowered(instruction)
     if _is_question(text):
         return {}
+    named = _named(text)
+    removed, kept = named["remove"], named["keep"]
+    if "everything" in removed:
+        return only(set(DEGRADATIONS) - kept)
+    if removed or "everything" in kept:
+        return only(removed - kept)
+    return only(set(DEGRADATIONS) - kept) if kept else {}
+
+
+def _named(text: str) -> dict[str, set[str]]:
+    """What a text orders to "remove" and to "keep", by name."""
     named: dict[str, set[str]] = {"remove": set(), "keep": set()}
     mode = "remove" if _EVERYTHING_BUT.match(text) or _is_list_of_what_goes(text) else ""
     for sentence in _SENTENCE.findall(text):
@@ -165,12 +176,7 @@ def removal_of(instruction: str) -> dict[str, float]:
             said = _mode_of(clause)
             mode = _read(clause, said or mode, named)
         mode = "" if said else mode
-    removed, kept = named["remove"], named["keep"]
-    if "everything" in removed:
-        return only(set(DEGRADATIONS) - kept)
-    if removed or "everything" in kept:
-        return only(removed - kept)
-    return only(set(DEGRADATIONS) - kept) if kept else {}
+    return named
 
 
 def _lowered(instruction: str) -> str:
@@ -193,9 +199,9 @@ def heed(guidance: Guidance, instruction: str) -> Guidance:
     An order that names nothing which can be removed, such as "remove the scratches", steers nothing; descriptions begin
     with that.
     """
-    if removal := removal_of(instruction):
-        return guidance.steered(removal)
     text = _lowered(instruction)
+    if removal := removal_of(instruction):
+        return guidance.steered(removal, _named(text)["remove"])
     if not is_order(text) or any((match.lastgroup or "").startswith("look_") for match in _PATTERN.finditer(text)):
         return guidance
     *names, last = NAMES.values()

@@ -135,6 +135,16 @@ def test_an_order_about_a_noisy_picture_is_not_said_to_name_no_noise() -> None:
     assert described("Clean up this noisy photo").descriptions == ("No rain.",)
 
 
+@pytest.mark.parametrize(
+    ("instruction", "ordered"),
+    [("remove the haze", {"haze"}), ("dehaze", {"haze"}), ("keep the rain", set()), ("everything but the rain", set())],
+)
+def test_what_an_order_names_goes_even_unseen(instruction: str, ordered: set[str]) -> None:
+    told = described(instruction).ordered
+    assert told is not None
+    assert {name for name, each in zip(DEGRADATIONS, told[0].tolist(), strict=True) if each} == ordered
+
+
 def test_an_order_is_heeded_without_a_word() -> None:
     guidance = described("Remove only the rain")
     assert is_order("Remove only the rain")
