@@ -31,9 +31,10 @@ PRESENT = 0.5
 TONE = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
 """What changes the tone of a whole picture, and what a dark or pale scene can be mistaken for."""
 
-UNSEEN, SEEN = 0.05, 0.2
-"""Scores up to which the tone is left as it is, and from which on it is corrected in full: well below `PRESENT`, since
-what is missed costs as much as what is imagined (RESULTS.md, the eleventh sitting)."""
+UNSEEN_SEEN = {"low_light": (0.05, 0.2), "haze": (0.05, 0.2), "rain": (0.4, 0.5), "snow": (0.4, 0.5)}
+"""What darkens a picture or lays a veil over it: up to the first score it counts as unseen, from the second on as
+seen. Of low light and haze these lie well below `PRESENT`, since what is missed costs as much as what is imagined
+(RESULTS.md, the eleventh sitting)."""
 
 
 def strength_of(score: float) -> float:
@@ -115,15 +116,18 @@ class Guidance:
     def tone_removal(self) -> Tensor:
         """How much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
 
-        `removal`, but of low light and haze only as far as the MLLM sees them: a photograph that is dark or pale as its
-        scene was is to stay so, unless the user orders otherwise.
+        `removal`; but low light and haze only as far as the MLLM sees low light or any weather: a photograph that is
+        dark or pale as its scene was is to stay so, unless the user orders otherwise.
         """
         removal = torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
-        seen = ((self.scores - UNSEEN) / (SEEN - UNSEEN)).clamp(0, 1)
+        seen = torch.zeros_like(self.scores[:, 0])
+        for name, (unseen, enough) in UNSEEN_SEEN.items():
+            score = self.scores[:, DEGRADATIONS.index(name)]
+            seen = torch.maximum(seen, ((score - unseen) / (enough - unseen)).clamp(0, 1))
         if self.ordered is not None:
-            seen = seen.masked_fill(self.ordered.to(seen.device), 1.0)
+            seen = seen.masked_fill(self.ordered[:, TONE].any(1).to(seen.device), 1.0)
         amounts = removal.clone()
-        amounts[:, TONE] *= seen[:, TONE]
+        amounts[:, TONE] *= seen[:, None]
         return amounts
 
     def for_frame(self, index: int, frames: int) -> Guidance:

@@ -49,19 +49,29 @@ class TestGuidance:
             assert same.removal is not None
             assert same.removal.tolist() == [[1.0, 0.0, 0.5, 1.0, 1.0, 1.0, 1.0]]
 
-    def test_the_tone_is_corrected_as_far_as_the_mllm_sees_low_light_or_haze(self) -> None:
-        scores = torch.tensor([[0.9, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0], [0.125, 0.3, 0.9, 0.0, 0.0, 0.0, 0.0]])
-        seen = replace(self.guidance(2), scores=scores)
-        assert seen.tone_removal()[0].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
-        assert seen.tone_removal()[1].tolist() == pytest.approx([0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    @pytest.mark.parametrize(
+        ("scores", "amount"),
+        [
+            ((0.05, 0.05, 0.4, 0.4, 0.9, 0.9, 0.9), 0.0),
+            ((0.125, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.5),
+            ((0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0), 1.0),
+            ((0.0, 0.0, 0.6, 0.0, 0.0, 0.0, 0.0), 1.0),
+            ((0.1, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0), 1.0),
+        ],
+    )
+    def test_the_tone_is_corrected_as_far_as_the_mllm_sees_low_light_or_weather(
+        self, scores: tuple[float, ...], amount: float
+    ) -> None:
+        seen = replace(self.guidance(1), scores=torch.tensor([scores]))
+        assert seen.tone_removal()[0].tolist() == pytest.approx([amount, amount, 1.0, 1.0, 1.0, 1.0, 1.0])
         assert seen.removal is None, "what is told to all else stays as it was"
         wished = seen.steered({"low_light": 0.5, "rain": 0.0}).tone_removal()
-        assert wished[0].tolist() == [0.5, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+        assert wished[0].tolist() == pytest.approx([0.5 * amount, amount, 0.0, 1.0, 1.0, 1.0, 1.0])
 
     def test_what_is_ordered_gone_by_name_goes_whether_it_is_seen_or_not(self) -> None:
         unseen = replace(self.guidance(2), scores=torch.zeros(2, 7)).steered({"haze": 1.0}, ["haze"]).steered({})
         for same in (unseen, unseen[1], unseen.to("cpu"), Guidance.join([self.guidance(1), unseen])[1]):
-            assert same.tone_removal()[-1].tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+            assert same.tone_removal()[-1].tolist() == [1.0] * 7
         assert unseen.steered({"haze": 0.0}).tone_removal()[0, 1] == 0
 
     def test_later_wishes_come_on_top_of_earlier_ones(self) -> None:
