@@ -103,9 +103,10 @@ class Guidance:
             GuidanceError: an unknown degradation, or an amount outside 0..1.
         """
         amounts = torch.ones(len(self), len(DEGRADATIONS)) if self.removal is None else self.removal.cpu().clone()
-        for name, amount in removal.items():
+        for name in (*removal, *ordered):
             if name not in DEGRADATIONS:
                 raise GuidanceError(f"There is no degradation {name!r}: choose from {', '.join(DEGRADATIONS)}.")
+        for name, amount in removal.items():
             if not 0 <= amount <= 1:
                 raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
             amounts[:, DEGRADATIONS.index(name)] *= amount
@@ -120,14 +121,15 @@ class Guidance:
         dark or pale as its scene was is to stay so, unless the user orders otherwise.
         """
         removal = torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
-        seen = torch.zeros_like(self.scores[:, 0])
+        seen = torch.zeros_like(self.scores[:, :1])
         for name, (unseen, enough) in UNSEEN_SEEN.items():
-            score = self.scores[:, DEGRADATIONS.index(name)]
+            score = self.scores[:, [DEGRADATIONS.index(name)]]
             seen = torch.maximum(seen, ((score - unseen) / (enough - unseen)).clamp(0, 1))
+        asked = seen.repeat(1, len(DEGRADATIONS))
         if self.ordered is not None:
-            seen = seen.masked_fill(self.ordered[:, TONE].any(1).to(seen.device), 1.0)
+            asked = asked.masked_fill(self.ordered.to(asked.device), 1.0)
         amounts = removal.clone()
-        amounts[:, TONE] *= seen[:, None]
+        amounts[:, TONE] *= asked[:, TONE]
         return amounts
 
     def for_frame(self, index: int, frames: int) -> Guidance:

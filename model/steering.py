@@ -201,7 +201,7 @@ def heed(guidance: Guidance, instruction: str) -> Guidance:
     """
     text = _lowered(instruction)
     if removal := removal_of(instruction):
-        return guidance.steered(removal, _named(text)["remove"])
+        return guidance.steered(removal, _named(text)["remove"] & set(DEGRADATIONS))
     if not is_order(text) or any((match.lastgroup or "").startswith("look_") for match in _PATTERN.finditer(text)):
         return guidance
     *names, last = NAMES.values()

@@ -31,7 +31,9 @@ class SteerRestoration(io.ComfyNode):
             ],
             inputs=[
                 GuidanceType.Input("guidance", tooltip="From Describe Degradation."),
-                *sliders("Share of the {words} to remove: 1 removes all, 0 keeps all.", dict.fromkeys(SLIDERS, 1.0)),
+                *sliders(
+                    "Share of the {words} to remove: 1 removes what is found, 0 keeps all.", dict.fromkeys(SLIDERS, 1.0)
+                ),
             ],
             outputs=[GuidanceType.Output("guidance", tooltip="The same guidance with your wishes, for Restore.")],
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class Captured:
     """
 
     def __init__(
-        self, gradients: Callable[[Numbers], Numbers], batch: Numbers, parameters: Iterable[nn.Parameter]
+        self, gradients: Callable[[Numbers], Numbers], batch: Numbers, parameters: Sequence[nn.Parameter]
     ) -> None:
         """Records `gradients`.
 
@@ -37,20 +37,22 @@ class Captured:
         apart.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(apart):
             for _ in range(WARM_UP):
-                gradients(self._batch)
                 _forget(parameters)
+                gradients(self._batch)
+        _forget(parameters)
         torch.cuda.current_stream().wait_stream(apart)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # the loader's thread pins memory meanwhile, which is no part of the step
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._numbers = gradients(self._batch)
 
     def __call__(self, batch: Numbers) -> Numbers:
         """The numbers of a batch; its gradients lie in the parameters.
 
         Raises:
-            TrainingError: the batch has other shapes than the recorded one.
+            TrainingError: the batch holds other shapes than the recorded one.
         """
-        if any(batch[name].shape != value.shape for name, value in self._batch.items()):
+        if _shapes(batch) != _shapes(self._batch):
             raise TrainingError("Batches of this run change their shape: set capture = false in [loop].")
         for name, value in self._batch.items():
             value.copy_(batch[name], non_blocking=True)
@@ -58,7 +60,11 @@ class Captured:
         return {name: value.clone() for name, value in self._numbers.items()}
 
 
-def _forget(parameters: Iterable[nn.Parameter]) -> None:
+def _shapes(batch: Numbers) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (value.shape, value.dtype) for name, value in batch.items()}
+
+
+def _forget(parameters: Sequence[nn.Parameter]) -> None:
     """Without gradients at its start, a backward pass writes them instead of adding to them."""
     for parameter in parameters:
         parameter.grad = None

@@ -70,7 +70,8 @@ class PhotoStore:
     wide_share: float = 0.5
     """Of the combinations of CDD-11, the share in wider ranges than the published ones."""
     quiet_share: float = 0.0
-    """Of the generated dark scenes, the share with next to no noise: else noise is taken for the sign of darkness."""
+    """Of the generated dark scenes, the share with next to no noise of the dark: else noise is taken for the sign of
+    darkness. A camera's own noise may be there all the same."""
     tinted_share: float = 0.0
     """Of the hazy scenes, the share whose airlight has a tint and may be white."""
     composite_share: float = 0.0
@@ -146,9 +147,9 @@ class PhotoStore:
     def severities(self, rng: np.random.Generator) -> Severities:
         """Draws the training mix, or one degradation or a combination alone as often as their shares say."""
         severities = self._severities(rng)
-        if severities.low_light_noise and rng.random() < self.quiet_share:
+        if self.quiet_share and severities.low_light_noise and rng.random() < self.quiet_share:
             severities = replace(severities, low_light_noise=rng.uniform(0.0, QUIET))
-        if severities.haze_beta and rng.random() < self.tinted_share:
+        if self.tinted_share and severities.haze_beta and rng.random() < self.tinted_share:
             airlight = rng.uniform(severities.airlight, WHITEST_AIRLIGHT)
             severities = replace(severities, airlight=airlight, haze_tint=rng.uniform(-STRONGEST_TINT, STRONGEST_TINT))
         return severities

@@ -64,7 +64,8 @@ class MllmData:
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     quiet_share: float = 0.0
     tinted_share: float = 0.0
-    """Of the generated scenes, the dark ones that have next to no noise, and the hazy ones with a tint."""
+    """Of the dark scenes those with next to no noise of the dark, and of the hazy ones those with a tint (see
+    `PhotoStore`)."""
     initial: str = ""
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32

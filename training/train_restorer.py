@@ -65,7 +65,8 @@ class RestorerData:
     """Of the combinations of CDD-11, those in wider ranges than the published ones."""
     quiet_share: float = 0.0
     tinted_share: float = 0.0
-    """Of the generated scenes, the dark ones that have next to no noise, and the hazy ones with a tint."""
+    """Of the dark scenes those with next to no noise of the dark, and of the hazy ones those with a tint (see
+    `PhotoStore`)."""
     initial: str = ""
     """Weight file to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     scenes: int = 4
@@ -338,7 +339,10 @@ class RestorerTask:
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Mean PSNR in dB over the eleven combinations on a few validation photos, and of clean photos left clean."""
+        """Mean PSNR in dB over the eleven combinations on a few validation photos, and of clean photos left clean.
+
+        Of the network alone, whose tone branch is asked for everything; in use `Guidance.tone_removal` asks for less.
+        """
         if not self._validation:
             self._validation = list(self._validation_pictures())
         composite, clean = [], []

@@ -71,8 +71,10 @@ class TestGuidance:
     def test_what_is_ordered_gone_by_name_goes_whether_it_is_seen_or_not(self) -> None:
         unseen = replace(self.guidance(2), scores=torch.zeros(2, 7)).steered({"haze": 1.0}, ["haze"]).steered({})
         for same in (unseen, unseen[1], unseen.to("cpu"), Guidance.join([self.guidance(1), unseen])[1]):
-            assert same.tone_removal()[-1].tolist() == [1.0] * 7
+            assert same.tone_removal()[-1].tolist() == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
         assert unseen.steered({"haze": 0.0}).tone_removal()[0, 1] == 0
+        with pytest.raises(GuidanceError, match="no degradation 'everything'"):
+            unseen.steered({}, ["everything"])
 
     def test_later_wishes_come_on_top_of_earlier_ones(self) -> None:
         steered = self.guidance(1).steered({"haze": 0.0, "rain": 0.5}).steered({"haze": 1.0, "rain": 0.5})

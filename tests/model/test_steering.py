@@ -137,7 +137,14 @@ def test_an_order_about_a_noisy_picture_is_not_said_to_name_no_noise() -> None:
 
 @pytest.mark.parametrize(
     ("instruction", "ordered"),
-    [("remove the haze", {"haze"}), ("dehaze", {"haze"}), ("keep the rain", set()), ("everything but the rain", set())],
+    [
+        ("remove the haze", {"haze"}),
+        ("dehaze", {"haze"}),
+        ("keep the rain", set()),
+        ("everything but the rain", set()),
+        ("remove the weather", {"haze", "rain", "snow"}),
+        ("remove everything", set()),
+    ],
 )
 def test_what_an_order_names_goes_even_unseen(instruction: str, ordered: set[str]) -> None:
     told = described(instruction).ordered

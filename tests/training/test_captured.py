@@ -50,6 +50,7 @@ def test_a_replay_has_the_numbers_and_the_gradients_of_the_step_itself() -> None
     for seed in (1, 2):
         network.zero_grad()
         known.append((gradients(batch(seed)), [each.grad for each in parameters]))
+        network.zero_grad()  # not to be added to
     captured = Captured(gradients, batch(0), parameters)
     for seed, (numbers, expected) in zip((1, 2), known, strict=True):
         assert torch.allclose(captured(batch(seed))["loss"], numbers["loss"], rtol=1e-4)

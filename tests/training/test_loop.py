@@ -290,6 +290,12 @@ def test_what_a_task_prepares_is_what_its_loss_gets(tmp_path: Path) -> None:
     assert [number + 100 for number in seen] == task.seen == [100, 101, 102]
 
 
+def test_on_a_cpu_capturing_is_left_out_and_may_change_between_sittings(tmp_path: Path) -> None:
+    first, _ = run(tmp_path, 4, capture=True)
+    second, _ = run(tmp_path, 6, capture=False)
+    assert (first.seen, second.seen) == ([0, 1, 2, 3], [4, 5])
+
+
 def test_the_rate_warms_up_stays_and_decays_to_one_percent() -> None:
     plan = LoopConfig("x", steps=100, learning_rate=2.0, warmup_steps=10, decay_steps=40)
     rates = [rate_at(step, plan) for step in range(100)]

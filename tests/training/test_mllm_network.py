@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mofe_restore.model.head import DegradationHead
-from mofe_restore.training.mllm_network import TONES, MllmInTraining, answer_loss, tone
+from mofe_restore.model.guidance import DEGRADATIONS, PARAMETERS
+from mofe_restore.model.head import ABSENT, SPAN, DegradationHead, Reading
+from mofe_restore.training.mllm_network import TONES, MllmInTraining, answer_loss, reading_losses, tone
 
 
 def test_a_short_answer_counts_as_much_as_a_long_one() -> None:
@@ -33,6 +34,18 @@ def test_tone_tells_brightness_and_coarse_contrast() -> None:
     halves = torch.zeros(3, 48, 36)
     halves[:, :24] = 1.0
     assert len(tone(halves)) == TONES and bool((tone(halves)[3:] > 0.45).all())
+
+
+def test_parameters_of_what_is_absent_count_for_a_quarter() -> None:
+    reading = Reading(torch.zeros(1, 7), torch.zeros(1, 7), torch.zeros(1, 9))
+    batch = {"presence": torch.zeros(1, 7), "strength": torch.zeros(1, 7), "parameters": ABSENT[None].clone()}
+    batch["presence"][0, DEGRADATIONS.index("noise")] = 1
+    losses = []
+    for name in ("noise_sigma", "airlight"):
+        wrong = batch["parameters"].clone()
+        wrong[0, PARAMETERS.index(name)] += 0.5 * SPAN[PARAMETERS.index(name)]
+        losses.append(reading_losses(reading, {**batch, "parameters": wrong})[2])
+    assert losses[1] == pytest.approx(losses[0].item() / 4)
 
 
 def test_heads_for_training_do_not_pull_at_the_model_before_they_have_learned() -> None:

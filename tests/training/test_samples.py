@@ -153,6 +153,13 @@ def test_a_share_of_the_dark_scenes_is_quiet(photos: Path) -> None:
         assert sum(each.low_light_noise <= 0.02 for each in dark) == quiet
 
 
+def test_shares_of_nothing_leave_the_random_numbers_as_they_were(photos: Path) -> None:
+    store = replace(PhotoStore.read(photos, limit=2, wide_share=0.0), composite_share=1.0)
+    one, other = sample_generator(11, 0), sample_generator(11, 0)
+    assert [store.severities(one) for _ in range(20)] == [store._severities(other) for _ in range(20)]
+    assert one.random() == other.random()
+
+
 def test_a_share_of_the_haze_is_tinted_and_may_be_white(photos: Path) -> None:
     store = replace(PhotoStore.read(photos, limit=2, wide_share=0.0), composite_share=1.0, tinted_share=1.0)
     hazy = [each for index in range(200) if (each := store.severities(sample_generator(10, index))).haze_beta]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mofe_restore.model.imaging.degradations import Severities
 from mofe_restore.model.mllm_folder import load_mllm
@@ -151,6 +152,14 @@ def test_overviews_alone_teach_the_tone_branch_and_leave_all_else(task: Restorer
     assert all(_is_pulled(parameter) == name.startswith("tone.") for name, parameter in _known(alone.network))
     with pytest.raises(TrainingError, match="both 0"):
         replace(data, overviews=0)
+
+
+def test_more_photos_may_be_shown_as_overviews_alone(task: RestorerTask, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (200, 30, 30)).save(tmp_path / "small.png")
+    data = replace(task.data, overviews=2, overview_photos=str(tmp_path))
+    other = RestorerTask(MODEL, data, RestorerLosses(), LoopConfig("", 1), {})
+    more, known = other.whole_scenes.photos, other.store.photos
+    assert len(more) == len(known) + 1 and more[-1].shape == (40, 40, 3)
 
 
 def test_crops_teach_all_but_the_tone_branch(task: RestorerTask) -> None:
