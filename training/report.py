@@ -14,7 +14,7 @@ from ..model.files import written_whole
 from ..model.mllm_folder import HEAD_FILE
 from ..model.weights import SHIPPED_MLLM, Card, read_card
 from .curve import draw_curve
-from .evaluation import LEAST, MEAN
+from .evaluation import CLEAN, LEAST, MEAN, QUIET_LOW
 from .relations import draw_relations
 from .tables import Evaluation
 
@@ -113,13 +113,15 @@ def _restored_rows(results: Mapping[str, Evaluation]) -> Iterator[str]:
     """Input and output of the evaluations that compare them, best and least of the combinations by name."""
     if "composites" in results:
         rows = results["composites"].tables[0].rows
-        kinds = {name: row for name, row in rows.items() if name not in (MEAN, "clean")}
+        kinds = {name: row for name, row in rows.items() if name not in (MEAN, QUIET_LOW, CLEAN)}
         best, least = (choose(kinds, key=lambda name: kinds[name]["gain"]) for choose in (max, min))
         yield _row("mean of the eleven combinations", rows[MEAN])
         yield _row(f"most gain: {best}", rows[best])
         yield _row(f"least gain: {least}", rows[least])
-        if "clean" in rows:
-            clean = rows["clean"]
+        if QUIET_LOW in rows:
+            yield _row("low light without noise", rows[QUIET_LOW])
+        if CLEAN in rows:
+            clean = rows[CLEAN]
             worst = f", {clean[LEAST]:.2f} at worst" if LEAST in clean else ""
             yield f"| clean photograph | | {clean['PSNR out']:.2f}{worst} | | {clean['SSIM out']:.3f} |"
     for name, what in (("denoising", "Gaussian noise, {}"), ("pairs", "pairs of published sets: {}")):

@@ -20,10 +20,12 @@ def result(**rows: tuple[float, float]) -> Evaluation:
 
 
 def test_the_summary_names_the_best_and_the_least() -> None:
-    composites = result(low=(10, 20), haze=(15, 17), rain=(20, 25), mean=(15, 20.67), clean=(100, 50))
+    beside = {"low, no noise": (12, 13)}  # no combination, so neither best nor least
+    composites = result(low=(10, 20), haze=(15, 17), rain=(20, 25), mean=(15, 20.67), clean=(100, 50), **beside)
     text = summary({"composites": composites, "denoising": result(**{"sigma 25": (20, 30)})})
     assert "| mean of the eleven combinations | 15.00 | **20.67** | 0.500 | 0.750 |" in text
     assert "| most gain: low | 10.00 |" in text and "| least gain: haze | 15.00 |" in text
+    assert "| low light without noise | 12.00 | **13.00** |" in text
     assert "| clean photograph | | 50.00 |" in text
     assert "| Gaussian noise, sigma 25 | 20.00 | **30.00** |" in text
     assert "language model" not in text
