@@ -98,8 +98,9 @@ class Mllm:
         Args:
             pictures: [B, 3, H, W] in 0..1, any size from 2 px up.
             instruction: asked instead of the standard question; it changes the description, not the embedding. One that
-                says what to remove or to keep (`is_order`) is not asked but heeded; whether and how strongly a named
-                degradation is there is read off the scores of a model that has a head (`answer_from_scores`).
+                says what to remove or to keep (`is_order`) is not asked but heeded. A model that has a head answers the
+                standard question, and whether and how strongly a named degradation is there, from its scores
+                (`answer_from_scores`).
             max_new_tokens: length limit of each description; None for `most_words`.
             on_token: called before every picture and question, and after every token; what it raises ends the run.
             with_text: False leaves the descriptions empty and saves their time.
@@ -177,7 +178,9 @@ class Mllm:
             looks = around[int((self.network.head(each).scores() - scores).abs().sum(1).argmin())]
         text = ""
         if with_text:
-            known = None if self.network.head is None else answer_from_scores(question, scores[0].tolist())
+            known = None
+            if self.network.head is not None:
+                known = answer_from_scores(question, scores[0].tolist(), parameters[0].tolist())
             text = self._generate(looks, question, max_new_tokens, on_token) if known is None else known
         return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
 

@@ -1,7 +1,8 @@
-"""Questions about degradations by name, answered from the scores (our design).
+"""What is wrong with a picture, and questions about degradations by name, answered from the scores (our design).
 
-The shipped language model describes a picture well, but asked about one degradation it is right little more often than
-a coin (training/RESULTS.md). Its head knows, so what can be read off the scores is not left to it.
+Left to itself the shipped language model finds fault with most clean photographs, and asked about one degradation it is
+right little more often than a coin (training/RESULTS.md). Its head knows, so what can be read off it is not left to
+words.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from .guidance import DEGRADATIONS, PRESENT, strength_of
 from .steering import ADJECTIVES, WORDS
-from .wording import NAMES, strength_word
+from .wording import DESCRIBE, NAMES, description, strength_word
 
 _NAMED = {name: re.compile(r"\b(?:" + "|".join((*WORDS[name], *ADJECTIVES[name])) + r")\b") for name in DEGRADATIONS}
 _PICTURE = r"(?:it|(?:this|that|the|my) (?:picture|photo|photograph|image|one|frame))"
@@ -27,18 +28,22 @@ _TOO_SUBTLE = re.compile(r"\b(?:not|more|less|than|else|other|besides|only|witho
 _CLEAN = re.compile(rf"^(?:please )?is {_PICTURE} clean\b")
 
 
-def answer_from_scores(question: str, scores: Sequence[float]) -> str | None:
-    """What the scores answer to a question (in English) such as "Is there haze?", or None for any other text.
+def answer_from_scores(question: str, scores: Sequence[float], parameters: Sequence[float]) -> str | None:
+    """What the scores answer to the standard question, or to one (in English) such as "Is there haze?"; None for any
+    other text.
 
     Args:
         question: what a user asks.
         scores: of one picture, in the order of `DEGRADATIONS`, in 0..1.
+        parameters: of the same, in the order and the units of `PARAMETERS`.
 
     Returns:
         For example "Yes, moderate haze.", "No haze." or, about two of them, "Yes, moderate haze, no rain."
     """
     text = question.lower().replace("\u2019", "'").strip()
     there = {name: score for name, score in zip(DEGRADATIONS, scores, strict=True) if score >= PRESENT}
+    if question == DESCRIBE:
+        return description({name: strength_of(score) for name, score in there.items()}, parameters)
     if _TOO_SUBTLE.search(text):
         return None
     if _CLEAN.search(text):

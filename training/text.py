@@ -10,19 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..model.guidance import DEGRADATIONS, PARAMETERS
+from ..model import wording
+from ..model.guidance import DEGRADATIONS
 from ..model.imaging.degradations import Truth
-from ..model.wording import DESCRIBE, NAMES, strength_word, yes_no_question
-
-_DETAILS = {
-    "low_light": "exponent {light_exponent:.1f}",
-    "haze": "beta {haze_beta:.1f}, airlight {airlight:.2f}, transmission {transmission:.2f}",
-    "rain": "coverage {rain_coverage:.2f}",
-    "snow": "coverage {snow_coverage:.2f}",
-    "noise": "sigma {noise_sigma:.3f}",
-    "blur": "sigma {blur_sigma:.1f} px",
-    "jpeg": "quality {jpeg_quality:.0f}",
-}
+from ..model.wording import DESCRIBE, NAMES, sentence, yes_no_question
 
 
 class Turn(NamedTuple):
@@ -33,20 +24,17 @@ class Turn(NamedTuple):
 
 
 def phrase(truth: Truth, degradation: str) -> str:
-    """For example "strong noise (sigma 0.061)", or "no noise"."""
-    index = DEGRADATIONS.index(degradation)
-    if not truth.presence[index]:
-        return f"no {NAMES[degradation]}"
-    details = _DETAILS[degradation].format(**dict(zip(PARAMETERS, truth.parameters, strict=True)))
-    return f"{strength_word(float(truth.strength[index]))} {NAMES[degradation]} ({details})"
+    """As `wording.phrase` says it."""
+    return wording.phrase(degradation, _strengths(truth), truth.parameters.tolist())
 
 
 def description(truth: Truth) -> str:
-    """The whole answer to "what is wrong with this picture": what is there, then what is not."""
-    present = [phrase(truth, name) for name, there in zip(DEGRADATIONS, truth.presence, strict=True) if there]
-    absent = [phrase(truth, name) for name, there in zip(DEGRADATIONS, truth.presence, strict=True) if not there]
-    sentences = [_sentence(part) for part in (present, absent) if part]
-    return " ".join(sentences if present else ["The picture is clean.", *sentences])
+    """As `wording.description` says it."""
+    return wording.description(_strengths(truth), truth.parameters.tolist())
+
+
+def _strengths(truth: Truth) -> dict[str, float]:
+    return {name: float(truth.strength[index]) for index, name in enumerate(DEGRADATIONS) if truth.presence[index]}
 
 
 def conversation(truth: Truth, rng: np.random.Generator) -> list[Turn]:
@@ -81,14 +69,9 @@ def _question(truth: Truth, rng: np.random.Generator) -> Turn:
     turns = (
         Turn(yes_no_question(degradation), "yes" if there else "no"),
         Turn(f"Is there {name}?", f"{'Yes' if there else 'No'}, {phrase(truth, degradation)}."),
-        Turn(f"How strong is the {name}?", _sentence([phrase(truth, degradation)])),
-        Turn("Name the degradations.", _sentence(present or ["none"])),
-        Turn("What should be removed?", _sentence(present or ["nothing"])),
+        Turn(f"How strong is the {name}?", sentence([phrase(truth, degradation)])),
+        Turn("Name the degradations.", sentence(present or ["none"])),
+        Turn("What should be removed?", sentence(present or ["nothing"])),
         Turn("Is the picture clean?", "no" if present else "yes"),
     )
     return turns[max(0, int(rng.integers(-2, len(turns))))]
-
-
-def _sentence(parts: list[str]) -> str:
-    text = ", ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."

@@ -105,7 +105,7 @@ def test_every_token_is_reported_and_cancel_ends_the_run_at_the_kth(mllm: Mllm) 
             raise CancelledError
 
     with pytest.raises(CancelledError):
-        mllm.describe(torch.rand(1, 3, 96, 96), max_new_tokens=40, on_token=after_token)
+        mllm.describe(torch.rand(1, 3, 96, 96), instruction="Why?", max_new_tokens=40, on_token=after_token)
     assert seen == 3
     assert mllm.describe(torch.rand(1, 3, 96, 96), max_new_tokens=3).pooled.isfinite().all()
 

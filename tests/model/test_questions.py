@@ -10,6 +10,7 @@ from mofe_restore.model.wording import DESCRIBE, yes_no_question
 
 HAZY = [0.1, 0.75, 0.2, 0.0, 0.6, 0.0, 0.49]
 CLEAN = [0.0] * 7
+NUMBERS = [1.0, 0.042, 0.0, 0.0, 1.24, 0.8, 0.6, 0.0, 100.0]
 
 
 @pytest.mark.parametrize(
@@ -33,17 +34,24 @@ CLEAN = [0.0] * 7
     ],
 )
 def test_the_scores_answer_what_is_asked(question: str, answer: str) -> None:
-    assert answer_from_scores(question, HAZY) == answer
+    assert answer_from_scores(question, HAZY, NUMBERS) == answer
+
+
+def test_the_standard_question_is_answered_with_strengths_and_numbers() -> None:
+    assert answer_from_scores(DESCRIBE, HAZY, NUMBERS) == (
+        "Moderate haze (beta 1.2, airlight 0.80, transmission 0.60), light noise (sigma 0.042). "
+        "No low light, no rain, no snow, no blur, no JPEG artifacts."
+    )
+    assert answer_from_scores(DESCRIBE, CLEAN, NUMBERS).startswith("The picture is clean. No low light, no haze,")
 
 
 def test_a_clean_picture_is_said_to_be_clean() -> None:
-    assert answer_from_scores("Is this photograph clean?", CLEAN) == "Yes, the picture is clean."
+    assert answer_from_scores("Is this photograph clean?", CLEAN, NUMBERS) == "Yes, the picture is clean."
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        DESCRIBE,
         "Name the degradations.",
         "What should be removed?",
         "Why is it hazy?",
@@ -55,12 +63,12 @@ def test_a_clean_picture_is_said_to_be_clean() -> None:
     ],
 )
 def test_other_text_is_left_to_the_language_model(text: str) -> None:
-    assert answer_from_scores(text, HAZY) is None
+    assert answer_from_scores(text, HAZY, NUMBERS) is None
 
 
 def test_every_question_of_the_evaluation_is_answered_with_yes_or_no() -> None:
     for index, name in enumerate(DEGRADATIONS):
         scores = [0.0] * len(DEGRADATIONS)
-        assert str(answer_from_scores(yes_no_question(name), scores)).startswith("No ")
+        assert str(answer_from_scores(yes_no_question(name), scores, NUMBERS)).startswith("No ")
         scores[index] = 0.9
-        assert str(answer_from_scores(yes_no_question(name), scores)).startswith("Yes, strong ")
+        assert str(answer_from_scores(yes_no_question(name), scores, NUMBERS)).startswith("Yes, strong ")
