@@ -174,14 +174,13 @@ class Mllm:
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
-            # the words come from one look: the one that tells most nearly what all of them tell together
-            looks = around[int((self.network.head(each).scores() - scores).abs().sum(1).argmin())]
-        text = ""
-        if with_text:
-            known = None
-            if self.network.head is not None:
-                known = answer_from_scores(question, scores[0].tolist(), parameters[0].tolist())
-            text = self._generate(looks, question, max_new_tokens, on_token) if known is None else known
+        known: str | None = None if with_text else ""
+        if with_text and self.network.head is not None:
+            known = answer_from_scores(question, scores[0].tolist(), parameters[0].tolist())
+            if known is None:
+                # the words come from one look: the one that tells most nearly what all of them tell together
+                looks = around[int((self.network.head(each).scores() - scores).abs().sum(1).argmin())]
+        text = self._generate(looks, question, max_new_tokens, on_token) if known is None else known
         return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
 
     def _ask_for_each(self, looks: Tensor, on_token: Callable[[], None] | None) -> Tensor:
