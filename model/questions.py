@@ -26,11 +26,18 @@ _ASKS = re.compile(
 )
 _TOO_SUBTLE = re.compile(r"\b(?:not|more|less|than|else|other|besides|only|without|why|where|remove|keep)\b|n't\b")
 _CLEAN = re.compile(rf"^(?:please )?is {_PICTURE} clean\b")
+_FAULTS = r"(?:degradations?|faults?|defects?|flaws?|problems?|damage)"
+_OPEN = re.compile(
+    rf"^(?:please )?(?:(?:name|list|tell me|describe|what are|which are) (?:all )?(?:the )?{_FAULTS}"
+    rf"|(?:what|which) {_FAULTS} (?:are there|are present|is there|do you see|can you see|does {_PICTURE} have)"
+    rf"|what(?:'s| is) wrong|what (?:should|must|can|has to|needs to) be (?:removed|repaired|restored|fixed|corrected))"
+    rf"(?: (?:here|there|you see|present|(?:of|in|on|with|from) {_PICTURE}))?[.?! ]*$"
+)
 
 
 def answer_from_scores(question: str, scores: Sequence[float], parameters: Sequence[float]) -> str | None:
-    """What the scores answer to the standard question, or to one (in English) such as "Is there haze?"; None for any
-    other text.
+    """What the scores answer to the standard question, or to one (in English) such as "Is there haze?" or "What should
+    be removed?"; None for any other text.
 
     Args:
         question: what a user asks.
@@ -38,12 +45,15 @@ def answer_from_scores(question: str, scores: Sequence[float], parameters: Seque
         parameters: of the same, in the order and the units of `PARAMETERS`.
 
     Returns:
-        For example "Yes, moderate haze.", "No haze." or, about two of them, "Yes, moderate haze, no rain."
+        For example "Yes, moderate haze.", "No haze." or, about two of them, "Yes, moderate haze, no rain."; to an open
+        question all that is there, such as "Moderate haze, light noise."
     """
     text = question.lower().replace("\u2019", "'").strip()
     there = {name: score for name, score in zip(DEGRADATIONS, scores, strict=True) if score >= PRESENT}
     if question == DESCRIBE:
         return description({name: strength_of(score) for name, score in there.items()}, parameters)
+    if _OPEN.search(text):
+        return _sentence(_list(there, there)) if there else "Nothing: the picture is clean."
     if _TOO_SUBTLE.search(text):
         return None
     if _CLEAN.search(text):
@@ -53,7 +63,11 @@ def answer_from_scores(question: str, scores: Sequence[float], parameters: Seque
         return None
     said = _list(asked, there)
     is_yes = not text.startswith("how") and any(name in there for name in asked)
-    return f"Yes, {said}." if is_yes else f"{said[0].upper()}{said[1:]}."
+    return f"Yes, {said}." if is_yes else _sentence(said)
+
+
+def _sentence(said: str) -> str:
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _list(names: Iterable[str], there: dict[str, float]) -> str:

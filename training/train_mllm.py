@@ -66,6 +66,10 @@ class MllmData:
     tinted_share: float = 0.0
     """Of the dark scenes those with next to no noise of the dark, and of the hazy ones those with a tint (see
     `PhotoStore`)."""
+    clean_share: float = 0.0
+    """Of the generated scenes, those to which nothing is done, beside those of the training mix."""
+    unusual_of: int = 1
+    """Of so many photos the one with the most unusual tone is taken where the tone is to stay (see `PhotoStore`)."""
     initial: str = ""
     """Model folder to start from, for example the shipped one; the optimizer starts afresh. Empty: random weights."""
     batch: int = 32
@@ -81,8 +85,15 @@ class MllmData:
         check_shares(self)
         if not (self.looks >= 1 and self.batch >= self.looks and self.batch % self.looks == 0):
             raise TrainingError(f"batch in [data] must be a multiple of looks ({self.looks}), not {self.batch}.")
-        if self.answers_every < 1:
-            raise TrainingError(f"answers_every in [data] must be at least 1, not {self.answers_every}.")
+        alone = self.noise_share + self.rain_share + self.snow_share + self.blur_share
+        if not 0 <= self.clean_share <= 1 - alone:
+            raise TrainingError(
+                f"clean_share in [data] must lie between 0 and what noise_share, rain_share, snow_share and blur_share "
+                f"leave of 1, not be {self.clean_share}."
+            )
+        for name in ("answers_every", "unusual_of"):
+            if getattr(self, name) < 1:
+                raise TrainingError(f"{name} in [data] must be at least 1, not {getattr(self, name)}.")
 
 
 class MllmTask:
@@ -92,7 +103,7 @@ class MllmTask:
         self.data, self.tables, self.seed = data, tables, loop.seed
         self.recipe = {name: tables.get(name, {}) for name in ("model", "data", "card")}
         code_version()  # now, not when the files may have changed
-        self.store = read_store(data)
+        self.store = replace(read_store(data), clean_share=data.clean_share, unusual_of=data.unusual_of)
         torch.manual_seed(loop.seed)
         if data.initial:
             self._start_from(Path(data.initial), model)
@@ -159,7 +170,7 @@ class MllmTask:
         tone_error = (tones - batch["tone"]).abs().mean()
         early_loss = sum(weight * part for weight, part in zip((2, 2, 8), reading_losses(early, batch), strict=True))
         return {
-            "loss": 0.5 * answers + 2 * presence + 2 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone_error,
+            "loss": 0.5 * answers + 2 * presence + 4 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone_error,
             "answers": answers,
             "presence": presence,
             "strength": strength,

@@ -31,6 +31,12 @@ NUMBERS = [1.0, 0.042, 0.0, 0.0, 1.24, 0.8, 0.6, 0.0, 100.0]
         ("Is rain visible?", "No rain."),
         ("Any haze?", "Yes, moderate haze."),
         ("Is the picture clean?", "No, moderate haze, light noise."),
+        ("Name the degradations.", "Moderate haze, light noise."),
+        ("Please list all the defects of this photograph!", "Moderate haze, light noise."),
+        ("What should be removed?", "Moderate haze, light noise."),
+        ("What is wrong with this picture?", "Moderate haze, light noise."),
+        ("What\u2019s wrong here?", "Moderate haze, light noise."),
+        ("Which degradations does it have?", "Moderate haze, light noise."),
     ],
 )
 def test_the_scores_answer_what_is_asked(question: str, answer: str) -> None:
@@ -47,13 +53,16 @@ def test_the_standard_question_is_answered_with_strengths_and_numbers() -> None:
 
 def test_a_clean_picture_is_said_to_be_clean() -> None:
     assert answer_from_scores("Is this photograph clean?", CLEAN, NUMBERS) == "Yes, the picture is clean."
+    assert answer_from_scores("What should be removed?", CLEAN, NUMBERS) == "Nothing: the picture is clean."
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "Name the degradations.",
-        "What should be removed?",
+        "What is in this picture?",
+        "What should be removed first?",
+        "What is wrong with the weather?",
+        "Describe this picture.",
         "Why is it hazy?",
         "Is it not hazy?",
         "Is the snow white?",

@@ -22,6 +22,8 @@ def test_a_decay_longer_than_the_run_is_refused() -> None:
         ({"sides": (300, 200)}, "sides"),
         ({"batch": 9, "looks": 2}, "batch"),
         ({"answers_every": 0}, "answers_every"),
+        ({"unusual_of": 0}, "unusual_of"),
+        ({"noise_share": 0.7, "clean_share": 0.4}, "clean_share"),
     ],
 )
 def test_mllm_data_that_makes_no_sense_is_refused_by_name(settings: dict[str, Any], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def test_batches_are_reproducible_and_differ(task: MllmTask) -> None:
     first, again, other = task.batch(5), task.batch(5), task.batch(6)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["looks"], other["looks"])
+
+
+def test_all_scenes_are_clean_where_the_share_says_so(task: MllmTask, tmp_path: Path) -> None:
+    config = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
+    clean = MllmTask(config, replace(task.data, clean_share=1.0, unusual_of=3), LoopConfig(str(tmp_path), 1), {})
+    assert not clean.batch(0)["presence"].any()
 
 
 def test_the_loss_teaches_every_part(task: MllmTask) -> None:
