@@ -88,7 +88,7 @@ class MllmData:
         alone = self.noise_share + self.rain_share + self.snow_share + self.blur_share
         if not 0 <= self.clean_share <= 1 - alone:
             raise TrainingError(
-                f"clean_share in [data] must lie between 0 and what noise_share, rain_share, snow_share and blur_share "
+                "clean_share in [data] must lie between 0 and what noise_share, rain_share, snow_share and blur_share "
                 f"leave of 1, not be {self.clean_share}."
             )
         for name in ("answers_every", "unusual_of"):
