@@ -144,9 +144,12 @@ class Page:
         self.page.wait_for_timeout(500)
 
     def open_search(self, words: str) -> None:
-        """Double-clicks on the empty canvas and types words until something is offered."""
-        self.page.mouse.dblclick(1000, 500)
-        self.page.wait_for_timeout(1000)
+        """Double-clicks on the empty canvas until it asks for words, and types them until something is offered."""
+        for _ in range(5):  # close upon the search before it, a double click is not always taken for one
+            self.page.mouse.dblclick(1000, 500)
+            self.page.wait_for_timeout(1000)
+            if self.page.evaluate("() => document.activeElement?.tagName === 'INPUT'"):
+                break
         self.page.keyboard.type(words)
         self.page.get_by_test_id("result-item").first.wait_for(timeout=10_000)
         self.page.wait_for_timeout(1000)
