@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from .guidance import DEGRADATIONS, PRESENT, strength_of
 from .steering import ADJECTIVES, WORDS
-from .wording import DESCRIBE, NAMES, description, strength_word
+from .wording import DESCRIBE, NAMES, description, sentence, strength_word
 
 _NAMED = {name: re.compile(r"\b(?:" + "|".join((*WORDS[name], *ADJECTIVES[name])) + r")\b") for name in DEGRADATIONS}
 _PICTURE = r"(?:it|(?:this|that|the|my) (?:picture|photo|photograph|image|one|frame))"
@@ -53,7 +53,7 @@ def answer_from_scores(question: str, scores: Sequence[float], parameters: Seque
     if question == DESCRIBE:
         return description({name: strength_of(score) for name, score in there.items()}, parameters)
     if _OPEN.search(text):
-        return _sentence(_list(there, there)) if there else "Nothing: the picture is clean."
+        return sentence([_list(there, there)]) if there else "Nothing: the picture is clean."
     if _TOO_SUBTLE.search(text):
         return None
     if _CLEAN.search(text):
@@ -63,11 +63,7 @@ def answer_from_scores(question: str, scores: Sequence[float], parameters: Seque
         return None
     said = _list(asked, there)
     is_yes = not text.startswith("how") and any(name in there for name in asked)
-    return f"Yes, {said}." if is_yes else _sentence(said)
-
-
-def _sentence(said: str) -> str:
-    return f"{said[0].upper()}{said[1:]}."
+    return f"Yes, {said}." if is_yes else sentence([said])
 
 
 def _list(names: Iterable[str], there: dict[str, float]) -> str:

@@ -239,21 +239,25 @@ SHARES = (
 )
 """The shares that all `Sources` have."""
 
+ALONE = ("noise_share", "rain_share", "snow_share", "blur_share")
+"""Of these the shares of scenes with one degradation and nothing else."""
 
-def check_shares(sources: Sources) -> None:
-    """Refuses shares outside 0..1, and shares of one degradation alone that add up to more than all.
+
+def check_shares(sources: Sources, *more: str) -> None:
+    """Refuses shares outside 0..1, and shares of one thing alone that add up to more than all.
+
+    Args:
+        more: names of other shares of the same kind as those `ALONE`.
 
     Raises:
         TrainingError: says what is wrong.
     """
-    for name in SHARES:
+    for name in (*SHARES, *more):
         if not 0 <= getattr(sources, name) <= 1:
             raise TrainingError(f"{name} in [data] must lie between 0 and 1, not {getattr(sources, name)}.")
-    if (alone := sources.noise_share + sources.rain_share + sources.snow_share + sources.blur_share) > 1:
-        raise TrainingError(
-            "noise_share, rain_share, snow_share and blur_share in [data] must not add up to more than 1, "
-            f"not {alone:g}."
-        )
+    *names, last = alone = (*ALONE, *more)
+    if (total := sum(getattr(sources, name) for name in alone)) > 1:
+        raise TrainingError(f"{', '.join(names)} and {last} in [data] must not add up to more than 1, not {total:g}.")
 
 
 def read_store(sources: Sources, shortest: int = 0) -> PhotoStore:

@@ -82,15 +82,9 @@ class MllmData:
 
     def __post_init__(self) -> None:
         check_sides(self.sides, 1)
-        check_shares(self)
+        check_shares(self, "clean_share")
         if not (self.looks >= 1 and self.batch >= self.looks and self.batch % self.looks == 0):
             raise TrainingError(f"batch in [data] must be a multiple of looks ({self.looks}), not {self.batch}.")
-        alone = self.noise_share + self.rain_share + self.snow_share + self.blur_share
-        if not 0 <= self.clean_share <= 1 - alone:
-            raise TrainingError(
-                "clean_share in [data] must lie between 0 and what noise_share, rain_share, snow_share and blur_share "
-                f"leave of 1, not be {self.clean_share}."
-            )
         for name in ("answers_every", "unusual_of"):
             if getattr(self, name) < 1:
                 raise TrainingError(f"{name} in [data] must be at least 1, not {getattr(self, name)}.")

@@ -19,6 +19,8 @@ from mofe_restore.training.mllm_model import MllmConfig
 from mofe_restore.training.text import Turn
 from mofe_restore.training.train_mllm import MllmData, MllmTask
 
+MODEL = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
+
 CONFIG = """
 [loop]
 output = "{folder}/run"
@@ -55,8 +57,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def task(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> MllmTask:
     folder = tmp_path_factory.mktemp("mllm-task")
     data = MllmData(str(photos), str(photos), batch=4, sides=(96, 112), validation_pictures=6)
-    model = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
-    return MllmTask(model, data, LoopConfig(str(folder), 1), {})
+    return MllmTask(MODEL, data, LoopConfig(str(folder), 1), {})
 
 
 def test_a_trained_folder_is_opened_by_the_code_that_opens_any_model(trained: Path) -> None:
@@ -106,8 +107,7 @@ def test_batches_are_reproducible_and_differ(task: MllmTask) -> None:
 
 
 def test_all_scenes_are_clean_where_the_share_says_so(task: MllmTask, tmp_path: Path) -> None:
-    config = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
-    clean = MllmTask(config, replace(task.data, clean_share=1.0, unusual_of=3), LoopConfig(str(tmp_path), 1), {})
+    clean = MllmTask(MODEL, replace(task.data, clean_share=1.0, unusual_of=3), LoopConfig(str(tmp_path), 1), {})
     assert not clean.batch(0)["presence"].any()
 
 
@@ -164,8 +164,7 @@ def test_the_shipped_configuration_can_be_read(root: Path) -> None:
 def test_training_goes_on_from_a_trained_folder(trained: Path, photos: Path, tmp_path: Path) -> None:
     folder = trained / "export" / "mllm"
     data = MllmData(str(photos), str(photos), initial=str(folder), batch=4, sides=(96, 112), validation_pictures=6)
-    model = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
-    task = MllmTask(model, data, LoopConfig(str(tmp_path), 1), {})
+    task = MllmTask(MODEL, data, LoopConfig(str(tmp_path), 1), {})
     task.export(task.network.eval(), tmp_path, 0, {})
     looks = views(torch.rand(3, 120, 140))[None]
     for again, before in zip(load_mllm(tmp_path / "mllm").embed(looks), load_mllm(folder).embed(looks), strict=True):
