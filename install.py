@@ -1,11 +1,14 @@
-"""Checks the pack, and sets it up for a try or for its tests.
+"""Check the pack, or set it up for its demo or its tests.
 
-    python install.py              what ComfyUI-Manager runs: checks Python, packages and weights, installs nothing
-    python install.py demo         makes `.venv` with pinned packages and runs the demo
-    python install.py test [ARGS]  the same with the test tools: ruff, mypy and pytest (which gets ARGS)
+    python install.py              check Python, packages and weights, and install nothing (ComfyUI-Manager runs this)
+    python install.py demo         make `.venv` with pinned packages and run the demo
+    python install.py test [ARGS]  the same with the test tools: run ruff, mypy and pytest (which gets ARGS)
+    python install.py lint         run ruff and mypy alone
+    python install.py pytest [ARGS]
+                                   run pytest alone
 
-Without arguments it returns 0 when the pack can run and 1 when something is missing; ComfyUI-Manager then reports the
-installation as failed and shows what was printed, which is what a user should see. Standard library only.
+Without arguments the exit status is 0 if the pack can run, and 1 if something is missing; ComfyUI-Manager then reports
+that the installation failed and shows what was printed. Standard library only.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ ROOT = Path(__file__).resolve().parent
 
 OLDEST_PYTHON = (3, 10)
 PINNED_PYTHON = (3, 11)
-"""The Python that the pinned requirements were tested with; newer ones may work, older ones cannot."""
+"""The Python version that the pinned requirements were tested with; newer ones may work, older ones do not."""
 
 PACKAGES = {
     "torch": ("torch", "2.4"),
@@ -36,29 +39,35 @@ PACKAGES = {
     "tqdm": ("tqdm", "4.60"),
     "psutil": ("psutil", "5.9"),
 }
-"""Import name -> (package name, oldest version that works). ComfyUI ships every one of them."""
+"""Import name -> (package name, oldest version that works). ComfyUI requires all of them."""
 
 REQUIREMENTS = {
-    "demo": ("requirements-standalone.txt",),
-    "test": ("requirements-standalone.txt", "requirements-train.txt", "requirements-test.txt"),
+    "demo": ("requirements/runtime.txt",),
+    "test": ("requirements/runtime.txt", "requirements/train.txt", "requirements/test.txt"),
 }
-TORCH = "requirements-torch.txt"
+"""Requirement files by purpose, besides `TORCH`, which comes first."""
+
+TORCH = "requirements/torch.txt"
+
 STAMP = "mofe-requirements.json"
+"""File in an environment with the digests of the requirement files that were installed there."""
+
 MADE_HERE = "mofe-made-by-install.py"
-"""Lies in every environment that this program made; one without it is somebody else's and is never cleared."""
+"""File in every environment that this program made; an environment without it is the user's and is never cleared."""
 
 UNFINISHED = "mofe-unfinished"
+"""File in an environment of this program while packages are installed there."""
 
 
 class InstallError(RuntimeError):
-    """Something the user has to know; the message is one sentence."""
+    """Setting up the environment failed; the message is a sentence for the user."""
 
 
 # Checks -------------------------------------------------------------------------------------------------------------
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: "2.13.0+cpu" -> (2, 13, 0), "3.0rc1" -> (3, 0)."""
+    """Return the leading numbers of a version: "2.13.0+cpu" -> (2, 13, 0), "3.0rc1" -> (3, 0)."""
     found: list[int] = []
     for part in version.split("+")[0].split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
@@ -71,7 +80,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def package_problems(packages: dict[str, tuple[str, str]] = PACKAGES) -> list[str]:
-    """One sentence for each package that is missing or too old. Nothing is imported."""
+    """Return a sentence for each package that is missing or too old, without importing any."""
     problems = []
     for module, (package, oldest) in packages.items():
         if importlib.util.find_spec(module) is None:
@@ -83,14 +92,14 @@ def package_problems(packages: dict[str, tuple[str, str]] = PACKAGES) -> list[st
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue  # installed in a way that records no version; it can be imported, and that is what counts
+            continue  # installed in a way that records no version; it can be imported, which is enough
         if numbers(version) < numbers(oldest):
             problems.append(f"{package} {version} is too old: {oldest} or newer is needed, so update ComfyUI.")
     return problems
 
 
 def safetensors_problem(path: Path) -> str | None:
-    """What is wrong with a safetensors file, judged by its header and its size, or None."""
+    """Return what is wrong with a safetensors file, judged by its header and its size, or None."""
     size = path.stat().st_size
     if size < 8:
         return "is empty or cut off"
@@ -110,7 +119,7 @@ def safetensors_problem(path: Path) -> str | None:
 
 
 def weight_problems(folder: Path = ROOT / "weights") -> list[str]:
-    """One sentence for each weight file that is missing or damaged, by the list `SHA256SUMS` in `folder`."""
+    """Return a sentence for each file of the list `SHA256SUMS` in `folder` that is missing or damaged."""
     again = "install the pack again or fetch the file from its repository"
     try:
         lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
@@ -136,7 +145,7 @@ def weight_problems(folder: Path = ROOT / "weights") -> list[str]:
 
 
 def check() -> int:
-    """Says what is missing; 0 when the pack can run, 1 otherwise."""
+    """Print what is missing; return 0 if the pack can run, else 1."""
     problems = []
     if sys.version_info < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
@@ -153,19 +162,20 @@ def check() -> int:
 
 
 def python_of(environment: Path) -> Path:
+    """Return the path of an environment's interpreter, which need not exist."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def call(*command: str | Path) -> int:
-    """Runs a program of ours with the given arguments, in the pack's folder, and returns its exit status."""
-    # Every caller passes a full path to a Python interpreter and a fixed list of arguments; no shell reads it.
+    """Run a command in the pack's folder and return its exit status."""
+    # every caller passes the path of a Python interpreter and its arguments; no shell reads them
     return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode  # noqa: S603
 
 
 def answer_of(python: str | Path, code: str) -> str | None:
-    """What an interpreter prints when it runs a line of ours, or None where it fails."""
+    """Return what an interpreter prints when it runs a line of code, or None if it fails."""
     try:
-        # `python` is a full path found by us; the code is fixed.
+        # the callers pass the path of an interpreter and fixed code
         done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -173,7 +183,7 @@ def answer_of(python: str | Path, code: str) -> str | None:
 
 
 def version_of(python: str | Path) -> tuple[int, int] | None:
-    """The version of an interpreter, or None where it does not run."""
+    """Return the version of an interpreter, or None if it does not run."""
     answer = answer_of(python, "import sys; print(*sys.version_info[:2])")
     if answer is None:
         return None
@@ -182,12 +192,16 @@ def version_of(python: str | Path) -> tuple[int, int] | None:
 
 
 def has_pip(python: str | Path) -> bool:
-    """Whether an interpreter can run pip; environments that uv made cannot."""
+    """Return whether an interpreter has pip; environments made by uv have none."""
     return answer_of(python, "import pip") is not None
 
 
 def find_python() -> str:
-    """The interpreter to build `.venv` from: the pinned version where there is one, else this one if it is newer."""
+    """Return the interpreter to make `.venv` with: the pinned version if there is one, else this one if it is newer.
+
+    Raises:
+        InstallError: There is none.
+    """
     if sys.version_info[:2] == PINNED_PYTHON:
         return sys.executable
     pinned = shutil.which("python" + ".".join(map(str, PINNED_PYTHON)))
@@ -202,12 +216,13 @@ def find_python() -> str:
 
 
 def wanted_stamp(purpose: str) -> dict[str, str]:
-    """File name -> SHA-256 of each requirement file that `purpose` needs, and of what the package declares."""
+    """Return file name -> SHA-256 of each requirement file that a purpose needs, and of pyproject.toml."""
     files = (TORCH, *REQUIREMENTS[purpose], "pyproject.toml")
     return {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in files}
 
 
 def read_stamp(environment: Path) -> dict[str, str]:
+    """Return the stamp of an environment (see `wanted_stamp`); empty if it has none that can be read."""
     try:
         stamp = json.loads((environment / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -216,10 +231,17 @@ def read_stamp(environment: Path) -> dict[str, str]:
 
 
 def prepare(purpose: str, environment: Path = ROOT / ".venv") -> Path:
-    """Makes `environment` fit for `purpose` and returns its interpreter; does nothing when it already is.
+    """Install what a purpose needs into an environment, unless it has that already, and return its interpreter.
 
-    One that this program left half-made, or made and that does not run any more, is made anew. An environment that
-    somebody else made is kept and filled, or refused, but never cleared.
+    An environment of this program that is unfinished or does not run is made again. One that the user made is kept and
+    filled, or refused if it does not run, but never cleared.
+
+    Args:
+        purpose: A key of `REQUIREMENTS`.
+        environment: The folder of the environment.
+
+    Raises:
+        InstallError: The environment cannot be made or filled.
     """
     python, stamp = python_of(environment), wanted_stamp(purpose)
     runs = python.exists() and version_of(python) is not None
@@ -261,7 +283,11 @@ def prepare(purpose: str, environment: Path = ROOT / ".venv") -> Path:
 
 
 def make(environment: Path) -> None:
-    """A new environment with the mark `MADE_HERE`, which comes first: it also has to tell whose a half-made one is."""
+    """Make a new environment; the file `MADE_HERE` comes first, so that an interrupted attempt has it, too.
+
+    Raises:
+        InstallError: The environment cannot be made.
+    """
     print(f"Making {environment.name} ...", flush=True)
     if environment.exists():
         shutil.rmtree(environment)
@@ -273,19 +299,54 @@ def make(environment: Path) -> None:
 
 
 def run_demo(arguments: list[str]) -> int:
+    """Run the demo."""
     python = prepare("demo")
     return call(python, "-m", "mofe_restore.cli", "demo", *arguments)
 
 
-def run_tests(arguments: list[str]) -> int:
-    """Runs every check, also after one has failed, and returns 0 only when all passed."""
+LINTERS = {
+    "ruff check": ("ruff", "check", "."),
+    "ruff format": ("ruff", "format", "--check", "."),
+    "mypy": ("mypy",),
+}
+
+
+def link_package(environment: Path = ROOT / ".venv") -> None:
+    """Link this folder under the package's name into `environment`, where mypy finds it (pyproject.toml, mypy_path)."""
+    link = environment / "typing" / "mofe_restore"
+    if link.exists():
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        link.symlink_to(ROOT, target_is_directory=True)
+    except OSError as error:
+        raise InstallError(
+            f"{link} could not be linked to this folder ({error.strerror}), which mypy needs: on Windows turn on the "
+            "developer mode."
+        ) from error
+
+
+def run_lint(arguments: list[str]) -> int:
+    """Run the linters."""
     python = prepare("test")
-    steps = {
-        "ruff check": ("ruff", "check", "."),
-        "ruff format": ("ruff", "format", "--check", "."),
-        "mypy": ("mypy",),
-        "pytest": ("pytest", *arguments),
-    }
+    link_package()
+    return run_steps(python, LINTERS)
+
+
+def run_pytest(arguments: list[str]) -> int:
+    """Run pytest alone."""
+    return run_steps(prepare("test"), {"pytest": ("pytest", *arguments)})
+
+
+def run_tests(arguments: list[str]) -> int:
+    """Run the linters and the tests."""
+    python = prepare("test")
+    link_package()
+    return run_steps(python, {**LINTERS, "pytest": ("pytest", *arguments)})
+
+
+def run_steps(python: Path, steps: dict[str, tuple[str, ...]]) -> int:
+    """Run every step, even if one fails; return 0 if all passed, else 1."""
     failed = []
     for name, command in steps.items():
         print(f"--- {name}", flush=True)
@@ -296,14 +357,15 @@ def run_tests(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"demo": run_demo, "test": run_tests}
+    """Run a command, or the check if there is none, and return the exit status."""
+    commands = {"demo": run_demo, "test": run_tests, "lint": run_lint, "pytest": run_pytest}
     if not arguments:
         return check()
     if arguments[0] in ("-h", "--help"):
         print(__doc__)
         return 0
     if arguments[0] not in commands:
-        print(f"install.py: unknown command {arguments[0]!r}; give none, demo or test.", file=sys.stderr)
+        print(f"install.py: unknown command {arguments[0]!r}; give none, demo, test, lint or pytest.", file=sys.stderr)
         return 2
     try:
         return commands[arguments[0]](arguments[1:])

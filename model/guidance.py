@@ -1,66 +1,64 @@
-"""What the MLLM knows about a picture, in the form in which the restorer uses it."""
+"""What the MLLM knows about images, and the form in which the restorer takes it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-DEGRADATIONS = ("low_light", "haze", "rain", "snow", "noise", "blur", "jpeg")
-"""The seven degradations, in the order of every score vector."""
-
-PARAMETERS = (
-    "light_exponent",
-    "noise_sigma",
-    "rain_coverage",
-    "snow_coverage",
-    "haze_beta",
-    "airlight",
-    "transmission",
-    "blur_sigma",
-    "jpeg_quality",
-)
-"""The physical parameters of the imaging model (design, section 8), in the order of every parameter vector."""
-
-PRESENT = 0.5
-"""A score of this much and above means that the degradation is present."""
+from .errors import GuidanceError
+from .vocabulary import DEGRADATIONS, TONE_INDICES, VISIBILITY_RANGES
 
 
-TONE = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
-"""What changes the tone of a whole picture, and what a dark or pale scene can be mistaken for."""
+@dataclass(frozen=True)
+class Conditioning:
+    """The tensors that condition the restorer on B images, on its device (made by `Guidance.to_conditioning`).
 
-UNSEEN_SEEN = {"low_light": (0.05, 0.2), "haze": (0.05, 0.2), "rain": (0.4, 0.5), "snow": (0.4, 0.5)}
-"""What darkens a picture or lays a veil over it: up to the first score it counts as unseen, from the second on as
-seen. Of low light and haze these lie well below `PRESENT`, since what is missed costs as much as what is imagined
-(RESULTS.md, the eleventh sitting)."""
+    Without `tokens` and `pooled`, learned neutral guidance takes their place.
 
+    Attributes:
+        tokens: [B, N, D], hidden states of the images' tokens, or None.
+        pooled: [B, D], one embedding per image, or None.
+        mask: [B] bool; False puts neutral guidance in the place of the given one. None keeps all.
+        removal: [B, 7] in 0..1, how much of each degradation to remove. None removes all.
+        tone_removal: The same for the tone branch. None: as `removal`.
+    """
 
-def strength_of(score: float) -> float:
-    """The strength that a score in 0..1 tells: 0 where the degradation is absent, 1 at the strongest."""
-    return min(1.0, max(0.0, (score - PRESENT) / (1 - PRESENT)))
+    tokens: Tensor | None = None
+    pooled: Tensor | None = None
+    mask: Tensor | None = None
+    removal: Tensor | None = None
+    tone_removal: Tensor | None = None
 
-
-class GuidanceError(ValueError):
-    """Guidance that does not fit the picture or the restorer; the message is one sentence for the user."""
+    @property
+    def for_tone(self) -> Conditioning:
+        """The conditioning of the tone branch, which reads the pooled embedding and `tone_removal`."""
+        return self if self.tone_removal is None else replace(self, removal=self.tone_removal)
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """Guidance for a batch of B pictures, made by one MLLM.
+    """Guidance for a batch of B images, made by one MLLM.
+
+    Example:
+        >>> guidance = pipe.describe(image)
+        >>> guidance.descriptions[0]
+        'Strong haze (beta 1.6, airlight 0.82, transmission 0.44). No low light, ...'
+        >>> pipe(image, guidance.with_removal({"haze": 0.0}))  # keeps the haze
 
     Attributes:
-        tokens: [B, T, D] float32, hidden states of the picture's tokens.
-        pooled: [B, D] float32, one vector per picture.
-        scores: [B, 7] float32 in 0..1, in the order of `DEGRADATIONS`; `PRESENT` and above means present.
-        parameters: [B, 9] float32, in the order and the units of `PARAMETERS`; NaN where the MLLM makes no estimates.
+        tokens: [B, T, D] float32, hidden states of the images' tokens.
+        pooled: [B, D] float32, one vector per image.
+        scores: [B, 7] float32 in 0..1, in the order of `DEGRADATIONS`; `PRESENT` (0.5) and above means present.
+        parameters: [B, 9] float32, in the order and units of `PARAMETERS`; NaN where the MLLM makes no estimates.
         descriptions: B sentences; empty strings where no description was asked for.
-        mllm_identity: which MLLM, with which weights, made this.
+        mllm_identity: Which MLLM, with which weights, made this.
         removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
             MLLM makes it, removes all.
-        ordered: [B, 7] bool, what the user has ordered gone by name: it goes whether the MLLM sees it or not. None is
-            nothing.
+        forced: [B, 7] bool, degradations to remove even if the MLLM does not detect them; None means none.
     """
 
     tokens: Tensor
@@ -70,109 +68,120 @@ class Guidance:
     descriptions: tuple[str, ...]
     mllm_identity: str
     removal: Tensor | None = None
-    ordered: Tensor | None = None
+    forced: Tensor | None = None
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return self.pooled.shape[0]
 
     def __getitem__(self, index: int) -> Guidance:
-        """The guidance of one picture, as a batch of one."""
+        """Return the guidance of one image, as a batch of one."""
         if not -len(self) <= index < len(self):
-            raise IndexError(f"guidance holds {len(self)} pictures, picture {index} was asked for")
-        index %= len(self)
-        one = slice(index, index + 1)
-        return Guidance(
-            self.tokens[one],
-            self.pooled[one],
-            self.scores[one],
-            self.parameters[one],
-            self.descriptions[one],
-            self.mllm_identity,
-            None if self.removal is None else self.removal[one],
-            None if self.ordered is None else self.ordered[one],
-        )
+            raise IndexError(f"the guidance is for {len(self)} images, image {index} was asked for")
+        one = slice(index % len(self), index % len(self) + 1)
+        return replace(self._map(lambda tensor: tensor[one]), descriptions=self.descriptions[one])
 
-    def steered(self, removal: Mapping[str, float], ordered: Collection[str] = ()) -> Guidance:
-        """The same guidance, told how much of each named degradation to remove, of what earlier wishes left to remove.
+    def with_removal(self, removal: Mapping[str, float], forced: Collection[str] = ()) -> Guidance:
+        """Return guidance that removes only a share of each named degradation.
+
+        The amounts multiply those of earlier calls.
 
         Args:
-            removal: amounts in 0..1 by the degradation's name.
-            ordered: those that are to go even if the MLLM does not see them.
+            removal: Amounts in 0..1 by the degradation's name: 1 removes it, 0 keeps it.
+            forced: Degradations to remove even if the MLLM does not detect them.
 
         Raises:
-            GuidanceError: an unknown degradation, or an amount outside 0..1.
+            GuidanceError: An unknown degradation, or an amount outside 0..1.
         """
-        amounts = torch.ones(len(self), len(DEGRADATIONS)) if self.removal is None else self.removal.cpu().clone()
-        for name in (*removal, *ordered):
+        for name in (*removal, *forced):
             if name not in DEGRADATIONS:
                 raise GuidanceError(f"There is no degradation {name!r}: choose from {', '.join(DEGRADATIONS)}.")
         for name, amount in removal.items():
             if not 0 <= amount <= 1:
                 raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
-            amounts[:, DEGRADATIONS.index(name)] *= amount
-        wanted = torch.tensor([name in ordered for name in DEGRADATIONS]).expand(len(self), -1)
-        wanted = wanted if self.ordered is None else wanted | self.ordered.cpu()
-        return replace(self, removal=amounts.to(self.pooled.device), ordered=wanted.to(self.pooled.device))
+        factors = torch.tensor([removal.get(name, 1.0) for name in DEGRADATIONS])
+        named = torch.tensor([name in forced for name in DEGRADATIONS])
+        return replace(
+            self,
+            removal=self._removal() * factors.to(self._removal()),
+            forced=self._forced() | named.to(self._forced().device),
+        )
 
     def tone_removal(self) -> Tensor:
-        """How much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
+        """Return how much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
 
-        `removal`; but low light and haze only as far as the MLLM sees low light or any weather: a photograph that is
-        dark or pale as its scene was is to stay so, unless the user orders otherwise.
+        It is `removal`, but low light and haze only as far as the MLLM sees low light or any weather: a photograph that
+        is dark or pale as its scene was is to stay so, unless the removal is forced.
         """
-        removal = torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
-        seen = torch.zeros_like(self.scores[:, :1])
-        for name, (unseen, enough) in UNSEEN_SEEN.items():
+        visible = torch.zeros_like(self.scores[:, :1])
+        for name, (low, high) in VISIBILITY_RANGES.items():
             score = self.scores[:, [DEGRADATIONS.index(name)]]
-            seen = torch.maximum(seen, ((score - unseen) / (enough - unseen)).clamp(0, 1))
-        asked = seen.repeat(1, len(DEGRADATIONS))
-        if self.ordered is not None:
-            asked = asked.masked_fill(self.ordered.to(asked.device), 1.0)
-        amounts = removal.clone()
-        amounts[:, TONE] *= asked[:, TONE]
+            visible = torch.maximum(visible, ((score - low) / (high - low)).clamp(0, 1))
+        share = visible.repeat(1, len(DEGRADATIONS)).masked_fill(self._forced(), 1.0)
+        amounts = self._removal().clone()
+        amounts[:, TONE_INDICES] *= share[:, TONE_INDICES]
         return amounts
 
+    def to_conditioning(self, device: torch.device | str) -> Conditioning:
+        """Return the tensors that the restorer takes, float32 on a device."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, torch.float32)
+
+        removal = None if self.removal is None else moved(self.removal)
+        return Conditioning(
+            moved(self.tokens), moved(self.pooled), removal=removal, tone_removal=moved(self.tone_removal())
+        )
+
     def for_frame(self, index: int, frames: int) -> Guidance:
-        """The guidance of frame `index` of `frames`: its own, or the only one there is.
+        """Return the guidance of frame `index` of `frames`: its own, or the only one there is.
 
         Raises:
-            GuidanceError: the guidance is neither for one picture nor for `frames` pictures.
+            GuidanceError: The guidance is neither for one image nor for `frames` images.
         """
         if len(self) not in (1, frames):
             raise GuidanceError(
-                f"The guidance describes {len(self)} pictures but the batch has {frames}: "
-                "describe the same batch, or a single picture of it."
+                f"The guidance describes {len(self)} images but the batch has {frames}: "
+                "describe the same batch, or a single image of it."
             )
         return self[index if len(self) > 1 else 0]
 
     def to(self, device: torch.device | str) -> Guidance:
-        return Guidance(
-            self.tokens.to(device),
-            self.pooled.to(device),
-            self.scores.to(device),
-            self.parameters.to(device),
-            self.descriptions,
-            self.mllm_identity,
-            None if self.removal is None else self.removal.to(device),
-            None if self.ordered is None else self.ordered.to(device),
-        )
+        """Return the same guidance with its tensors on a device."""
+        return self._map(lambda tensor: tensor.to(device))
 
     @staticmethod
-    def join(parts: list[Guidance]) -> Guidance:
-        """One batch from the guidance of several pictures, all made by the same MLLM."""
-        return Guidance(
-            torch.cat([part.tokens for part in parts]),
-            torch.cat([part.pooled for part in parts]),
-            torch.cat([part.scores for part in parts]),
-            torch.cat([part.parameters for part in parts]),
-            tuple(text for part in parts for text in part.descriptions),
-            parts[0].mllm_identity,
-            None
-            if all(part.removal is None for part in parts)
-            else torch.cat([torch.ones_like(part.scores) if part.removal is None else part.removal for part in parts]),
-            None
-            if all(part.ordered is None for part in parts)
-            else torch.cat(
-                [torch.zeros_like(part.scores).bool() if part.ordered is None else part.ordered for part in parts]
-            ),
-        )
+    def join(parts: Sequence[Guidance]) -> Guidance:
+        """Return one batch from the guidance of several images, all made by the same MLLM."""
+        if any(part.removal is not None for part in parts):
+            parts = [replace(part, removal=part._removal()) for part in parts]
+        if any(part.forced is not None for part in parts):
+            parts = [replace(part, forced=part._forced()) for part in parts]
+        joined = {
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name in _TENSORS
+            if getattr(parts[0], name) is not None
+        }
+        descriptions = tuple(text for part in parts for text in part.descriptions)
+        return replace(parts[0]._with_tensors(joined), descriptions=descriptions)
+
+    def _removal(self) -> Tensor:
+        """`removal`, ones where there is none."""
+        return torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
+
+    def _forced(self) -> Tensor:
+        """`forced`, False where there is none."""
+        return torch.zeros_like(self.scores).bool() if self.forced is None else self.forced.to(self.scores.device)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Guidance:
+        """Apply a function to every tensor."""
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        return self._with_tensors({name: function(value) for name, value in tensors.items() if value is not None})
+
+    def _with_tensors(self, tensors: Mapping[str, Tensor]) -> Guidance:
+        """Replace tensors by name."""
+        fields: dict[str, Any] = dict(tensors)
+        return replace(self, **fields)
+
+
+_TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced")

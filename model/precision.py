@@ -1,4 +1,4 @@
-"""The precisions a user can ask for by name, and arithmetic that stays in full precision whatever surrounds it."""
+"""Data types by name, the native type of a device, and a guard against autocast."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def dtype_of(name: str) -> torch.dtype:
-    """The type behind a name.
+def dtype_from_name(name: str) -> torch.dtype:
+    """Return the data type of a name.
 
     Raises:
-        ValueError: a name that is not in `DTYPES`; one sentence for the user.
+        ValueError: A name that is not in `DTYPES`.
     """
     if name not in DTYPES:
         raise ValueError(f"Precision {name!r} is not known: choose one of auto, {', '.join(DTYPES)}.")
@@ -21,7 +21,7 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
-    """The faster type for a network's arithmetic: bf16 on hardware that computes in it, and fp32 elsewhere."""
+    """Return the faster type for a network's arithmetic: bf16 on hardware that computes in it, fp32 elsewhere."""
     if device.type == "cuda":
         # is_bf16_supported() says yes to older ones, too, which emulate it
         native = bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
@@ -31,17 +31,17 @@ def native_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if any(probe is not None and probe() for probe in probes) else torch.float32
 
 
-def precision_of(name: str, device: torch.device) -> torch.dtype:
-    """The type behind a name, where "auto" is the `native_dtype`.
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the data type of a name, where "auto" is the `native_dtype` of the device.
 
     Raises:
-        ValueError: as `dtype_of`.
+        ValueError: As `dtype_from_name`.
     """
-    return native_dtype(device) if name == "auto" else dtype_of(name)
+    return native_dtype(device) if name == "auto" else dtype_from_name(name)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """No autocast inside; nothing at all where there is none to leave, since some devices (DirectML) do not know it."""
+    """Return a context without autocast; it does nothing where there is none, since some devices do not support it."""
     if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

@@ -1,4 +1,4 @@
-"""Weight files: safetensors with a card, read and written at this one place. Nothing is ever unpickled."""
+"""Reading and writing weight files, which are safetensors with a card in their metadata. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -13,38 +13,41 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .files import written_whole
+from .atomic import atomic_write
+from .errors import WeightFileError
 
-SHIPPED_RESTORER = Path(__file__).resolve().parent.parent / "weights" / "restorer.safetensors"
-"""The restorer that comes with the pack."""
+SHIPPED_RESTORER = Path(__file__).resolve().parent.parent / "weights" / "restorer" / "model.safetensors"
+"""Weight file of the restorer that is shipped with the package."""
 
 SHIPPED_MLLM = Path(__file__).resolve().parent.parent / "weights" / "mllm"
-"""The folder of the MLLM that comes with the pack."""
+"""Folder of the MLLM that is shipped with the package."""
 
 KINDS = ("restorer", "mllm_head")
+"""Kinds of weight files."""
+
 METADATA_KEY = "mofe_card"
+"""Key of the card in the metadata of a safetensors file."""
+
 FORMAT_VERSION = 1
-
-
-class WeightFileError(ValueError):
-    """A weight file that cannot be used; the message is one sentence: the file, what is wrong, what to do."""
+"""Version of the card's format."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a weight file is and where it comes from.
+    """The card of a weight file: what its network is, and how it was trained.
 
     Attributes:
         kind: "restorer" or "mllm_head".
-        name: what a user calls it.
-        version: of the weights, for example "1.0".
-        architecture: what builds the network, plain JSON types.
-        training: the recipe.
-        metrics: measured results.
-        data: what it was trained on.
-        limits: what it is not good for.
-        licence: of the weights.
-        mllm_identity: the MLLM whose guidance it understands.
+        name: Name for users.
+        version: Of the weights, for example "1.0".
+        architecture: Arguments that build the network, in plain JSON types.
+        training: The recipe.
+        metrics: Measured results.
+        data: Description of the training data.
+        limits: Known limits.
+        licence: Of the weights.
+        mllm_identity: The MLLM that it belongs to: the one whose guidance a restorer takes, or whose embeddings a head
+            reads; empty for any.
     """
 
     kind: str
@@ -69,15 +72,16 @@ class Card:
                 raise ValueError(f"{name} must be an object, not {getattr(self, name)!r}")
 
     def to_json(self) -> str:
-        """The text under `METADATA_KEY`, with the format's version."""
+        """Return the card and the format's version as the text that is stored under `METADATA_KEY`."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        """The inverse of `to_json`.
+        """Return the card of the text that `to_json` returned.
 
         Raises:
-            ValueError: not JSON, another format version, or fields missing, unknown or of a wrong type.
+            ValueError: The text is not JSON or has another format version, or fields are missing, unknown or of a wrong
+                type.
         """
         try:
             values = json.loads(text)
@@ -95,14 +99,15 @@ class Card:
 
 
 def read_card(path: str | Path, kind: str | None = None) -> Card:
-    """The card of a weight file; reads the header only.
+    """Return the card of a weight file, of which only the header is read.
 
     Args:
-        path: a .safetensors file.
-        kind: the kind the file must be of, None for any.
+        path: A .safetensors file.
+        kind: The kind that the file must be of; None for any.
 
     Raises:
-        WeightFileError: missing, empty, truncated, not safetensors, without a valid card, or of another kind.
+        WeightFileError: The file is missing, empty, truncated, not safetensors, without a valid card, or of another
+            kind.
     """
     path = _existing(path)
     try:
@@ -114,16 +119,20 @@ def read_card(path: str | Path, kind: str | None = None) -> Card:
 
 
 def read_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Card]:
-    """All tensors of a weight file as stored, on the CPU, and its card.
+    """Return all tensors of a weight file by name, as stored, on the CPU, and its card.
+
+    Args:
+        path: A .safetensors file.
+        kind: The kind that the file must be of.
 
     Raises:
-        WeightFileError: as `read_card`.
+        WeightFileError: As in `read_card`.
     """
     path = _existing(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             card = _card(path, file.metadata(), kind)
-            # cloned, so that the file is not kept mapped into memory and may be replaced (Windows)
+            # cloned, so that the file is no longer mapped into memory and can be replaced (Windows)
             return {name: file.get_tensor(name).clone() for name in file.keys()}, card  # noqa: SIM118
     except WeightFileError:
         raise
@@ -134,13 +143,13 @@ def read_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Card]:
 def write_weights(
     path: str | Path, state: Mapping[str, Tensor], card: Card, dtype: torch.dtype = torch.bfloat16
 ) -> None:
-    """Writes a weight file whole or not at all: under a temporary name, to the disk, then renamed.
+    """Write a weight file, whole or not at all.
 
     Args:
-        path: where to; folders are made as needed.
-        state: tensors by name; floating ones are stored as `dtype`.
-        card: stored in the metadata.
-        dtype: a floating type.
+        path: The file to write; its folder is created if needed.
+        state: Tensors by name; floating-point ones are stored as `dtype`.
+        card: Stored in the metadata.
+        dtype: A floating-point type.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,11 +157,12 @@ def write_weights(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
         for name, tensor in state.items()
     }
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file(tensors, temporary, metadata={METADATA_KEY: card.to_json(), "format": "pt"})
 
 
 def _existing(path: str | Path) -> Path:
+    """Return the path of a file that exists and is not empty."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder, not a weight file" if path.is_dir() else "does not exist"
@@ -163,6 +173,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def _card(path: Path, metadata: Mapping[str, str] | None, kind: str | None) -> Card:
+    """Return the valid card, of this kind, in a file's metadata."""
     text = (metadata or {}).get(METADATA_KEY)
     if text is None:
         raise WeightFileError(
@@ -180,5 +191,6 @@ def _card(path: Path, metadata: Mapping[str, str] | None, kind: str | None) -> C
 
 
 def _unreadable(path: Path, error: Exception) -> WeightFileError:
+    """Return the error for the user about a file that safetensors cannot read."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return WeightFileError(f"{path} is not a complete safetensors file ({reason}): put the original file back.")

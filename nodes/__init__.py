@@ -1,4 +1,4 @@
-"""The nodes of the pack. Importing this needs ComfyUI, but no model and nothing of `transformers`."""
+"""The nodes of the pack. Importing them needs ComfyUI, but loads no network and nothing of `transformers`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from comfy_api.latest import ComfyExtension, io
 
 from .degrade import DegradeImage
 from .describe import DescribeDegradation
-from .folders import register_folders
 from .load_mllm import LoadMllm
 from .load_restorer import LoadRestorer
+from .model_paths import register_folders
 from .restore import Restore
 from .show_routing import ShowRouting
 from .steer import SteerRestoration
@@ -17,10 +17,14 @@ __all__ = ["MofeRestoreExtension"]
 
 
 class MofeRestoreExtension(ComfyExtension):
+    """The extension that ComfyUI loads: the nodes, and their folders of models."""
+
     async def on_load(self) -> None:
+        """Register the folders of models."""
         register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return the classes of the nodes."""
         return [
             *(LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting),
             *(SteerRestoration, DegradeImage),

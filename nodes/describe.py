@@ -1,4 +1,4 @@
-"""Describe Degradation: the MLLM looks at pictures and says what is wrong with them."""
+"""Describe Degradation: describe what is wrong with images, and make the guidance for Restore."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ FIRST_FRAME = "first frame only"
 
 
 class DescribeDegradation(io.ComfyNode):
+    """The node Describe Degradation."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return names, description, inputs and outputs of the node."""
         return compat.node_schema(
             node_id="MoFE_DescribeDegradation",
             display_name="Describe Degradation",
             category="MoFE",
             description=(
-                "Says in words and numbers which degradations a picture suffers from (low light, haze, rain, snow, "
-                "noise, blur, JPEG blocks) and makes the guidance for Restore."
+                "Describes in words and scores which degradations an image has (low light, haze, rain, snow, noise, "
+                "blur, JPEG blocks) and makes the guidance for Restore."
             ),
             search_aliases=[
                 *("image quality", "caption", "what is wrong", "restore", "denoise", "derain", "desnow", "dehaze"),
                 *("deblur", "low light", "jpeg", "all-in-one"),
             ],
             inputs=[
-                MllmType.Input("mllm", tooltip="The model that looks, from Load MLLM."),
+                MllmType.Input("mllm", tooltip="The model that describes the images, from Load MLLM."),
                 io.Image.Input(
                     "image",
-                    tooltip=(
-                        "The pictures to look at, of any size, grey or in colour; an alpha channel is not looked at."
-                    ),
+                    tooltip="The images to describe, of any size, grey or color; an alpha channel is ignored.",
                 ),
                 io.Combo.Input(
                     "frames",
                     options=[EVERY_FRAME, FIRST_FRAME],
                     default=EVERY_FRAME,
                     tooltip=(
-                        "Every frame gets a description of its own, or the first one speaks for the whole batch, "
-                        "which is faster and steadier for a video."
+                        "Describe every image of the batch, or only the first one for the whole batch, which is "
+                        "faster and, for a video, steadier."
                     ),
                 ),
                 io.String.Input(
@@ -63,12 +64,12 @@ class DescribeDegradation(io.ComfyNode):
             outputs=[
                 GuidanceType.Output("guidance", tooltip="What the model found, in the form that Restore uses."),
                 io.String.Output(
-                    "description", tooltip="The description in words; for a batch one numbered line per picture."
+                    "description", tooltip="The description in words; for a batch one numbered line per image."
                 ),
                 io.String.Output(
                     "report",
                     tooltip=(
-                        "JSON, a list with one entry per picture: description, a score from 0 to 1 per degradation "
+                        "JSON, a list with one entry per image: description, a score from 0 to 1 per degradation "
                         "(0.5 and above means present), and the physical parameters behind them."
                     ),
                 ),
@@ -77,57 +78,66 @@ class DescribeDegradation(io.ComfyNode):
 
     @classmethod
     def execute(cls, mllm: LoadedMllm, image: torch.Tensor, frames: str, instruction: str = "") -> io.NodeOutput:
+        """Describe the images of a batch one after the other."""
         from ..model.guidance import Guidance
-        from ..model.inputs import colours_of
-        from ..model.mllm import report
+        from ..model.images import rgb_of
+        from ..model.mllm.wording import report
 
-        picture = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
-        with host.letting_go():
-            images.check_colours(picture)  # all of them, before the first one takes its time
+        batch = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
+        describer = mllm.describer
+        with host.release_on_error():
+            images.check_channels(batch)  # all of them, before the first one takes its time
             if not mllm.loads_itself:
-                host.load(mllm.patcher, activation_bytes(mllm.mllm.width))
-            most = mllm.mllm.most_words
-            progress = host.Progress(len(picture) * most)
+                host.load_to_device(mllm.patcher, describer.memory_bytes)
+            progress = host.Progress(len(batch) * describer.max_tokens)
             parts = []
-            for index in range(len(picture)):
-                counter = TokenCounter(progress, index, len(picture), most)
+            for index in range(len(batch)):
+                counter = TokenCounter(progress, index, len(batch), describer.max_tokens)
                 counter.start()
-                described = mllm.mllm.describe(
-                    colours_of(picture[index : index + 1]),
+                described = describer.describe(
+                    rgb_of(batch[index : index + 1]),
                     instruction=instruction.strip(),
                     on_token=counter.token,
                 )
                 parts.append(described.to(host.intermediate_device()))
-        progress.at(len(picture) * most, len(picture) * most)
+            counter.finish()
         guidance = Guidance.join(parts)
         text = json.dumps(report(guidance), indent=2, allow_nan=False)
-        return io.NodeOutput(guidance, in_words(guidance.descriptions), text)
+        return io.NodeOutput(guidance, join_descriptions(guidance.descriptions), text)
 
 
 class TokenCounter:
-    """Moves the progress bar by a token; every picture has a share of the bar as long as the longest description."""
+    """Advance the progress bar by tokens; every image has a share of the bar as long as the longest description.
 
-    def __init__(self, progress: host.Progress, index: int, pictures: int, most: int) -> None:
+    Args:
+        progress: The bar.
+        index: Of the image.
+        images: Number of images.
+        max_tokens: Length limit of a description.
+    """
+
+    def __init__(self, progress: host.Progress, index: int, images: int, max_tokens: int) -> None:
         self._progress = progress
-        self._done = index * most
-        self._end = self._done + most
-        self._total = pictures * most
+        self._done = index * max_tokens
+        self._end = self._done + max_tokens
+        self._total = images * max_tokens
 
     def start(self) -> None:
+        """Show that the image is being described."""
         self._progress.at(self._done, self._total)
 
     def token(self) -> None:
+        """Advance by one token."""
         self._done = min(self._done + 1, self._end)
         self._progress.at(self._done, self._total)
 
+    def finish(self) -> None:
+        """Fill the image's share of the bar."""
+        self._progress.at(self._end, self._total)
 
-def in_words(descriptions: tuple[str, ...]) -> str:
-    """One description as it is, several as numbered lines."""
+
+def join_descriptions(descriptions: tuple[str, ...]) -> str:
+    """Return one description as it is, several as numbered lines."""
     if len(descriptions) == 1:
         return descriptions[0]
     return "\n".join(f"{number}. {text}" for number, text in enumerate(descriptions, 1))
-
-
-def activation_bytes(width: int) -> int:
-    """An estimate of an MLLM's working memory: some 64 live fp32 activations of its width for 2,048 tokens."""
-    return 64 * 2048 * 4 * width

@@ -1,7 +1,7 @@
 """The bridge to ComfyUI's memory management, progress and Cancel.
 
-`comfy` is imported when something is asked of it, and its names are looked up at that moment: ComfyUI rebinds
-`CoreModelPatcher` while it starts, and the nodes can be tested with stand-ins.
+`comfy` is imported inside the functions, and its names are looked up at every call: ComfyUI rebinds `CoreModelPatcher`
+while it starts, and tests replace the modules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def patcher_for(network: torch.nn.Module, load_device: torch.device, offload_device: torch.device) -> Any:
-    """Puts a network under ComfyUI's memory management; it waits on the offload device until it is used."""
+    """Put a network under ComfyUI's memory management; it stays on the offload device until it is used."""
     import comfy.model_patcher
 
     kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
@@ -28,35 +28,35 @@ def patcher_for(network: torch.nn.Module, load_device: torch.device, offload_dev
 
 
 def restorer_devices() -> tuple[torch.device, torch.device]:
-    """Where the restorer computes, and where it waits."""
+    """Return the device on which the restorer computes, and the one on which it is kept between runs."""
     from comfy import model_management
 
     return model_management.get_torch_device(), model_management.unet_offload_device()
 
 
 def mllm_devices() -> tuple[torch.device, torch.device]:
-    """Where the MLLM computes, and where it waits: as ComfyUI places its text encoders."""
+    """Return the same for the MLLM: the devices of ComfyUI's text encoders."""
     from comfy import model_management
 
     return model_management.text_encoder_device(), model_management.text_encoder_offload_device()
 
 
 def restorer_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type in which the restorer computes; "auto" is bf16 where the device is good at it and fp32 elsewhere."""
+    """Return the type in which the restorer computes; "auto" is bf16 on devices that ComfyUI uses it on, else fp32."""
     from comfy import model_management
 
-    from ..model.precision import dtype_of
+    from ..model.precision import dtype_from_name
 
     if name == "auto":
         name = "bf16" if model_management.should_use_bf16(device) else "fp32"
-    return dtype_of(name)
+    return dtype_from_name(name)
 
 
-def load(patcher: Any, activation_bytes: int) -> None:
-    """Brings a whole network to its device, with room for `activation_bytes` beside it.
+def load_to_device(patcher: Any, activation_bytes: int) -> None:
+    """Move a whole network to its device, with room for `activation_bytes` beside it.
 
-    Our layers are torch's own and not ComfyUI's, which fetch their weights as they compute: a network that is loaded in
-    part would mix devices.
+    Our layers are torch's own, not those of ComfyUI that fetch their weights while they compute: a network that is
+    loaded only partly would mix devices.
     """
     from comfy import model_management
 
@@ -67,12 +67,12 @@ def load(patcher: Any, activation_bytes: int) -> None:
 
 
 def to_intermediate(result: torch.Tensor) -> torch.Tensor:
-    """A result on the device and in the type in which ComfyUI keeps what travels between nodes."""
+    """Return a result on the device and in the type that ComfyUI uses for images between nodes."""
     return result.to(intermediate_device(), _intermediate_dtype())
 
 
-def new_result(image: torch.Tensor) -> torch.Tensor:
-    """Room for a result of an image's shape, where and in the type in which ComfyUI keeps it; not filled yet."""
+def empty_result(image: torch.Tensor) -> torch.Tensor:
+    """Return an uninitialized tensor of an image's shape, on the device and in the type of images between nodes."""
     import torch
 
     return torch.empty(image.shape, dtype=_intermediate_dtype(), device=intermediate_device())
@@ -86,24 +86,26 @@ def _intermediate_dtype() -> torch.dtype:
 
 
 def intermediate_device() -> torch.device:
+    """Return the device on which ComfyUI keeps what is passed between nodes."""
     from comfy import model_management
 
-    return model_management.intermediate_device()
+    device: torch.device = model_management.intermediate_device()
+    return device
 
 
-def stop_if_cancelled() -> None:
-    """Raises ComfyUI's interruption when the user pressed Cancel."""
+def raise_if_cancelled() -> None:
+    """Raise ComfyUI's interruption when the user has pressed Cancel."""
     from comfy import model_management
 
     model_management.throw_exception_if_processing_interrupted()
 
 
 @contextmanager
-def letting_go() -> Iterator[None]:
-    """Frees what a run held when it ends early, in whatever way.
+def release_on_error() -> Iterator[None]:
+    """Free what a run held when it ends with an error or a Cancel.
 
-    ComfyUI keeps the error, and with it the variables of all frames that it went through, while it reports it and
-    unloads models. Cancel is no Exception in newer versions.
+    ComfyUI keeps the error, and with it the local variables of all frames in its traceback, while it reports it and
+    unloads models. Cancel is not an `Exception` in newer versions.
     """
     try:
         yield
@@ -113,26 +115,27 @@ def letting_go() -> Iterator[None]:
 
 
 class Progress:
-    """The bar on the running node. Every step is also where Cancel takes effect."""
+    """The progress bar on the running node; Cancel takes effect at each of its steps."""
 
     def __init__(self, total: int) -> None:
         import comfy.utils
 
         self._bar = comfy.utils.ProgressBar(total)
-        stop_if_cancelled()
+        raise_if_cancelled()
 
     def at(self, done: int, total: int) -> None:
-        stop_if_cancelled()
+        """Show how much is done."""
+        raise_if_cancelled()
         self._bar.update_absolute(done, total)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; if so, what the failed attempt held is freed."""
+    """Return whether memory ran out; if so, free what the failed attempt held."""
     from comfy import model_management
 
-    from ..model import pipeline
+    from ..model.inference import out_of_memory
 
-    if not pipeline.is_out_of_memory(error, also=_comfy_says_out_of_memory):
+    if not out_of_memory.is_out_of_memory(error, also=_comfy_says_out_of_memory):
         return False
     model_management.soft_empty_cache()
     return True

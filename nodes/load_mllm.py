@@ -1,4 +1,4 @@
-"""Load MLLM: opens a model folder and puts it under ComfyUI's memory management."""
+"""Load MLLM: open a model folder and put it under ComfyUI's memory management."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from . import compat, folders, host
+from . import compat, host, model_paths
 from .types import LoadedMllm, MllmType
 
 
 class LoadMllm(io.ComfyNode):
+    """The node Load MLLM."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return names, description, inputs and outputs of the node."""
         return compat.node_schema(
             node_id="MoFE_LoadMLLM",
             display_name="Load MLLM",
             category="MoFE/loaders",
-            description="Loads the multimodal language model that looks at a picture and says what is wrong with it.",
+            description="Loads the multimodal language model (MLLM) that describes what is wrong with an image.",
             search_aliases=["vlm", "vision language model", "image to text", "restore", "all-in-one restoration"],
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=folders.mllm_choices(),
-                    default=folders.SHIPPED,
+                    options=model_paths.mllm_choices(),
+                    default=model_paths.SHIPPED,
                     tooltip=(
                         "The shipped model comes with the pack and fits the shipped restorer. Others are folders with "
                         "config.json and .safetensors weights under models/LLM or models/mllm; press R after adding "
@@ -40,8 +43,9 @@ class LoadMllm(io.ComfyNode):
                     "clip",
                     optional=True,
                     tooltip=(
-                        "A vision language model such as Qwen3-VL, from Load CLIP, in the place of the chosen model. "
-                        "It describes pictures; the shipped restorer was not trained with it."
+                        "A vision language model such as Qwen3-VL, from Load CLIP, instead of the chosen model. It "
+                        "describes images, but the shipped restorer was not trained with it and takes no guidance "
+                        "from it."
                     ),
                 ),
             ],
@@ -52,19 +56,21 @@ class LoadMllm(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str | None = None, precision: str | None = None, clip: Any = None) -> str:
+        """Return a digest that changes when the chosen model is replaced, so that ComfyUI loads it again."""
         try:
-            return folders.fingerprint(folders.mllm_path(model or ""), precision or "")
+            return model_paths.fingerprint(model_paths.mllm_path(model or ""), precision or "")
         except OSError:
-            return ""  # execute says what is missing
+            return ""  # `execute` reports what is missing
 
     @classmethod
     def execute(cls, model: str, precision: str, clip: Any = None) -> io.NodeOutput:
+        """Load the chosen model, or use a CLIP of ComfyUI."""
         if clip is not None:
-            from .clip_mllm import ClipMllm
+            from .clip_describer import ClipDescriber
 
-            return io.NodeOutput(LoadedMllm(ClipMllm(clip), clip.patcher, loads_itself=True))
-        from ..model.mllm_folder import load_mllm
+            return io.NodeOutput(LoadedMllm(ClipDescriber(clip), clip.patcher, loads_itself=True))
+        from ..model.mllm.loading import load_mllm
 
         load_device, offload_device = host.mllm_devices()
-        mllm = load_mllm(folders.mllm_path(model), offload_device, precision)
+        mllm = load_mllm(model_paths.mllm_path(model), offload_device, precision)
         return io.NodeOutput(LoadedMllm(mllm, host.patcher_for(mllm.network, load_device, offload_device)))

@@ -1,4 +1,4 @@
-"""Restore: repairs pictures at their own size."""
+"""Restore: restore images at their own size."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from . import compat, host, images
-from .types import GuidanceType, LoadedRestorer, RestorerType, RoutedPictures, RoutingType
+from . import compat, host, images, masks
+from .thumbnails import make_thumbnails
+from .types import GuidanceType, LoadedRestorer, RestorerType, RoutedImages, RoutingType
 
 if TYPE_CHECKING:
     import torch
@@ -18,21 +19,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BLACK_MASK = (
-    "Restore changed nothing, since the mask is black everywhere: paint what is to be repaired, or pull the mask cable "
-    "off. Load Image gives such a mask for a picture with an alpha channel and nothing transparent in it."
+    "Restore changed nothing, since the mask is black everywhere: paint what is to be repaired, or disconnect the "
+    "mask. Load Image gives such a mask for an image with an alpha channel in which nothing is transparent."
 )
 
 
 class Restore(io.ComfyNode):
+    """The node Restore."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return names, description, inputs and outputs of the node."""
         return compat.node_schema(
             node_id="MoFE_Restore",
             display_name="Restore",
             category="MoFE",
             description=(
                 "Repairs photographs that suffer from low light, haze, rain, snow, noise, blur or JPEG blocks, or from "
-                "several at once. The size stays the same and nothing is invented."
+                "several at once. The size stays the same and no new content is generated."
             ),
             search_aliases=[
                 *("restore photo", "restoration", "all-in-one", "denoise", "derain", "desnow", "dehaze", "deblur"),
@@ -44,7 +48,7 @@ class Restore(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip=(
-                        "The pictures to repair, from 16 px a side up, grey, RGB or RGBA. An alpha channel passes "
+                        "The images to repair, from 16 px a side up, grey, RGB or RGBA. An alpha channel passes "
                         "through untouched."
                     ),
                 ),
@@ -54,9 +58,7 @@ class Restore(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip=(
-                        "Blends the result with the input: 1 is the full repair, 0 gives the input back bit by bit."
-                    ),
+                    tooltip="Blends the result with the input: 1 is the full repair, 0 returns the input bit by bit.",
                 ),
                 io.Int.Input(
                     "tile_size",
@@ -65,8 +67,8 @@ class Restore(io.ComfyNode):
                     max=8192,
                     step=64,
                     tooltip=(
-                        "Side of a tile in pixels; 0 chooses by the picture's size. Tiles save memory and leave no "
-                        "seams: the result is the same. When memory runs out, smaller tiles are taken by themselves."
+                        "Side of a tile in pixels; 0 chooses it by the image's size. Tiles save memory and leave no "
+                        "seams: the result is the same. When memory runs out, smaller tiles are used automatically."
                     ),
                 ),
                 GuidanceType.Input(
@@ -74,7 +76,7 @@ class Restore(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "From Describe Degradation, with the MLLM that the restorer was trained with: for each "
-                        "picture of the batch, or one for all. Without it the restorer works from the picture alone, "
+                        "image of the batch, or one for all. Without it the restorer works from the image alone, "
                         "and less well."
                     ),
                 ),
@@ -83,7 +85,7 @@ class Restore(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "Where to repair: white is repaired, black stays as it is, bit by bit. Resized to the "
-                        "picture. The empty mask that Load Image gives for a picture without alpha counts as no mask."
+                        "image. The empty mask that Load Image gives for an image without alpha counts as no mask."
                     ),
                 ),
                 compat.advanced_input(
@@ -98,7 +100,7 @@ class Restore(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(
-                    "image", tooltip="The repaired pictures, in the size and with the channels of the input."
+                    "image", tooltip="The repaired images, in the size and with the channels of the input."
                 ),
                 RoutingType.Output("routing", tooltip="Which frequency expert worked where, for Show Routing."),
             ],
@@ -115,30 +117,29 @@ class Restore(io.ComfyNode):
         mask: torch.Tensor | None = None,
         feather: int = 0,
     ) -> io.NodeOutput:
-        from ..model.inputs import check_inputs
-        from ..model.pipeline import has_work, restore_picture, working_bytes
+        """Restore the images of a batch one after the other."""
+        from ..model.inference.plan import plan_restoration
 
-        network, picture = restorer.network, images.channels_first(image)
-        height, width = picture.shape[-2:]
-        with host.letting_go():
-            mask = images.fitted_mask(mask, height, width, feather, host.stop_if_cancelled)
-            # before the network takes room on the device
-            check_inputs(network, picture, guidance, strength=strength, mask=mask, tile=tile_size)
-            if has_work(strength, mask):
-                host.load(restorer.patcher, working_bytes(network, height, width, tile_size, restorer.precision))
-            elif strength > 0:
-                log.warning(BLACK_MASK)
-            result = restore_picture(
-                network,
-                picture,
+        batch = images.channels_first(image)
+        height, width = batch.shape[-2:]
+        with host.release_on_error():
+            plan = plan_restoration(
+                restorer.network,
+                batch,
                 guidance,
                 strength=strength,
-                mask=mask,
+                mask=masks.fit_mask(mask, height, width, feather, host.raise_if_cancelled),
                 tile=tile_size,
                 precision=restorer.precision,
-                into=images.channels_first(host.new_result(image)),
-                on_tile=host.Progress(len(picture)).at,
+            )
+            if plan.has_work:
+                host.load_to_device(restorer.patcher, plan.memory_bytes)
+            elif strength > 0:
+                log.warning(BLACK_MASK)
+            result = plan.run(
+                into=images.channels_first(host.empty_result(image)),
+                on_tile=host.Progress(len(batch)).at,
                 is_oom=host.is_out_of_memory,
             )
-            routing = RoutedPictures(result.routing, images.thumbnails(result.picture))
-            return io.NodeOutput(result.picture.movedim(1, -1), routing)
+            routing = RoutedImages(result.routing, make_thumbnails(result.image))
+            return io.NodeOutput(result.image.movedim(1, -1), routing)

@@ -1,4 +1,4 @@
-"""Show Routing: a chart of which frequency expert worked where."""
+"""Show Routing: draw a chart of which frequency expert worked where."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io, ui
 
 from . import compat, host
-from .types import RoutedPictures, RoutingType
+from .types import RoutedImages, RoutingType
 
 if TYPE_CHECKING:
     import torch
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 
 class ShowRouting(io.ComfyNode):
+    """The node Show Routing."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return names, description, inputs and outputs of the node."""
         return compat.node_schema(
             node_id="MoFE_ShowRouting",
             display_name="Show Routing",
             category="MoFE",
             description=(
-                "Draws what the restorer did: what was found in the picture, how much each frequency expert worked, "
-                "and where in the picture."
+                "Draws a chart of a restoration: which degradations were found, how much each frequency expert worked, "
+                "and where in the image."
             ),
             search_aliases=["explain", "chart", "experts", "mixture of experts", "restore", "frequency", "router"],
             is_output_node=True,
@@ -34,7 +37,7 @@ class ShowRouting(io.ComfyNode):
                     default=0,
                     min=0,
                     max=2**31 - 1,
-                    tooltip="Which picture of the batch, counted from 0.",
+                    tooltip="Which image of the batch, counted from 0.",
                 ),
             ],
             outputs=[
@@ -42,17 +45,18 @@ class ShowRouting(io.ComfyNode):
                 io.String.Output(
                     "json",
                     tooltip=(
-                        "The same in numbers: per block and expert its band, its mean, least and most share of the "
-                        "work, and a coarse map of where it worked."
+                        "The same in numbers: per block and expert its band, its mean, minimum and maximum share of "
+                        "the work, and a coarse map of where it worked."
                     ),
                 ),
             ],
         )
 
     @classmethod
-    def execute(cls, routing: RoutedPictures, frame: int) -> io.NodeOutput:
-        from ..model.chart import draw_routing
-        from ..model.routing import check_frame
+    def execute(cls, routing: RoutedImages, frame: int) -> io.NodeOutput:
+        """Draw the routing of one image of the batch."""
+        from ..model.charts.routing_chart import draw_routing
+        from ..model.inference.routing import check_frame
 
         check_frame(routing.routing, frame)
         chart = host.to_intermediate(as_image(draw_routing(routing.routing, frame, routing.thumbnails[frame])))
@@ -60,7 +64,7 @@ class ShowRouting(io.ComfyNode):
 
 
 def as_image(drawing: Image.Image) -> torch.Tensor:
-    """An RGB drawing as IMAGE [1, H, W, 3]."""
+    """Convert an RGB drawing to IMAGE [1, H, W, 3]."""
     import numpy as np
     import torch
 

@@ -7,25 +7,24 @@ from typing import Any
 
 from comfy_api.latest import io
 
-SLIDERS = {
-    "low_light": "low light",
-    "haze": "haze and fog",
-    "rain": "rain",
-    "snow": "snow",
-    "noise": "noise and grain",
-    "blur": "blur",
-    "jpeg": "JPEG blocks",
-}
-"""Names of the degradations, in the order of the guidance's scores, and what each is called; nothing of `model/` is
-imported to show a node."""
+from ..model.vocabulary import DEGRADATIONS
+
+SLIDERS = dict(
+    zip(
+        DEGRADATIONS,
+        ("low light", "haze and fog", "rain", "snow", "noise and grain", "blur", "JPEG blocks"),
+        strict=True,
+    )
+)
+"""Input name of each degradation, and its name in a tooltip."""
 
 
 def sliders(tooltip: str, defaults: Mapping[str, float]) -> list[Any]:
-    """Inputs from 0 to 1, one per degradation.
+    """Return inputs from 0 to 1, one per degradation.
 
     Args:
-        tooltip: with `{words}` where the degradation is called by its name.
-        defaults: value at first, by degradation.
+        tooltip: Text with `{words}` where the name of the degradation belongs.
+        defaults: Initial value of each degradation.
     """
     return [
         io.Float.Input(name, default=defaults[name], min=0.0, max=1.0, step=0.05, tooltip=tooltip.format(words=words))

@@ -1,4 +1,4 @@
-"""Steer Restoration: what is to be removed from a picture and what is to stay."""
+"""Steer Restoration: set how much of each degradation Restore removes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 class SteerRestoration(io.ComfyNode):
+    """The node Steer Restoration."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return names, description, inputs and outputs of the node."""
         return compat.node_schema(
             node_id="MoFE_SteerRestoration",
             display_name="Steer Restoration",
             category="MoFE",
             description=(
-                "Tells Restore how much of each degradation to remove: take the rain out and keep the fog. Put it "
+                "Sets how much of each degradation Restore removes, such as: remove the rain, keep the fog. Put it "
                 "between Describe Degradation and Restore."
             ),
             search_aliases=[
@@ -35,7 +38,7 @@ class SteerRestoration(io.ComfyNode):
                     "Share of the {words} to remove: 1 removes what is found, 0 keeps all.", dict.fromkeys(SLIDERS, 1.0)
                 ),
             ],
-            outputs=[GuidanceType.Output("guidance", tooltip="The same guidance with your wishes, for Restore.")],
+            outputs=[GuidanceType.Output("guidance", tooltip="The guidance with these amounts, for Restore.")],
         )
 
     @classmethod
@@ -50,5 +53,6 @@ class SteerRestoration(io.ComfyNode):
         blur: float,
         jpeg: float,
     ) -> io.NodeOutput:
+        """Return guidance with these amounts to remove."""
         amounts = (low_light, haze, rain, snow, noise, blur, jpeg)
-        return io.NodeOutput(guidance.steered(dict(zip(SLIDERS, amounts, strict=True))))
+        return io.NodeOutput(guidance.with_removal(dict(zip(SLIDERS, amounts, strict=True))))

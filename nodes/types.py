@@ -1,4 +1,4 @@
-"""The types that travel between the nodes. The names are part of saved workflows and never change."""
+"""The types of values between nodes. Their names are part of saved workflows and never change."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from .images import Thumbnails
+from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     import torch
 
-    from ..model.mllm import Mllm
-    from ..model.restorer import Restorer
-    from ..model.routing import Routing
-    from .clip_mllm import ClipMllm
+    from ..model.inference.routing import Routing
+    from ..model.mllm.describer import Describer
+    from ..model.restorer.network import Restorer
 
 MllmType = io.Custom("MOFE_MLLM")
 GuidanceType = io.Custom("MOFE_GUIDANCE")
@@ -25,19 +24,22 @@ RoutingType = io.Custom("MOFE_ROUTING")
 
 @dataclass(frozen=True)
 class LoadedMllm:
-    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; its cache looks for `patcher` by name.
+    """MOFE_MLLM: the model and the patcher under which ComfyUI moves it; ComfyUI's cache looks for `patcher` by name.
 
-    A model of ComfyUI's own loads itself when it is asked, and in part where memory is short.
+    Attributes:
+        describer: The model.
+        patcher: ComfyUI's.
+        loads_itself: Whether it is one of ComfyUI's own models, which loads itself, and partly where memory is short.
     """
 
-    mllm: Mllm | ClipMllm
+    describer: Describer
     patcher: Any
     loads_itself: bool = False
 
 
 @dataclass(frozen=True)
 class LoadedRestorer:
-    """MOFE_RESTORER: the network under its patcher, and the precision in which it is to compute."""
+    """MOFE_RESTORER: the network under its patcher, and the precision in which it computes."""
 
     network: Restorer
     patcher: Any
@@ -45,8 +47,8 @@ class LoadedRestorer:
 
 
 @dataclass(frozen=True)
-class RoutedPictures:
-    """MOFE_ROUTING: the routing of a batch, and a thumbnail per picture to draw it on."""
+class RoutedImages:
+    """MOFE_ROUTING: the routing of a batch, and a thumbnail per image to draw it on."""
 
     routing: Routing
     thumbnails: Thumbnails

@@ -40,23 +40,6 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def tiny_mllm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of the shipped MLLM's architecture, tiny and with random weights."""
-    import torch
+    from mofe_restore.tests.factories import write_mllm_folder
 
-    from mofe_restore.model.guidance import PARAMETERS
-    from mofe_restore.model.head import DegradationHead
-    from mofe_restore.model.mllm_folder import HEAD_FILE
-    from mofe_restore.model.weights import Card, write_weights
-    from mofe_restore.model.wording import DESCRIBE
-    from mofe_restore.training.mllm_model import MllmConfig, build_model, build_processor, build_tokenizer
-
-    folder = tmp_path_factory.mktemp("tiny-mllm")
-    config = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
-    tokenizer = build_tokenizer([DESCRIBE, "Answer yes or no: is there haze?"] * 3, config.vocabulary)
-    processor = build_processor(tokenizer, config, tmp_path_factory.mktemp("scratch"))
-    torch.manual_seed(0)
-    build_model(config, tokenizer).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    head = DegradationHead(config.text_width)
-    card = Card("mllm_head", "tiny", "0", {"width": 64, "parameters": list(PARAMETERS)}, {}, {}, "", "", "", "")
-    write_weights(folder / HEAD_FILE, head.state_dict(), card, torch.float32)
-    return folder
+    return write_mllm_folder(tmp_path_factory.mktemp("tiny-mllm"), tmp_path_factory.mktemp("scratch"))

@@ -70,13 +70,13 @@ def test_missing_weight_file_is_named(install: ModuleType, weights: Path) -> Non
         (struct.pack("<Q", 2) + b"[]", "no safetensors file"),
     ],
 )
-def test_damaged_weights_are_recognised(install: ModuleType, weights: Path, content: bytes, complaint: str) -> None:
+def test_damaged_weights_are_recognized(install: ModuleType, weights: Path, content: bytes, complaint: str) -> None:
     (weights / "restorer.safetensors").write_bytes(content)
     (problem,) = install.weight_problems(weights)
     assert problem.startswith("weights/restorer.safetensors") and complaint in problem
 
 
-def test_git_lfs_pointer_is_recognised(install: ModuleType, weights: Path) -> None:
+def test_git_lfs_pointer_is_recognized(install: ModuleType, weights: Path) -> None:
     (weights / "mllm" / "config.json").write_text("version https://git-lfs.github.com/spec/v1\n")
     assert "LFS" in install.weight_problems(weights)[0]
 
@@ -149,7 +149,7 @@ def test_torch_is_installed_first_and_alone(install: ModuleType, fake: FakeEnvir
     install.prepare("demo", tmp_path / "env")
     pips = [words for words in fake.calls if "pip" in words]
     first = [word for before, word in zip(pips[0], pips[0][1:], strict=False) if before == "-r"]
-    assert [Path(word).name for word in first] == ["requirements-torch.txt"]
+    assert [Path(word).name for word in first] == ["torch.txt"]
     assert all("--disable-pip-version-check" in words for words in pips)
 
 
@@ -167,11 +167,11 @@ def test_environment_of_the_demo_is_filled_for_the_tests(
     install.prepare("demo", tmp_path / "env")
     install.prepare("test", tmp_path / "env")
     assert fake.made == 1
-    assert any("requirements-test.txt" in word for word in fake.calls[-2])
+    assert any("test.txt" in word for word in fake.calls[-2])
 
 
 def test_half_made_environment_is_made_anew(install: ModuleType, fake: FakeEnvironment, tmp_path: Path) -> None:
-    fake.failing = "requirements-torch.txt"
+    fake.failing = "torch.txt"
     with pytest.raises(install.InstallError, match="torch"):
         install.prepare("demo", tmp_path / "env")
     fake.failing = ""
@@ -209,7 +209,7 @@ def test_environment_of_the_user_is_kept_and_filled(
 def test_environment_of_the_user_survives_a_failed_installation(
     install: ModuleType, fake: FakeEnvironment, of_the_user: Path
 ) -> None:
-    fake.failing = "requirements-torch.txt"
+    fake.failing = "torch.txt"
     for _ in range(2):
         with pytest.raises(install.InstallError, match="torch"):
             install.prepare("demo", of_the_user)
@@ -264,7 +264,7 @@ def test_changed_requirements_are_installed(
     install.prepare("demo", tmp_path / "env")
     fake.calls.clear()
     wanted = install.wanted_stamp("demo")
-    monkeypatch.setattr(install, "wanted_stamp", lambda _: wanted | {"requirements-standalone.txt": "other"})
+    monkeypatch.setattr(install, "wanted_stamp", lambda _: wanted | {"requirements/runtime.txt": "other"})
     install.prepare("demo", tmp_path / "env")
     assert fake.calls
 

@@ -29,9 +29,14 @@ HERE = Path(__file__).resolve().parent.parent
 
 
 def own_sources() -> list[Path]:
-    """Every Python file of the product, without its tests."""
-    folders = [HERE / name for name in ("commands", "model", "nodes", "training")]
+    """Every Python file of the product and of its maintainers, without the tests."""
+    folders = [HERE / name for name in ("cli", "model", "nodes", "tools", "training")]
     return sorted(HERE.glob("*.py")) + sorted(path for folder in folders for path in folder.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The folder at the root in which a file lies; "" for the root's own files."""
+    return path.relative_to(HERE).parts[0] if path.parent != HERE else ""
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -73,13 +78,13 @@ def test_every_imported_package_is_declared(project: dict[str, Any]) -> None:
 def test_training_packages_are_not_needed_to_restore() -> None:
     train = {"accelerate", "torchmetrics", "matplotlib"}
     for path in own_sources():
-        if path.parent.name != "training":
+        if room(path) != "training":
             assert not {name.split(".")[0] for name, _ in imports(path)} & train, path.name
 
 
 @pytest.mark.parametrize("path", own_sources(), ids=lambda path: str(path.relative_to(HERE)))
 def test_imports_inside_are_relative(path: Path) -> None:
-    own = {"mofe_restore", "model", "training", "cli"}
+    own = {"mofe_restore", "model", "training", "cli", "tools", "tests"}
     assert not [name for name, _ in imports(path) if name.split(".")[0] in own]
 
 
@@ -99,7 +104,7 @@ def test_source_has_no_forbidden_construct(path: Path) -> None:
 
 def test_nothing_that_comfyui_loads_starts_other_programs() -> None:
     starters = {path for path in own_sources() for name, _ in imports(path) if name == "subprocess"}
-    assert {path.name for path in starters if path.parent.name != "training"} == {"install.py"}
+    assert {path.name for path in starters if room(path) != "training"} == {"install.py"}
 
 
 def text_files() -> list[Path]:
@@ -132,23 +137,49 @@ def test_no_file_names_a_path_of_one_machine() -> None:
 
 def test_every_package_is_declared(project: dict[str, Any]) -> None:
     names = [".".join(path.parent.relative_to(HERE).parts) for path in HERE.glob("[a-z]*/**/__init__.py")]
-    packages = {"mofe_restore", *(f"mofe_restore.{name}" for name in names if not name.startswith((".", "build")))}
-    assert set(project["tool"]["setuptools"]["packages"]) == packages
+    ours = {"mofe_restore", *(f"mofe_restore.{name}" for name in names if not name.startswith((".", "build")))}
+    packages = project["tool"]["setuptools"]["packages"]
+    assert set(packages) == {name for name in ours if not name.startswith("mofe_restore.tools")}
+    assert len(set(packages)) == len(packages)
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    for path in own_sources():
+        if path.parent != HERE:
+            assert (path.parent / "__init__.py").is_file(), path.parent
 
 
 def test_every_data_file_is_declared(project: dict[str, Any]) -> None:
     data = project["tool"]["setuptools"]["package-data"]
     declared = {path for pattern in data["mofe_restore"] for path in HERE.glob(pattern)}
     declared |= {path for pattern in data["mofe_restore.training"] for path in (HERE / "training").glob(pattern)}
-    folders = ("weights", "web", "locales", "workflows", "subgraphs", "demo_photos")
+    folders = ("weights", "web", "locales", "workflows", "subgraphs", "cli/photos", "requirements")
     files = {path for name in folders for path in (HERE / name).rglob("*") if path.is_file()}
-    files |= set((HERE / "training").rglob("*.toml"))
+    files |= {*(HERE / "training").rglob("*.toml"), HERE / "py.typed", HERE / "LICENSE"}
     assert not {str(path.relative_to(HERE)) for path in files - declared if "__pycache__" not in path.parts}
+
+
+def test_every_pattern_of_data_files_finds_one(project: dict[str, Any]) -> None:
+    data = project["tool"]["setuptools"]["package-data"]
+    assert set(data) == {"mofe_restore", "mofe_restore.training"}
+    assert [pattern for pattern in data["mofe_restore"] if not list(HERE.glob(pattern))] == []
+    assert [pattern for pattern in data["mofe_restore.training"] if not list((HERE / "training").glob(pattern))] == []
+
+
+def test_type_checkers_of_users_read_the_annotations(project: dict[str, Any]) -> None:
+    assert "py.typed" in project["tool"]["setuptools"]["package-data"]["mofe_restore"]
+    assert (HERE / "py.typed").is_file() and "py.typed" in published()
+
+
+def test_the_package_and_its_metadata_have_one_version(project: dict[str, Any]) -> None:
+    import mofe_restore
+
+    assert mofe_restore.__version__ == project["project"]["version"]
 
 
 def test_pinned_requirements_are_exact_and_cover_the_extras(project: dict[str, Any]) -> None:
     pinned: dict[str, str] = {}
-    for path in HERE.glob("requirements-*.txt"):
+    for path in HERE.glob("requirements/*.txt"):
         for line in path.read_text(encoding="utf-8").splitlines():
             if line and not line.startswith("#"):
                 assert re.fullmatch(r"[\w.-]+==[\w.]+", line), f"{path.name}: {line}"
@@ -161,7 +192,7 @@ def test_pinned_requirements_are_exact_and_cover_the_extras(project: dict[str, A
 
 
 def test_demo_photos_are_small_and_their_licences_named() -> None:
-    folder = HERE / "demo_photos"
+    folder = HERE / "cli" / "photos"
     licences = (folder / "README.md").read_text(encoding="utf-8")
     photos = [path for path in folder.iterdir() if path.suffix in (".jpg", ".png")]
     assert len(photos) >= 4
@@ -187,12 +218,12 @@ def test_the_table_of_features_names_tests_that_exist() -> None:
 
 @pytest.mark.weights
 def test_every_weight_file_is_in_the_list_of_checksums() -> None:
-    """What decides a result is listed; logs, curves, readable cards and what was measured lie beside it unlisted."""
+    """What decides a result is listed; logs, curves and readable cards lie beside it unlisted."""
     folder = HERE / "weights"
     listed = {line.split(maxsplit=1)[1] for line in (folder / "SHA256SUMS").read_text().splitlines() if line}
     kinds = (".safetensors", ".json", ".jinja")
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in kinds}
-    assert listed == {name for name in found if not name.startswith("results/")}
+    assert listed == found
 
 
 @pytest.mark.weights
@@ -220,11 +251,12 @@ def test_everything_that_the_pack_needs_reaches_the_registry(project: dict[str, 
     for pattern in project["tool"]["setuptools"]["package-data"]["mofe_restore"]:
         wanted = {path.relative_to(HERE).as_posix() for path in HERE.glob(pattern) if path.is_file()}
         assert wanted <= files, pattern
-    assert {path.relative_to(HERE).as_posix() for path in own_sources()} <= files
+    assert {path.relative_to(HERE).as_posix() for path in own_sources() if room(path) != "tools"} <= files
 
 
 def test_nothing_of_the_workshop_reaches_the_registry() -> None:
-    assert not [name for name in published() if name.split("/")[0] in ("tests", "docs", ".ci", ".github", "runs")]
+    workshop = ("tests", "tools", "docs", ".ci", ".github", "runs")
+    assert not [name for name in published() if name.split("/")[0] in workshop]
 
 
 def test_the_icon_is_in_the_repository_and_square(project: dict[str, Any]) -> None:

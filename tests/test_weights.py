@@ -1,4 +1,4 @@
-"""The shipped weights keep what the pack promises of them."""
+"""The shipped weights are as small, exact and self-contained as the pack promises."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mofe_restore.demo import PHOTOS, psnr
+from mofe_restore.cli.demo import PHOTOS
 from mofe_restore.model.guidance import Guidance
-from mofe_restore.model.mllm import Mllm
-from mofe_restore.model.mllm_folder import HEAD_FILE, identity_of, load_mllm
-from mofe_restore.model.pipeline import restore_picture
-from mofe_restore.model.restorer import Restorer, load_restorer
+from mofe_restore.model.image_files import read_image
+from mofe_restore.model.images import psnr
+from mofe_restore.model.mllm.describer import Mllm
+from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
+from mofe_restore.model.restorer.loading import load_restorer
+from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.weights import SHIPPED_MLLM, SHIPPED_RESTORER, read_card
-from mofe_restore.pictures import read_picture
+from mofe_restore.tests.factories import restore
 
 pytestmark = pytest.mark.weights
 
@@ -33,9 +35,9 @@ def refuse(self, address):
     tried.append(address)
     raise OSError("no network in this test")
 socket.socket.connect = socket.socket.connect_ex = refuse
-from mofe_restore import cli
+from mofe_restore.cli.main import main
 photo, out = sys.argv[1:]
-status = cli.main(["restore", photo, "-o", out, "--json", out + "/seen.json"])
+status = main(["restore", photo, "-o", out, "--json", out + "/seen.json"])
 sys.exit(status or (f"tried to reach {tried}" if tried else 0))
 """
 
@@ -58,13 +60,13 @@ def numbers_and_types(path: Path) -> tuple[int, set[str]]:
 
 
 def generated(height: int, width: int) -> torch.Tensor:
-    """A hazy picture of waves, an edge and noise as [1, 3, height, width]."""
+    """A hazy image of waves, an edge and noise as [1, 3, height, width]."""
     rng = np.random.default_rng(7)
     rows, columns = np.mgrid[0:height, 0:width] / 64
     waves = np.stack([np.sin(a * rows + b * columns) for a, b in rng.uniform(0.5, 9, (3, 2))])
     waves[:, height // 3 :, : width // 2] *= 0.4
-    picture = 0.55 + 0.2 * waves + rng.normal(0, 0.05, waves.shape)
-    return torch.from_numpy(picture.clip(0, 1)).float()[None]
+    image = 0.55 + 0.2 * waves + rng.normal(0, 0.05, waves.shape)
+    return torch.from_numpy(image.clip(0, 1)).float()[None]
 
 
 def test_the_restorers_card_says_how_it_was_made() -> None:
@@ -91,12 +93,12 @@ def test_weights_are_stored_in_bf16(path: Path) -> None:
 
 
 def test_tiles_change_nothing_that_can_be_seen(mllm: Mllm, restorer: Restorer) -> None:
-    picture = generated(389, 517)
-    guidance = mllm.describe(picture, with_text=False)
-    whole = restore_picture(restorer, picture, guidance).picture
-    assert (whole - picture).abs().max() > 1e-2, "nothing was restored, so nothing is compared"
+    image = generated(389, 517)
+    guidance = mllm.describe(image, with_text=False)
+    whole = restore(restorer, image, guidance).image
+    assert (whole - image).abs().max() > 1e-2, "nothing was restored, so nothing is compared"
     for tile in (128, 256):
-        tiled = restore_picture(restorer, picture, guidance, tile=tile).picture
+        tiled = restore(restorer, image, guidance, tile=tile).image
         assert (tiled - whole).abs().max() < 1e-4, tile
 
 
@@ -106,9 +108,9 @@ def test_a_clean_photograph_stays_as_it_is(name: str, mllm: Mllm, restorer: Rest
 
     rocket.jpg is left out: it was taken in the dusk, and to call that low light is no accident.
     """
-    clean = read_picture(PHOTOS / name).rgb
+    clean = read_image(PHOTOS / name).rgb
     guidance: Guidance = mllm.describe(clean, with_text=False)
-    assert psnr(restore_picture(restorer, clean, guidance).picture, clean) > 30
+    assert psnr(restore(restorer, clean, guidance).image, clean) > 30
 
 
 def test_describing_and_restoring_needs_no_network(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_describing_and_restoring_needs_no_network(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))[0]["description"]
 
 
-def test_every_workflow_has_a_picture_of_its_name(root: Path) -> None:
+def test_every_workflow_has_an_image_of_its_name(root: Path) -> None:
     """ComfyUI's template browser shows it."""
     workflows = sorted((root / "workflows").glob("*.json"))
     assert workflows and not [path.name for path in workflows if not path.with_suffix(".jpg").exists()]

@@ -95,7 +95,7 @@ class Page:
     def wait_for_end(self) -> dict[str, Any]:
         """How the run ended: `kind` is execution_success, execution_error or execution_interrupted."""
         self.page.wait_for_function("() => window.mofeEnd", timeout=RUN_SECONDS * 1000)
-        self.page.wait_for_timeout(1500)  # pictures of the last nodes are still being fetched
+        self.page.wait_for_timeout(1500)  # images of the last nodes are still being fetched
         return self.page.evaluate("() => window.mofeEnd")
 
     def running_node(self) -> None:
@@ -113,7 +113,7 @@ class Page:
         return self.page.evaluate(
             "() => window.app.graph.nodes.map(node => ({ id: node.id, type: node.type, title: node.title, "
             "pos: [...node.pos], size: [...node.size], least: [...node.computeSize()], "
-            "pictures: (node.imgs ?? []).map(image => [image.naturalWidth, image.naturalHeight]) }))"
+            "images: (node.imgs ?? []).map(image => [image.naturalWidth, image.naturalHeight]) }))"
         )
 
     def whole_workflow(self) -> None:
@@ -185,19 +185,19 @@ class Page:
         return found
 
     def open_help(self, kind: str) -> tuple[str, int]:
-        """The text of the help page of a node in the graph, and the width of its picture as loaded."""
+        """The text of the help page of a node in the graph, and the width of its image as loaded."""
         self.page.evaluate(
             "kind => window.app.canvas.selectNode(window.app.graph.nodes.find(node => node.type === kind))", kind
         )
         self.page.get_by_test_id("info-button").first.click()
         help_page = self.page.locator(".node-help-content")
-        picture = help_page.locator("img")
-        picture.first.wait_for(timeout=20_000)
+        image = help_page.locator("img")
+        image.first.wait_for(timeout=20_000)
         self.page.wait_for_timeout(500)
-        return help_page.inner_text(), picture.first.evaluate("image => image.naturalWidth")
+        return help_page.inner_text(), image.first.evaluate("image => image.naturalWidth")
 
     def open_templates(self, pack: str) -> dict[str, int]:
-        """The templates that the template browser shows of a pack, each with the width of its picture as loaded."""
+        """The templates that the template browser shows of a pack, each with the width of its image as loaded."""
         self.page.get_by_role("button", name="Templates").first.click()
         dialog = self.page.get_by_role("dialog")
         dialog.get_by_text(pack).first.click()
@@ -212,7 +212,7 @@ class Page:
         self.page.get_by_role("dialog").first.wait_for(state="hidden", timeout=20_000)
         self.page.wait_for_timeout(1500)
 
-    def picture_of(self, types: Sequence[str], margin: int = 24) -> Image.Image:
+    def image_of(self, types: Sequence[str], margin: int = 24) -> Image.Image:
         """What is seen of some nodes, the first of each type, and of what lies between them."""
         places = self.page.evaluate(
             """types => {

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mofe_restore.model.mllm_folder import identity_of
+from mofe_restore.model.mllm.loading import identity_of
+from mofe_restore.tests.factories import MLLM_WIDTH, write_restorer
 from mofe_restore.tests.host.foreign import make_checkpoint, make_upscaler
 from mofe_restore.tests.host.server import Server, copy_pack
-from mofe_restore.tests.nodes.models import make_restorer_file
 
 PACK_NAME = "mofe restore"
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def second_root(tmp_path_factory: pytest.TempPathFactory, tiny_mllm_folder: Path
     """Models as a user keeps them elsewhere: mofe/tiny.safetensors, and LLM/owner/tiny, with which it was made."""
     root = tmp_path_factory.mktemp("second root")
     mllm = shutil.copytree(tiny_mllm_folder, root / "LLM" / "owner" / "tiny")
-    make_restorer_file(root / "mofe" / "tiny.safetensors", identity_of(mllm))
+    write_restorer(root / "mofe" / "tiny.safetensors", MLLM_WIDTH, identity_of(mllm))
     return root
 
 
@@ -85,12 +85,12 @@ def start(
 def install_pack(root: Path, pack: Path, second_root: Path) -> None:
     """Copies the pack; a checkout without trained weights gets small random ones, of an MLLM of their own."""
     copy_pack(root, pack)
-    if (pack / "weights" / "restorer.safetensors").exists():
+    if (pack / "weights" / "restorer" / "model.safetensors").exists():
         return
     mllm = shutil.copytree(second_root / "LLM" / "owner" / "tiny", pack / "weights" / "mllm", dirs_exist_ok=True)
     config = json.loads((mllm / "config.json").read_text(encoding="utf-8"))
     (mllm / "config.json").write_text(json.dumps({**config, "mofe_name": "another"}), encoding="utf-8")
-    make_restorer_file(pack / "weights" / "restorer.safetensors", identity_of(mllm))
+    write_restorer(pack / "weights" / "restorer" / "model.safetensors", MLLM_WIDTH, identity_of(mllm))
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +112,7 @@ def video(server: Server) -> str:
             },
         }
     )
-    (server.base / "input" / "example.mp4").write_bytes(server.picture(outputs["save"]["images"][0]))
+    (server.base / "input" / "example.mp4").write_bytes(server.image(outputs["save"]["images"][0]))
     return "example.mp4"
 
 

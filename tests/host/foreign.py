@@ -1,6 +1,6 @@
 """Models that the chained workflows need and that the pack does not bring: tiny ones with random weights.
 
-They have the shapes by which ComfyUI recognises the public models that the workflows name; what they make is no picture
+They have the shapes by which ComfyUI recognizes the public models that the workflows name; what they make is no image
 to look at.
 """
 

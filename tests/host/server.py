@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "runs", "demo_output", "build", "*.egg-info")
+NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "tools", "runs", "demo_output", "build", "*.egg-info")
 START_SECONDS = 120
 RUN_SECONDS = 300
 
@@ -132,7 +132,7 @@ class Server:
         assert history["status"]["status_str"] == "success", events(history)
         return history["outputs"]
 
-    def picture(self, saved: dict[str, str]) -> bytes:
+    def image(self, saved: dict[str, str]) -> bytes:
         """The file behind an entry of an output's `images`."""
         return self.get_bytes("/view?" + urlencode(saved))
 

@@ -1,6 +1,6 @@
 """The workflows in ComfyUI's own front end, in a browser, in both of its renderings.
 
-After the run of each workflow a picture of the page goes into the folder that `MOFE_SHOTS` names, to be looked at.
+After the run of each workflow an image of the page goes into the folder that `MOFE_SHOTS` names, to be looked at.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def test_a_workflow_that_is_dropped_runs_shows_its_results_and_survives_a_reload
     if os.environ.get("MOFE_SHOTS"):
         page.screenshot(Path(os.environ["MOFE_SHOTS"]) / f"{name}, {page.rendering}.png")
     nodes = page.nodes()
-    shown = {node["type"] for node in nodes if node["pictures"] and node["pictures"][0][0] > 0}
+    shown = {node["type"] for node in nodes if node["images"] and node["images"][0][0] > 0}
     assert {"SaveImage", "PreviewImage", "MoFE_ShowRouting"} & {node["type"] for node in nodes} <= shown
     assert overlaps(nodes) == []
     before = ours(page.prompt())
@@ -145,10 +145,10 @@ def test_the_blueprint_is_one_node_that_restores(page: Page) -> None:
     if os.environ.get("MOFE_SHOTS"):
         page.screenshot(Path(os.environ["MOFE_SHOTS"]) / f"blueprint, {page.rendering}.png")
     (saved,) = [node for node in page.nodes() if node["type"] == "SaveImage"]
-    assert saved["pictures"] == [[160, 128]]
+    assert saved["images"] == [[160, 128]]
 
 
-def test_every_node_shows_its_help_page_with_a_picture(page: Page) -> None:
+def test_every_node_shows_its_help_page_with_an_image(page: Page) -> None:
     for kind in NODES:
         page.clear()
         page.add(kind)

@@ -42,7 +42,7 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def small_prompt(**restore: Any) -> dict[str, Any]:
-    """Restores the example picture with the models of the second root."""
+    """Restores the example image with the models of the second root."""
     return {
         "photo": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
         "mllm": {"class_type": "MoFE_LoadMLLM", "inputs": {"model": "owner/tiny", "precision": "auto"}},
@@ -74,10 +74,10 @@ def test_a_workflow_runs(server: Server, root: Path, name: str) -> None:
     saved = outputs_of(prompt, outputs, "SaveImage")
     assert saved
     for each in saved:
-        assert pixels(server.picture(each["images"][0])).shape == before.shape
+        assert pixels(server.image(each["images"][0])).shape == before.shape
     assert all(text["text"][0] for text in outputs_of(prompt, outputs, "PreviewAny"))
     for chart in outputs_of(prompt, outputs, "MoFE_ShowRouting"):
-        assert pixels(server.picture(chart["images"][0])).std() > 10
+        assert pixels(server.image(chart["images"][0])).std() > 10
 
 
 def with_small_photo(prompt: dict[str, Any]) -> dict[str, Any]:
@@ -94,17 +94,17 @@ def test_a_workflow_runs_with_a_tiny_model_of_the_kind_that_it_names(
     prompt = with_small_photo(to_prompt(workflow(root, name)))
     outputs = server.run(prompt)
     (saved,) = outputs_of(prompt, outputs, "SaveImage")
-    result = pixels(server.picture(saved["images"][0]))
+    result = pixels(server.image(saved["images"][0]))
     assert result.shape == (height, width, 3)
-    assert result.std() > 1, "not one colour, as a result that is not finite would be"
+    assert result.std() > 1, "not one color, as a result that is not finite would be"
     (seen,) = outputs_of(prompt, outputs, "PreviewImage")
-    assert pixels(server.picture(seen["images"][0])).shape == (128, 160, 3)
+    assert pixels(server.image(seen["images"][0])).shape == (128, 160, 3)
 
 
 def test_a_video_comes_back_with_its_frames_rate_and_size(server: Server, root: Path, video: str) -> None:
     prompt = to_prompt(workflow(root, "Restore a video"))
     (saved,) = outputs_of(prompt, server.run(prompt), "SaveVideo")
-    (server.base / "input" / "restored.mp4").write_bytes(server.picture(saved["images"][0]))
+    (server.base / "input" / "restored.mp4").write_bytes(server.image(saved["images"][0]))
     shown = {}
     for file in (video, "restored.mp4"):
         again = server.run(
@@ -115,7 +115,7 @@ def test_a_video_comes_back_with_its_frames_rate_and_size(server: Server, root: 
                 "rate": {"class_type": "PreviewAny", "inputs": {"source": ["parts", 2]}},
             }
         )
-        frames = [pixels(server.picture(each)) for each in again["see"]["images"]]
+        frames = [pixels(server.image(each)) for each in again["see"]["images"]]
         shown[file] = [len(frames), frames[0].shape, again["rate"]["text"][0]]
     assert shown["restored.mp4"] == shown[video] == [6, (128, 160, 3), "12.0"]
 
@@ -164,13 +164,13 @@ def test_every_input_and_output_is_explained(server: Server) -> None:
         assert schema["description"]
 
 
-def test_help_pages_are_served_with_their_pictures(plain_server: Server) -> None:
+def test_help_pages_are_served_with_their_images(plain_server: Server) -> None:
     for name, schema in plain_server.get("/object_info").items():
         if name in NODES:
             page = plain_server.help_page("mofe-restore", name)
             assert page.startswith(f"# {schema['display_name']}\n")
-            (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
-            data = plain_server.get_bytes(f"/extensions/mofe-restore/docs/{picture}")
+            (image,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+            data = plain_server.get_bytes(f"/extensions/mofe-restore/docs/{image}")
             assert Image.open(io.BytesIO(data)).width >= 300
 
 
@@ -179,7 +179,7 @@ def test_the_workflows_are_offered_as_templates(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", ALL_WORKFLOWS)
-def test_a_template_has_its_picture(plain_server: Server, name: str) -> None:
+def test_a_template_has_its_image(plain_server: Server, name: str) -> None:
     data = plain_server.get_bytes(f"/api/workflow_templates/mofe-restore/{quote(name)}.jpg")
     assert Image.open(io.BytesIO(data)).size == (1280, 720)
 
@@ -214,12 +214,12 @@ def test_models_of_a_second_root_are_found_and_run(server: Server) -> None:
 def test_no_strength_gives_the_input(server: Server) -> None:
     saved = server.run(small_prompt(strength=0.0))["save"]["images"][0]
     before = pixels((server.base / "input" / "example.png").read_bytes())
-    assert abs(pixels(server.picture(saved)) - before).max() <= 1  # saved pictures are cut to 8 bits
+    assert abs(pixels(server.image(saved)) - before).max() <= 1  # saved images are cut to 8 bits
 
 
 def test_tiles_leave_no_trace(server: Server) -> None:
     whole, tiled = (
-        pixels(server.picture(server.run(small_prompt(tile_size=size))["save"]["images"][0])) for size in (0, 256)
+        pixels(server.image(server.run(small_prompt(tile_size=size))["save"]["images"][0])) for size in (0, 256)
     )
     assert abs(whole - tiled).max() <= 1
 

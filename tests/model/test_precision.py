@@ -1,4 +1,4 @@
-"""Precisions by name, and what stays in full precision on every device."""
+"""Data types by name, and what stays in full precision on every device."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from mofe_restore.model.overview import Position
-from mofe_restore.model.precision import DTYPES, dtype_of, full_precision, native_dtype, precision_of
-from mofe_restore.model.restorer import Restorer
+from mofe_restore.model.guidance import Conditioning
+from mofe_restore.model.precision import DTYPES, dtype_from_name, full_precision, native_dtype, resolve_dtype
+from mofe_restore.model.restorer.network import Restorer
+from mofe_restore.model.restorer.thumbnail_branches import Position
 
 
 def test_every_name_has_its_type_and_others_are_refused_in_words() -> None:
-    assert [dtype_of(name) for name in DTYPES] == [torch.float32, torch.bfloat16, torch.float16]
+    assert [dtype_from_name(name) for name in DTYPES] == [torch.float32, torch.bfloat16, torch.float16]
     with pytest.raises(ValueError, match="Precision 'fp8' is not known: choose one of auto, fp32, bf16, fp16"):
-        dtype_of("fp8")
+        dtype_from_name("fp8")
 
 
 def test_auto_is_what_the_device_computes_in() -> None:
     cpu = torch.device("cpu")
-    assert precision_of("auto", cpu) == native_dtype(cpu)
-    assert precision_of("fp16", cpu) == torch.float16
+    assert resolve_dtype("auto", cpu) == native_dtype(cpu)
+    assert resolve_dtype("fp16", cpu) == torch.float16
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 6), torch.bfloat16)])
@@ -50,7 +51,8 @@ def test_on_a_device_without_autocast_the_network_does_not_ask_for_it(
 
     monkeypatch.setattr(torch, "autocast", autocast)
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device_type: available)
-    tokens, pooled, position = torch.randn(1, 5, 16), torch.randn(1, 16), Position.of(0, 0, 32, 32)
+    conditioning = Conditioning(torch.randn(1, 5, 16), torch.randn(1, 16))
+    crop, thumbnail = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
-        restored, _, _ = restorer(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32), tokens, pooled, None, position)
+        restored, _ = restorer(crop, Position.of(0, 0, 32, 32), thumbnail, conditioning)
     assert bool(restored.isfinite().all())

@@ -1,4 +1,4 @@
-"""Weight files: whole or not at all, and every bad file gets one sentence."""
+"""Weight files are written whole or not at all, and every bad file is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mofe_restore.model.restorer import Restorer, RestorerConfig, load_restorer
-from mofe_restore.model.weights import METADATA_KEY, Card, WeightFileError, read_card, read_weights, write_weights
+from mofe_restore.model.errors import WeightFileError
+from mofe_restore.model.restorer.loading import load_restorer
+from mofe_restore.model.restorer.network import Restorer
+from mofe_restore.model.weights import METADATA_KEY, Card, read_card, read_weights, write_weights
 
 
 @pytest.fixture
@@ -29,15 +31,6 @@ def test_what_is_written_is_read_back(weight_file: Path, restorer: Restorer, car
     assert state.keys() == restorer.state_dict().keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in restorer.state_dict().items())
     assert [path.name for path in weight_file.parent.iterdir()] == ["restorer.safetensors"]
-
-
-def test_a_restorer_loads_in_fp32_for_evaluation(tmp_path: Path, restorer: Restorer, card: Card) -> None:
-    write_weights(tmp_path / "half.safetensors", restorer.state_dict(), card)
-    assert read_weights(tmp_path / "half.safetensors", "restorer")[0]["outro.weight"].dtype == torch.bfloat16
-    network, _ = load_restorer(tmp_path / "half.safetensors")
-    assert not network.training and network.config == restorer.config
-    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
-    assert torch.allclose(network.outro.weight, restorer.outro.weight, atol=1e-2)
 
 
 def test_a_failed_write_leaves_the_old_file(weight_file: Path, card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,37 +121,6 @@ def test_another_kind_is_refused(weight_file: Path) -> None:
         read_weights(weight_file, "mllm_head")
     with pytest.raises(WeightFileError, match="holds a restorer"):
         read_card(weight_file, "mllm_head")
-
-
-def test_a_loaded_network_knows_its_mllm_and_its_card_may_state_the_halo(
-    tmp_path: Path, restorer: Restorer, card: Card, tiny_config: RestorerConfig
-) -> None:
-    path = tmp_path / "w.safetensors"
-    write_weights(path, restorer.state_dict(), dataclasses.replace(card, architecture=tiny_config.describe()))
-    network, loaded = load_restorer(path)
-    assert network.mllm_identity == "mllm-a" and loaded.architecture["halo"] == network.halo
-
-
-def test_tensors_that_do_not_fit_the_architecture_are_refused(
-    tmp_path: Path, restorer: Restorer, card: Card, tiny_config: RestorerConfig
-) -> None:
-    state, path = restorer.state_dict(), tmp_path / "w.safetensors"
-
-    def refused(state: dict[str, torch.Tensor], card: Card, words: str) -> None:
-        write_weights(path, state, card)
-        with pytest.raises(WeightFileError, match=words):
-            load_restorer(path)
-
-    refused({k: v for k, v in state.items() if k != "outro.weight"}, card, r"lacks tensors \(outro.weight\)")
-    refused({**state, "extra": torch.zeros(1)}, card, r"unknown tensors \(extra\)")
-    refused({**state, "outro.bias": torch.zeros(3)}, card, r"wrongly sized tensors \(outro.bias\)")
-    refused({**state, "outro.bias": torch.full((12,), torch.nan)}, card, "not finite")
-    wider = dataclasses.replace(tiny_config, guidance_width=24).to_dict()
-    refused(state, dataclasses.replace(card, architecture=wider), "wrongly sized")
-    refused(state, dataclasses.replace(card, architecture={"depth": 3}), "cannot build")
-    boasting = {**tiny_config.describe(), "reach": 16}
-    refused(state, dataclasses.replace(card, architecture=boasting), "says reach 16")
-    refused(state, dataclasses.replace(card, architecture={"guidance_width": "x"}), "cannot build")
 
 
 def test_a_card_of_wrong_types_is_refused(card: Card) -> None:

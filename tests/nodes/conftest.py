@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from mofe_restore.model.guidance import Guidance
-from mofe_restore.tests.nodes.models import WIDTH, make_restorer_file
+from mofe_restore.tests import factories
 from mofe_restore.tests.nodes.standins import Host
 
 
@@ -37,29 +37,18 @@ def forget_nodes() -> None:
 def nodes(host: Host) -> ModuleType:
     """The package of nodes, with its folders registered."""
     package = importlib.import_module("mofe_restore.nodes")
-    importlib.import_module("mofe_restore.nodes.folders").register_folders()
+    importlib.import_module("mofe_restore.nodes.model_paths").register_folders()
     return package
 
 
 @pytest.fixture
 def make_guidance() -> Callable[..., Guidance]:
-    def make(pictures: int = 1, identity: str = "mllm-a") -> Guidance:
-        generator = torch.Generator().manual_seed(1)
-        return Guidance(
-            tokens=torch.randn(pictures, 5, WIDTH, generator=generator),
-            pooled=torch.randn(pictures, WIDTH, generator=generator),
-            scores=torch.rand(pictures, 7, generator=generator),
-            parameters=torch.zeros(pictures, 9),
-            descriptions=tuple(f"picture {index} is hazy" for index in range(pictures)),
-            mllm_identity=identity,
-        )
-
-    return make
+    return partial(factories.make_guidance, width=factories.MLLM_WIDTH)
 
 
 @pytest.fixture
 def restorer(nodes: ModuleType, tmp_path: Path) -> object:
     """MOFE_RESTORER of a tiny random network, through its loader node."""
-    make_restorer_file(tmp_path / "models" / "mofe" / "tiny.safetensors", "mllm-a")
+    factories.write_restorer(tmp_path / "models" / "mofe" / "tiny.safetensors", factories.MLLM_WIDTH)
     (loaded,) = nodes.LoadRestorer.execute("tiny.safetensors", "fp32").args
     return loaded

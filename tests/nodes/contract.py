@@ -43,7 +43,7 @@ class World:
         self.host = host
         self.nodes = importlib.import_module("mofe_restore.nodes")
         self.management = importlib.import_module("comfy.model_management")
-        importlib.import_module("mofe_restore.nodes.folders").register_folders()
+        importlib.import_module("mofe_restore.nodes.model_paths").register_folders()
 
     def restorer(self, precision: str = "fp32") -> Any:
         return self.run(self.nodes.LoadRestorer, model="tiny.safetensors", precision=precision).args[0]
@@ -52,7 +52,7 @@ class World:
         return self.run(self.nodes.LoadMllm, model="owner/tiny", precision="auto").args[0]
 
     def restore(self, restorer: Any, image: torch.Tensor, **settings: Any) -> Any:
-        """The picture and the routing."""
+        """The image and the routing."""
         settings = {"strength": 1.0, "tile_size": 0, **settings}
         return self.run(self.nodes.Restore, restorer=restorer, image=image, **settings).args
 
@@ -63,7 +63,7 @@ class World:
         ).args
 
     def clip(self) -> tuple[Any, Any, str]:
-        """A CLIP that reads pictures, and the method, as owner and name, that it calls once per token it writes."""
+        """A CLIP that reads images, and the method, as owner and name, that it calls once per token it writes."""
         from mofe_restore.tests.nodes.standins import Clip
 
         clip = Clip(self.host, {"Which": "rain and haze", "Describe": "Rain falls before a hazy street."})
@@ -114,7 +114,7 @@ def _is_big(value: Any) -> bool:
     return isinstance(value, torch.Tensor) or type(value).__name__.endswith("Cache")
 
 
-def picture(batch: int = 1, height: int = 40, width: int = 56, channels: int = 3) -> torch.Tensor:
+def random_image(batch: int = 1, height: int = 40, width: int = 56, channels: int = 3) -> torch.Tensor:
     return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(3))
 
 
@@ -275,11 +275,11 @@ def case_a_model_that_is_gone_is_named_with_its_folder(world: World) -> None:
         assert name in message and "press R" in message and "\n" not in message
 
 
-def case_every_kind_of_picture_comes_back_in_its_shape(world: World) -> None:
+def case_every_kind_of_image_comes_back_in_its_shape(world: World) -> None:
     restorer = world.restorer()
     for channels in (1, 3, 4):
         for dtype in (torch.float32, torch.float16):
-            image = picture(2, 33, 47, channels).to(dtype)
+            image = random_image(2, 33, 47, channels).to(dtype)
             result, _ = world.restore(restorer, image)
             assert result.shape == image.shape
             assert (result.device, result.dtype) == (torch.device("cpu"), torch.float32)
@@ -288,45 +288,45 @@ def case_every_kind_of_picture_comes_back_in_its_shape(world: World) -> None:
 
 
 def case_no_strength_and_a_black_mask_give_the_input_bit_by_bit(world: World) -> None:
-    image, restorer = picture(2), world.restorer()
+    image, restorer = random_image(2), world.restorer()
     assert torch.equal(world.restore(restorer, image, strength=0.0)[0], image)
     assert torch.equal(world.restore(restorer, image, mask=torch.zeros(1, 40, 56))[0], image)
 
 
 def case_the_empty_mask_of_load_image_is_no_mask(world: World) -> None:
-    image, restorer = picture(), world.restorer()
+    image, restorer = random_image(), world.restorer()
     whole, masked = world.restore(restorer, image)[0], world.restore(restorer, image, mask=torch.zeros(1, 64, 64))[0]
     assert torch.equal(whole, masked) and not torch.equal(whole, image)
 
 
-def case_a_picture_in_tiles_is_the_picture_in_one_piece(world: World) -> None:
-    image, restorer = picture(1, 200, 150), world.restorer()
+def case_an_image_in_tiles_is_the_image_in_one_piece(world: World) -> None:
+    image, restorer = random_image(1, 200, 150), world.restorer()
     whole, tiled = world.restore(restorer, image)[0], world.restore(restorer, image, tile_size=64)[0]
     assert (whole - tiled).abs().max() < 1e-4
 
 
-def case_a_description_guides_its_pictures_or_one_the_whole_batch(world: World) -> None:
-    image, restorer, mllm = picture(2), world.restorer(), world.mllm()
+def case_a_description_guides_its_images_or_one_the_whole_batch(world: World) -> None:
+    image, restorer, mllm = random_image(2), world.restorer(), world.mllm()
     each, description, report = world.describe(mllm, image)
     first, alone, _ = world.describe(mllm, image, frames="first frame only")
     assert (len(each), len(first)) == (2, 1)
     assert description.startswith("1. ") and alone == first.descriptions[0]
-    assert [entry["mllm"] for entry in json.loads(report)] == [mllm.mllm.identity] * 2
+    assert [entry["mllm"] for entry in json.loads(report)] == [mllm.describer.identity] * 2
     own, shared = (world.restore(restorer, image, guidance=guidance)[0] for guidance in (each, first))
     assert torch.equal(own[0], shared[0])
     assert not torch.equal(own, world.restore(restorer, image)[0])
 
 
 def case_steered_guidance_is_still_guidance(world: World) -> None:
-    guidance = world.describe(world.mllm(), picture())[0]
+    guidance = world.describe(world.mllm(), random_image())[0]
     sliders = dict.fromkeys(("low_light", "rain", "snow", "noise", "blur", "jpeg"), 1.0)
     steered = world.run(world.nodes.SteerRestoration, guidance=guidance, haze=0.0, **sliders).args[0]
     assert steered.removal[0].tolist() == [1, 0, 1, 1, 1, 1, 1]
-    assert world.restore(world.restorer(), picture(), guidance=steered)[0].shape == picture().shape
+    assert world.restore(world.restorer(), random_image(), guidance=steered)[0].shape == random_image().shape
 
 
-def case_a_degraded_picture_is_a_picture(world: World) -> None:
-    image = picture(2, channels=4)
+def case_a_degraded_image_is_an_image(world: World) -> None:
+    image = random_image(2, channels=4)
     sliders = dict.fromkeys(("low_light", "haze", "snow", "noise", "blur", "jpeg"), 0.0)
     degraded = world.run(world.nodes.DegradeImage, image=image, rain=0.8, seed=1, **sliders).args[0]
     assert degraded.shape == image.shape and not torch.equal(degraded[..., :3], image[..., :3])
@@ -334,37 +334,37 @@ def case_a_degraded_picture_is_a_picture(world: World) -> None:
 
 
 def case_the_routing_is_drawn(world: World) -> None:
-    routing = world.restore(world.restorer(), picture(2))[1]
+    routing = world.restore(world.restorer(), random_image(2))[1]
     chart, text = world.run(world.nodes.ShowRouting, routing=routing, frame=1).args
     assert chart.ndim == 4 and chart.shape[3] == 3
     assert json.loads(text)["width"] == 56
 
 
-def case_out_of_memory_at_the_kth_tile_gives_the_same_picture_in_smaller_tiles(world: World) -> None:
-    image, restorer = picture(2, 128, 128), world.restorer()
+def case_out_of_memory_at_the_kth_tile_gives_the_same_image_in_smaller_tiles(world: World) -> None:
+    image, restorer = random_image(2, 128, 128), world.restorer()
     expected = world.restore(restorer, image)[0]
     for k in (1, 2):
-        with Watch(restorer.network, "restore", k, tile_errors) as watch:
+        with Watch(restorer.network, "restore_crop", k, tile_errors) as watch:
             result = world.restore(restorer, image)[0]
             assert (result - expected).abs().max() < 1e-4
-            assert watch.calls == (1 + 4 + 4 if k == 1 else 1 + 1 + 4)  # small tiles stay for the pictures that follow
+            assert watch.calls == (1 + 4 + 4 if k == 1 else 1 + 1 + 4)  # small tiles stay for the images that follow
             assert watch.alive() == 0
     assert torch.equal(world.restore(restorer, image)[0], expected)
 
 
 def case_out_of_memory_without_end_is_an_error_that_holds_nothing(world: World) -> None:
-    image, restorer = picture(1, 64, 64), world.restorer()
-    with Watch(restorer.network, "restore", 1, tile_errors) as watch:
+    image, restorer = random_image(1, 64, 64), world.restorer()
+    with Watch(restorer.network, "restore_crop", 1, tile_errors) as watch:
         error = raises(torch.OutOfMemoryError, lambda: world.restore(restorer, image))
         assert watch.alive() == 0, error
     assert world.restore(restorer, image)[0].shape == image.shape
 
 
 def case_a_tile_that_is_not_finite_is_computed_again_in_fp32(world: World) -> None:
-    image, restorer = picture(1, 128, 128), world.restorer("bf16")
+    image, restorer = random_image(1, 128, 128), world.restorer("bf16")
     expected = world.restore(restorer, image, tile_size=64)[0]
     for k in (1, 3):
-        with Watch(restorer.network, "restore", k, with_nan) as watch:
+        with Watch(restorer.network, "restore_crop", k, with_nan) as watch:
             result = world.restore(restorer, image, tile_size=64)[0]
             assert watch.calls == 5 and watch.alive() == 0
             assert bool(result.isfinite().all())
@@ -372,9 +372,9 @@ def case_a_tile_that_is_not_finite_is_computed_again_in_fp32(world: World) -> No
     assert torch.equal(world.restore(restorer, image, tile_size=64)[0], expected)
 
 
-def case_a_picture_that_is_not_finite_in_fp32_either_is_an_error_that_holds_nothing(world: World) -> None:
-    image, restorer = picture(1, 128, 128), world.restorer()
-    with Watch(restorer.network, "restore", 2, with_nan) as watch:
+def case_an_image_that_is_not_finite_in_fp32_either_is_an_error_that_holds_nothing(world: World) -> None:
+    image, restorer = random_image(1, 128, 128), world.restorer()
+    with Watch(restorer.network, "restore_crop", 2, with_nan) as watch:
         error = raises(ValueError, lambda: world.restore(restorer, image, tile_size=64))
         assert "not finite at row 0, column 64" in str(error)
         assert watch.calls == 2 and watch.alive() == 0
@@ -382,7 +382,7 @@ def case_a_picture_that_is_not_finite_in_fp32_either_is_an_error_that_holds_noth
 
 
 def case_cancel_at_the_kth_tile_ends_the_run_there_and_holds_nothing(world: World) -> None:
-    image, restorer = picture(2, 128, 128), world.restorer()
+    image, restorer = random_image(2, 128, 128), world.restorer()
     expected = world.restore(restorer, image, tile_size=64)[0]
 
     def press(result: Any) -> Any:
@@ -390,7 +390,7 @@ def case_cancel_at_the_kth_tile_ends_the_run_there_and_holds_nothing(world: Worl
         return result
 
     for k in (1, 3, 6):
-        with Watch(restorer.network, "restore", k, press) as watch:
+        with Watch(restorer.network, "restore_crop", k, press) as watch:
             error = raises(
                 world.management.InterruptProcessingException, lambda: world.restore(restorer, image, tile_size=64)
             )
@@ -400,7 +400,7 @@ def case_cancel_at_the_kth_tile_ends_the_run_there_and_holds_nothing(world: Worl
 
 
 def case_cancel_at_the_kth_token_ends_the_run_there_and_holds_nothing(world: World) -> None:
-    image, mllm = picture(2), world.mllm()
+    image, mllm = random_image(2), world.mllm()
     asked = {"instruction": "What does it show?"}  # the standard question is answered without a token
     expected = world.describe(mllm, image, **asked)[1]
 
@@ -409,8 +409,8 @@ def case_cancel_at_the_kth_token_ends_the_run_there_and_holds_nothing(world: Wor
         return result
 
     for k in (1, 3):
-        # the first call embeds the picture, every other one makes a token
-        with Watch(mllm.mllm.network.language_model, "forward", 1 + k, press) as watch:
+        # the first call embeds the image, every other one makes a token
+        with Watch(mllm.describer.network.language_model, "forward", 1 + k, press) as watch:
             error = raises(world.management.InterruptProcessingException, lambda: world.describe(mllm, image, **asked))
             assert watch.calls == 1 + k
             assert watch.alive() == 0, error
@@ -418,29 +418,29 @@ def case_cancel_at_the_kth_token_ends_the_run_there_and_holds_nothing(world: Wor
 
 
 def case_the_hosts_cancel_works_before_the_first_tile(world: World) -> None:
-    image, restorer = picture(), world.restorer()
+    image, restorer = random_image(), world.restorer()
     world.press_cancel()
-    with Watch(restorer.network, "restore", 0, tile_errors) as watch:
+    with Watch(restorer.network, "restore_crop", 0, tile_errors) as watch:
         raises(world.management.InterruptProcessingException, lambda: world.restore(restorer, image))
         assert watch.calls == 0
 
 
-def case_a_clip_describes_pictures_and_its_guidance_fits_no_restorer_of_another(world: World) -> None:
-    image, (clip, _, _) = picture(2), world.clip()
+def case_a_clip_describes_images_and_its_guidance_fits_no_restorer_of_another(world: World) -> None:
+    image, (clip, _, _) = random_image(2), world.clip()
     mllm = world.run(world.nodes.LoadMllm, model="owner/tiny", precision="auto", clip=clip).args[0]
     guidance, _, report = world.describe(mllm, image)
     again = world.describe(mllm, image[1:])[0]
     assert len(guidance) == 2 and guidance.tokens.shape[1] <= 64
     assert torch.allclose(guidance.pooled[1:], again.pooled, atol=1e-4)
     assert not torch.allclose(guidance.tokens[0], guidance.tokens[1], atol=1e-4)
-    assert {entry["mllm"] for entry in json.loads(report)} == {mllm.mllm.identity}
-    assert mllm.mllm.identity.startswith("CLIP ")
+    assert {entry["mllm"] for entry in json.loads(report)} == {mllm.describer.identity}
+    assert mllm.describer.identity.startswith("CLIP ")
     error = raises(ValueError, lambda: world.restore(world.restorer(), image, guidance=guidance))
-    assert mllm.mllm.identity in str(error) and "was trained with" in str(error)
+    assert mllm.describer.identity in str(error) and "was trained with" in str(error)
 
 
 def case_cancel_at_the_kth_token_of_a_clip_ends_the_run_there(world: World) -> None:
-    image, (clip, owner, step) = picture(), world.clip()
+    image, (clip, owner, step) = random_image(), world.clip()
     mllm = world.run(world.nodes.LoadMllm, model="owner/tiny", precision="auto", clip=clip).args[0]
     expected = world.describe(mllm, image)[1]
 
@@ -465,17 +465,17 @@ def case_a_whole_run_opens_no_socket(world: World) -> None:
             opened.append(event)
 
     sys.addaudithook(audit)  # there is no way to take one out again
-    guidance = world.describe(world.mllm(), picture())[0]
-    world.restore(world.restorer(), picture(), guidance=guidance)
+    guidance = world.describe(world.mllm(), random_image())[0]
+    world.restore(world.restorer(), random_image(), guidance=guidance)
     listening = False
     assert opened == []
 
 
 def case_a_model_that_nobody_needs_any_more_is_freed(world: World) -> None:
     restorer, mllm = world.restorer(), world.mllm()
-    guidance = world.describe(mllm, picture())[0]
-    result, routing = world.restore(restorer, picture(), guidance=guidance)
-    networks = [weakref.ref(restorer.network), weakref.ref(mllm.mllm.network)]
+    guidance = world.describe(mllm, random_image())[0]
+    result, routing = world.restore(restorer, random_image(), guidance=guidance)
+    networks = [weakref.ref(restorer.network), weakref.ref(mllm.describer.network)]
     del restorer, mllm
     world.management.unload_all_models()
     gc.collect()
@@ -486,7 +486,7 @@ def case_a_model_that_nobody_needs_any_more_is_freed(world: World) -> None:
 def case_a_run_leaves_the_network_as_it_was(world: World) -> None:
     restorer = world.restorer()
     before = {name: value.clone() for name, value in restorer.network.state_dict().items()}
-    world.restore(restorer, picture())
+    world.restore(restorer, random_image())
     world.management.load_models_gpu([restorer.patcher], memory_required=0)
     for name, value in restorer.network.state_dict().items():
         assert torch.equal(value, before[name]), name

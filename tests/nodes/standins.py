@@ -99,13 +99,13 @@ class Patcher:
 
 
 class Clip:
-    """A CLIP that reads pictures: one token for the picture, one per word. It answers with the text of `answers` whose
+    """A CLIP that reads images: one token for the image, one per word. It answers with the text of `answers` whose
     question it is asked, one token at a time, and what is pressed meanwhile is noticed there.
 
     Args:
         host: where Cancel is pressed.
         answers: by a word of the question.
-        reads: False drops pictures without a word, as text encoders do.
+        reads: False drops images without a word, as text encoders do.
     """
 
     def __init__(self, host: Host, answers: dict[str, str], reads: bool = True) -> None:
@@ -120,8 +120,8 @@ class Clip:
         self, text: str, image: torch.Tensor | None = None, skip_template: bool = True, min_length: int = 1, **_: Any
     ) -> dict[str, Any]:
         reads = self._reads and image is not None and not skip_template  # as Gemma's does
-        picture = [({"type": "image", "data": image}, 1.0)] if reads else []
-        return {"stand_in": [[*picture, *((word, 1.0) for word in text.split())]]}
+        image = [({"type": "image", "data": image}, 1.0)] if reads else []
+        return {"stand_in": [[*image, *((word, 1.0) for word in text.split())]]}
 
     def generate(self, tokens: dict[str, Any], do_sample: bool = True, max_length: int = 256) -> list[str]:
         asked = [token for token, _ in tokens["stand_in"][0] if isinstance(token, str)]
@@ -138,7 +138,7 @@ class Clip:
         return " ".join(ids)
 
     def encode_from_tokens(self, tokens: dict[str, Any]) -> torch.Tensor:
-        """One vector per token; that of a picture is made of its colours."""
+        """One vector per token; that of an image is made of its colors."""
         vectors = [
             token["data"].mean().repeat(4) if isinstance(token, dict) else torch.full((4,), float(len(token)))
             for token, _ in tokens["stand_in"][0]

@@ -1,4 +1,4 @@
-"""Whatever a graph may hand to Restore: numbers of pictures, channels, types, sizes and masks in every combination."""
+"""Whatever a graph may hand to Restore: numbers of images, channels, types, sizes and masks in every combination."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ any_input = settings(
 
 @dataclass
 class Case:
-    """One call of Restore, and where it may change a picture."""
+    """One call of Restore, and where it may change an image."""
 
     image: torch.Tensor
     mask: torch.Tensor | None
@@ -68,7 +68,7 @@ def a_mask(kind: str, batch: int, height: int, width: int, generator: torch.Gene
     if kind == "black":
         return torch.zeros(batch, height, width)
     mask = torch.zeros(batch, height, width)
-    for each in mask:  # a rectangle, at another place in every picture
+    for each in mask:  # a rectangle, at another place in every image
         top, left = (int(torch.randint(side // 2, (), generator=generator)) for side in (height, width))
         each[top : top + height // 3 + 1, left : left + width // 3 + 1] = 1
     if kind == "soft":
@@ -90,7 +90,7 @@ def outside_of(mask: torch.Tensor | None, batch: int, height: int, width: int) -
 
 @any_input
 @given(case=cases())
-def test_a_picture_keeps_its_size_its_alpha_and_all_that_is_outside_the_mask(
+def test_an_image_keeps_its_size_its_alpha_and_all_that_is_outside_the_mask(
     nodes: ModuleType, restorer: Any, case: Case
 ) -> None:
     before = case.image.clone()
@@ -102,18 +102,18 @@ def test_a_picture_keeps_its_size_its_alpha_and_all_that_is_outside_the_mask(
     assert result.data_ptr() != case.image.data_ptr()
     assert torch.equal(result[..., 3:], expected[..., 3:])
     assert torch.equal(result[case.outside], expected[case.outside])
-    colours = result[..., :3][~case.outside]
+    colors = result[..., :3][~case.outside]
     if case.settings["strength"] == 0:
         assert torch.equal(result, expected)
-    elif colours.numel():
-        assert colours.min() >= 0 and colours.max() <= 1
+    elif colors.numel():
+        assert colors.min() >= 0 and colors.max() <= 1
         changed = (result[..., :3] != expected[..., :3])[~case.outside].float().mean()
         assert changed > 0.5, "inside the mask something happens"
 
 
 @any_input
 @given(case=cases(), per_frame=st.booleans())
-def test_a_batch_gives_what_its_pictures_give_alone_whatever_they_are(
+def test_a_batch_gives_what_its_images_give_alone_whatever_they_are(
     nodes: ModuleType, restorer: Any, make_guidance: Callable[..., Guidance], case: Case, per_frame: bool
 ) -> None:
     frames = len(case.image)
@@ -132,7 +132,7 @@ def test_a_batch_gives_what_its_pictures_give_alone_whatever_they_are(
 
 @pytest.mark.parametrize("size", [(4096, 16), (17, 4095), (16, 16)])
 @pytest.mark.parametrize("tile", [0, 256])
-def test_long_and_small_pictures_come_back_whole(
+def test_long_and_small_images_come_back_whole(
     nodes: ModuleType, restorer: Any, size: tuple[int, int], tile: int
 ) -> None:
     image = torch.rand(1, *size, 3, generator=torch.Generator().manual_seed(1))
@@ -147,7 +147,7 @@ def test_long_and_small_pictures_come_back_whole(
 @any_input
 @given(frames=st.integers(1, 400), size=st.tuples(st.integers(16, 4096), st.integers(16, 4096)))
 def test_the_thumbnails_of_a_batch_take_bounded_memory(nodes: ModuleType, frames: int, size: tuple[int, int]) -> None:
-    from mofe_restore.nodes.images import THUMBNAIL_SIDE, THUMBNAILS_BYTES, thumbnail_size
+    from mofe_restore.nodes.thumbnails import THUMBNAIL_SIDE, THUMBNAILS_BYTES, thumbnail_size
 
     height, width = thumbnail_size(frames, *size)
     assert 1 <= height <= min(size[0], THUMBNAIL_SIDE) and 1 <= width <= min(size[1], THUMBNAIL_SIDE)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mofe_restore.model.mllm_folder import identity_of
+from mofe_restore.model.mllm.loading import identity_of
+from mofe_restore.tests.factories import MLLM_WIDTH, write_restorer
 from mofe_restore.tests.nodes import contract
-from mofe_restore.tests.nodes.models import make_restorer_file
 from mofe_restore.tests.nodes.standins import Host
 
 SECONDS = 300
@@ -23,7 +23,7 @@ def models(tiny_mllm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A root of models: mofe/tiny.safetensors, and LLM/owner/tiny, with which it was made."""
     root = tmp_path_factory.mktemp("models")
     mllm = shutil.copytree(tiny_mllm_folder, root / "LLM" / "owner" / "tiny")
-    make_restorer_file(root / "mofe" / "tiny.safetensors", identity_of(mllm))
+    write_restorer(root / "mofe" / "tiny.safetensors", MLLM_WIDTH, identity_of(mllm))
     return root
 
 

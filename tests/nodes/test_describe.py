@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from mofe_restore.model.guidance import DEGRADATIONS
-from mofe_restore.model.mllm import MllmError
+from mofe_restore.model.errors import MllmError
+from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.nodes.standins import Host, Interrupted, run
 
 
@@ -36,14 +36,14 @@ def describe(nodes: ModuleType, mllm: Any) -> Callable[..., Any]:
     return describe
 
 
-def picture(batch: int = 1, channels: int = 3) -> torch.Tensor:
+def random_image(batch: int = 1, channels: int = 3) -> torch.Tensor:
     return torch.rand(batch, 40, 56, channels, generator=torch.Generator().manual_seed(3))
 
 
 def test_every_frame_gets_guidance_and_a_report(describe: Callable[..., Any], mllm: Any) -> None:
-    guidance, description, text = describe(picture(2))
+    guidance, description, text = describe(random_image(2))
     assert len(guidance) == 2
-    assert guidance.mllm_identity == mllm.mllm.identity
+    assert guidance.mllm_identity == mllm.describer.identity
     assert [line[:3] for line in description.splitlines()][:1] == ["1. "]
     report = json.loads(text)
     assert [list(entry["scores"]) for entry in report] == [list(DEGRADATIONS)] * 2
@@ -51,58 +51,58 @@ def test_every_frame_gets_guidance_and_a_report(describe: Callable[..., Any], ml
 
 
 def test_the_first_frame_can_speak_for_the_batch(describe: Callable[..., Any]) -> None:
-    guidance, description, _ = describe(picture(3), frames="first frame only")
+    guidance, description, _ = describe(random_image(3), frames="first frame only")
     assert len(guidance) == 1
     assert description == guidance.descriptions[0]
 
 
 def test_grey_and_alpha_are_understood(describe: Callable[..., Any]) -> None:
-    grey, transparent = picture(channels=1), picture(channels=4)
-    for image, colours in ((grey, grey.expand(-1, -1, -1, 3)), (transparent, transparent[..., :3])):
-        assert torch.equal(describe(image)[0].pooled, describe(colours)[0].pooled)
+    grey, transparent = random_image(channels=1), random_image(channels=4)
+    for image, colors in ((grey, grey.expand(-1, -1, -1, 3)), (transparent, transparent[..., :3])):
+        assert torch.equal(describe(image)[0].pooled, describe(colors)[0].pooled)
 
 
 def test_an_instruction_changes_the_words_only(describe: Callable[..., Any]) -> None:
-    plain, asked = describe(picture())[0], describe(picture(), instruction="Is there haze?")[0]
+    plain, asked = describe(random_image())[0], describe(random_image(), instruction="Is there haze?")[0]
     assert torch.equal(plain.pooled, asked.pooled)
 
 
-def test_a_batch_gives_what_its_pictures_give(describe: Callable[..., Any]) -> None:
-    batch = picture(2)
+def test_a_batch_gives_what_its_images_give(describe: Callable[..., Any]) -> None:
+    batch = random_image(2)
     assert torch.equal(describe(batch)[0].pooled[1:], describe(batch[1:])[0].pooled)
 
 
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
-        (torch.full((1, 32, 32, 3), torch.inf), "Picture 0 .* not finite"),
+        (torch.full((1, 32, 32, 3), torch.inf), "Image 0 .* not finite"),
         (torch.rand(1, 32, 32, 2), "2 channels"),
         (torch.rand(0, 32, 32, 3), "empty"),
     ],
 )
-def test_a_picture_that_makes_no_sense_gets_one_sentence(
+def test_an_image_that_makes_no_sense_gets_one_sentence(
     describe: Callable[..., Any], image: torch.Tensor, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
         describe(image)
 
 
-def test_every_picture_is_checked_before_the_first_is_described(describe: Callable[..., Any], host: Host) -> None:
-    image = picture(3)
+def test_every_image_is_checked_before_the_first_is_described(describe: Callable[..., Any], host: Host) -> None:
+    image = random_image(3)
     image[2, 5, 5, 1] = torch.nan
-    with pytest.raises(ValueError, match="Picture 2 .* not finite"):
+    with pytest.raises(ValueError, match="Image 2 .* not finite"):
         describe(image)
     assert host.loaded == host.progress == []
 
 
 def test_the_model_is_loaded_by_the_host(describe: Callable[..., Any], mllm: Any, host: Host) -> None:
-    describe(picture())
+    describe(random_image())
     assert [patcher for patcher, _ in host.loaded] == [mllm.patcher]
-    assert mllm.patcher.model is mllm.mllm.network
+    assert mllm.patcher.model is mllm.describer.network
 
 
 def test_progress_moves_with_the_tokens_and_ends_full(describe: Callable[..., Any], host: Host) -> None:
-    describe(picture(2))
+    describe(random_image(2))
     done = [value for value, _ in host.progress]
     assert len(done) > 4
     assert done == sorted(done)
@@ -114,9 +114,9 @@ def test_cancel_ends_the_run_at_the_next_token_and_the_run_after_it_works(
 ) -> None:
     host.cancel_after = 2
     with pytest.raises(Interrupted):
-        describe(picture())
+        describe(random_image())
     assert len(host.progress) == 1
-    assert len(describe(picture())[0]) == 1
+    assert len(describe(random_image())[0]) == 1
 
 
 def test_a_folder_that_is_no_mllm_gets_one_sentence(nodes: ModuleType, tmp_path: Path) -> None:

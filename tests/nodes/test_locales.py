@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mofe_restore.tests.nodes.write_locales import LOCALES, english
+from mofe_restore.tools.write_locales import LOCALES, english
 
 
 def read(language: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def words(texts: Any) -> list[str]:
 
 
 def test_english_is_what_the_nodes_say(nodes: ModuleType) -> None:
-    assert read("en") == english(nodes), "run python -m mofe_restore.tests.nodes.write_locales"
+    assert read("en") == english(nodes), "run python -m mofe_restore.tools.write_locales"
 
 
 @pytest.mark.parametrize("language", sorted(path.name for path in LOCALES.iterdir() if path.name != "en"))

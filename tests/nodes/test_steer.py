@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from mofe_restore.model.guidance import DEGRADATIONS, Guidance
+from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.nodes.standins import run
 
 ALL = dict.fromkeys(DEGRADATIONS, 1.0)

@@ -89,9 +89,9 @@ def test_there_are_the_workflows_that_the_readme_names() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_has_a_picture_titles_and_a_note(path: Path) -> None:
-    with Image.open(path.with_suffix(".jpg")) as picture:
-        assert picture.size == (1280, 720)
+def test_a_workflow_has_an_image_titles_and_a_note(path: Path) -> None:
+    with Image.open(path.with_suffix(".jpg")) as image:
+        assert image.size == (1280, 720)
     file = json.loads(path.read_text(encoding="utf-8"))
     assert len(file["groups"]) >= 4 and all(group["title"].strip() for group in file["groups"])
     (note,) = [node for node in file["nodes"] if node["type"] == "MarkdownNote"]

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from mofe_restore.model.restorer import Restorer, RestorerConfig
-from mofe_restore.tests.training.test_train_restorer import CONFIG
+from mofe_restore.model.errors import TrainingError
+from mofe_restore.model.restorer.config import RestorerConfig
+from mofe_restore.model.restorer.network import Restorer
+from mofe_restore.tests.training.restorer.test_task import CONFIG
 from mofe_restore.training import ablation
 from mofe_restore.training.ablation import variants
-from mofe_restore.training.config import LoopConfig, TrainingError, load_toml, table_to_config
-from mofe_restore.training.tables import Evaluation
-from mofe_restore.training.train_restorer import RestorerData, RestorerLosses
+from mofe_restore.training.engine.config import LoopConfig, parse_table, read_toml
+from mofe_restore.training.evaluation.results import Evaluation
+from mofe_restore.training.release.report import read_results
+from mofe_restore.training.release.tables import PLAIN_NAMES
+from mofe_restore.training.restorer.config import RestorerRun
 
 VARIANTS = """
 [variants]
@@ -51,27 +55,34 @@ def test_a_comparison_is_written_and_done_again_at_no_cost(
     table = Evaluation.from_dict(json.loads(result.read_text())).tables[0]
     assert list(table.rows) == ["whole", "plain", "top_1", "oracle"]
     assert table.rows["whole"]["gain"] == 0 and all(row["steps"] == 2 for row in table.rows.values())
+    assert all(row["n"] == 11 for row in table.rows.values())
     before = result.read_text()
     ablation.run(tmp_path / "run.toml")
     assert result.read_text() == before
 
 
-@pytest.mark.parametrize("file", ["ablation.toml", "design.toml"])
-def test_the_comparisons_of_the_pack_can_be_run_and_each_variant_changes_something(root: Path, file: str) -> None:
-    tables = load_toml(root / "training" / file)
+def test_the_comparison_of_the_pack_can_be_run_and_each_variant_changes_something(root: Path) -> None:
+    raw_config = read_toml(root / "training" / "configs" / "ablation.toml")
     seen = []
-    for _, variant in variants(tables):
-        LoopConfig.from_table(variant["loop"])
-        table_to_config(RestorerData, variant["data"], "data")
-        table_to_config(RestorerLosses, variant["losses"], "losses")
-        RestorerConfig.from_dict({**variant["model"], "guidance_width": 256})
-        seen.append({name: variant[name] for name in ("model", "data", "losses")})
-    assert seen[0] == {name: tables[name] for name in seen[0]}
+    for _, variant in variants(raw_config):
+        parse_table(LoopConfig, variant, "loop")
+        settings = RestorerRun.from_raw(variant)
+        RestorerConfig.from_dict({**settings.model, "guidance_width": 256})
+        seen.append({name: table for name, table in variant.items() if name != "loop"})
+    assert seen[0] == {name: raw_config[name] for name in seen[0]}
     assert all(one not in seen[:number] for number, one in enumerate(seen))
 
 
+def test_every_variant_of_the_pack_has_a_plain_name(root: Path) -> None:
+    names = [name for name, _ in variants(read_toml(root / "training" / "configs" / "ablation.toml"))]
+    assert names == list(PLAIN_NAMES["ablation"])
+    results = read_results(root / "docs" / "results")
+    assert names == list(results["ablation"].tables[0].rows)
+
+
 def test_what_stands_in_for_mofe_costs_about_as_much(root: Path) -> None:
-    changed = {name: variant["model"] for name, variant in variants(load_toml(root / "training" / "ablation.toml"))}
+    raw_config = read_toml(root / "training" / "configs" / "ablation.toml")
+    changed = {name: variant["model"] for name, variant in variants(raw_config)}
     sizes = {
         name: sum(p.numel() for p in Restorer(RestorerConfig.from_dict({**model, "guidance_width": 32})).parameters())
         for name, model in changed.items()

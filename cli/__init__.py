@@ -1,0 +1,1 @@
+"""The `mofe` command: one file per command."""

@@ -1,0 +1,241 @@
+"""What several commands share: arguments, the pipeline, loops over files, JSON, messages to the user."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..model.atomic import atomic_write
+from ..model.errors import CommandError, ImageFileError, RestorationError
+from ..model.vocabulary import DEGRADATIONS
+
+if TYPE_CHECKING:
+    from ..model.pipeline import RestorationPipeline
+
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
+"""File name suffixes of images: a new folder with such a name would be a mistake."""
+
+# Arguments ----------------------------------------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose error messages are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with status 2 and one sentence."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, *parents: argparse.ArgumentParser
+) -> Any:
+    """Add a command's parser to those of `commands`, and return it."""
+    parser = commands.add_parser(name, help=text, description=text, parents=list(parents))
+    parser.set_defaults(run=run)
+    return parser
+
+
+def mllm_arguments(*, precision: bool = True) -> argparse.ArgumentParser:
+    """Return the arguments of commands that load the language model."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("models")
+    group.add_argument(
+        "--mllm", type=Path, metavar="FOLDER", help="folder of the language model (default: the shipped)"
+    )
+    if precision:
+        group.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the computation")
+    return parser
+
+
+def restorer_arguments(*, precision: bool = True) -> argparse.ArgumentParser:
+    """Return the arguments of commands that also load the restorer."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[mllm_arguments(precision=precision)])
+    parser.add_argument("--restorer", type=Path, metavar="FILE", help="weights of the restorer (default: the shipped)")
+    return parser
+
+
+def guided_arguments() -> argparse.ArgumentParser:
+    """Return the arguments of commands that restore with or without guidance."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[restorer_arguments()])
+    parser.add_argument("--no-guidance", action="store_true", help="restore without the language model")
+    return parser
+
+
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """Return a converter of arguments to whole numbers from `minimum` up."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {minimum} up")
+        return value
+
+    return convert
+
+
+def strength(text: str) -> float:
+    """Convert an argument to a number in 0..1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def degradation_list(text: str) -> tuple[str, ...]:
+    """Convert an argument such as `rain,noise` to names of degradations."""
+    names = tuple(name.strip().lower().replace("-", "_").replace(" ", "_") for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in DEGRADATIONS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(DEGRADATIONS)}")
+    return names
+
+
+def open_pipeline(args: argparse.Namespace) -> RestorationPipeline:
+    """Return the pipeline that the arguments ask for; its models are loaded when they are needed."""
+    from ..model.pipeline import RestorationPipeline
+
+    return RestorationPipeline.from_pretrained(getattr(args, "restorer", None), args.mllm, precision=args.precision)
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def file_keys(path: Path) -> set[Path | tuple[int, int]]:
+    """Return keys that two paths share where they lead to one file.
+
+    Also by names in another case on a file system that ignores case.
+    """
+    keys: set[Path | tuple[int, int]] = {path.resolve()}
+    if path.exists():
+        status = path.stat()
+        keys.add((status.st_dev, status.st_ino))
+    return keys
+
+
+def prepare_output_file(path: Path | None, option: str = "--json", used: Collection[Path] = ()) -> None:
+    """Fail before the work, not after it, when a file that an option asks for cannot or must not be written.
+
+    Args:
+        path: The file; None where the option was not given.
+        option: Its name.
+        used: Files of the run that must not be changed.
+
+    Raises:
+        CommandError: The file cannot or must not be written.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise CommandError(f"{path} is a folder: give {option} the name of a file.")
+    if any(file_keys(path) & file_keys(other) for other in used):
+        raise CommandError(f"{path} is a file of this run and would be overwritten: give {option} another name.")
+    if option == "--json" and path.exists() and path.suffix.lower() != ".json":
+        raise CommandError(f"{path} exists and is not a .json file: give --json the name of the file to write.")
+    prepare_output_folder(path.parent, option)
+
+
+def prepare_output_folder(folder: Path, option: str = "-o") -> None:
+    """Create a folder for results, and make sure that it can be written to.
+
+    Raises:
+        CommandError: It cannot.
+    """
+    if not folder.exists() and folder.suffix.lower() in IMAGE_SUFFIXES:
+        raise CommandError(f"{folder} looks like the name of an image: give {option} a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise CommandError(f"{folder} is not a folder: choose another one with {option}.") from None
+    except OSError as error:
+        raise CommandError(
+            f"{folder} cannot be written to ({error.strerror}): choose another with {option}."
+        ) from error
+
+
+def write_json(path: Path | None, value: Any) -> None:
+    """Write a JSON file, whole or not at all; nothing where there is no path."""
+    if path is None:
+        return
+    with atomic_write(path) as temporary:
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names need not be text
+
+
+def expand_globs(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths, each once, with patterns such as *.jpg expanded, which the shell of Windows does not do.
+
+    A path that exists is taken as it is, even if it contains such characters; so is a pattern that matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        # unlike Path.glob, this leaves out hidden files, as shells do
+        matches = [] if path.exists() else sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207
+        found.update(dict.fromkeys(matches or [path]))
+    return list(found)
+
+
+def for_each_file(paths: Sequence[Path], work: Callable[[Path], None]) -> int:
+    """Do `work` for every file, with a progress bar; report a bad one and go on.
+
+    Returns:
+        The exit status: 1 where a file could not be used.
+    """
+    from tqdm import tqdm
+
+    failed = 0
+    hide = len(paths) == 1 or not sys.stderr.isatty()
+    for path in tqdm(paths, unit="image", disable=hide):
+        try:
+            work(path)
+        except Exception as error:
+            text = _message_about_one_file(error)
+            if text is None:  # it concerns every file, or is a defect of ours
+                raise
+            failed += 1
+            print_error(text if str(path) in text else f"{path}: {text}")
+    return 1 if failed else 0
+
+
+# Messages -----------------------------------------------------------------------------------------------------------
+
+
+def print_error(message: str) -> None:
+    """Print one line on stderr, above the progress bar where there is one."""
+    text = "mofe: " + " ".join(message.split())
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)
+
+
+def os_error_message(error: OSError) -> str:
+    """Return an error of the operating system as a sentence."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
+
+
+def _message_about_one_file(error: Exception) -> str | None:
+    """Return the message of an error that concerns one file only, or None where it is not of that kind."""
+    from ..model.inference.out_of_memory import is_out_of_memory
+
+    if isinstance(error, ImageFileError | RestorationError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # that one is about our own output
+        return os_error_message(error)
+    if is_out_of_memory(error):
+        return "Not enough memory for it: close other programs or make the image smaller."
+    return None

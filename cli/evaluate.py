@@ -1,0 +1,181 @@
+"""`mofe evaluate`: measure the trained networks; tables on stdout, and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import (
+    Parser,
+    add_command,
+    guided_arguments,
+    mllm_arguments,
+    open_pipeline,
+    prepare_output_file,
+    restorer_arguments,
+    whole_number,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..model.guidance import Guidance
+    from ..model.pipeline import RestorationPipeline
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to those of `mofe`."""
+    parser = commands.add_parser("evaluate", help="Measure the trained networks.")
+    kinds = parser.add_subparsers(title="what", required=True, metavar="WHAT", parser_class=Parser)
+    guided, restorer, mllm = guided_arguments, restorer_arguments, mllm_arguments
+    composites = add_command(kinds, "composites", run_composites, "PSNR and SSIM of the eleven combinations.", guided())
+    denoising = add_command(kinds, "denoising", run_denoising, "PSNR and SSIM after Gaussian noise.", guided())
+    pairs = add_command(kinds, "pairs", run_pairs, "PSNR and SSIM of real pairs of images.", guided())
+    descriptions = add_command(
+        kinds, "descriptions", run_descriptions, "Accuracy of the language model's scores.", mllm()
+    )
+    answers = add_command(kinds, "answers", run_answers, "Accuracy of the language model's yes and no.", mllm())
+    guidance = add_command(kinds, "guidance", run_guidance, "What the guidance is worth to the restorer.", restorer())
+    steering = add_command(
+        kinds, "steering", run_steering, "Whether the restorer keeps what it is told to keep.", restorer()
+    )
+    relations = add_command(
+        kinds, "relations", run_relations, "Whether similar images are seen and routed alike.", restorer()
+    )
+    relations.add_argument("--picture", type=Path, metavar="FILE", help="draw the matrices of relations, a PNG")
+    pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded images and their originals")
+    for command in (composites, denoising, descriptions, answers, guidance, steering, relations):
+        command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
+        command.add_argument("--seed", type=whole_number(0), default=0, help="of the degradations")
+    for command in (composites, denoising, pairs, descriptions, answers, guidance, steering, relations):
+        command.add_argument("--limit", type=whole_number(1), metavar="N", help="use the first N photographs only")
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
+
+
+def run_composites(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate composites`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.composites import evaluate_composites
+
+    return _measure(evaluate_composites, args, _restorer(args))
+
+
+def run_denoising(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate denoising`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.denoising import evaluate_denoising
+
+    return _measure(evaluate_denoising, args, _restorer(args))
+
+
+def run_pairs(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate pairs`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.pairs import evaluate_pairs
+
+    restore = _restorer(args)
+    return _show(evaluate_pairs(restore, args.folder, limit=args.limit, on_progress=_progress_bar()), args)
+
+
+def run_descriptions(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate descriptions`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.descriptions import evaluate_descriptions
+
+    return _measure(evaluate_descriptions, args, _describer(open_pipeline(args)))
+
+
+def run_answers(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate answers`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.answers import evaluate_answers
+
+    pipe = open_pipeline(args)
+
+    def ask(image: Tensor, question: str) -> str:
+        return pipe.describe(image, instruction=question).descriptions[0]
+
+    return _measure(evaluate_answers, args, ask)
+
+
+def run_guidance(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate guidance`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.guidance import evaluate_guidance
+
+    pipe = open_pipeline(args)
+    return _measure(evaluate_guidance, args, _guided_restorer(pipe), _describer(pipe))
+
+
+def run_relations(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate relations`; return the exit status."""
+    prepare_output_file(args.json)
+    prepare_output_file(args.picture, "--picture")
+    import torch
+
+    from ..training.evaluation.relations import evaluate_relations
+
+    pipe = open_pipeline(args)
+
+    def route(image: Tensor, guidance: Guidance) -> Tensor:
+        (blocks,) = pipe(image, guidance).routing.frames
+        return torch.cat([block.weights for block in blocks])
+
+    return _measure(functools.partial(evaluate_relations, plot=args.picture), args, _describer(pipe), route)
+
+
+def run_steering(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate steering`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.steering import evaluate_steering
+
+    pipe = open_pipeline(args)
+    return _measure(evaluate_steering, args, _guided_restorer(pipe), _describer(pipe))
+
+
+def _restorer(args: argparse.Namespace) -> Callable[[Tensor], Tensor]:
+    """Return a function from degraded [1, 3, H, W] to restored, guided unless the arguments say otherwise."""
+    pipe = open_pipeline(args)
+    return lambda image: pipe(image, None if args.no_guidance else "auto").image.cpu()
+
+
+def _guided_restorer(pipe: RestorationPipeline) -> Callable[[Tensor, Guidance | None], Tensor]:
+    """Return a function from degraded [1, 3, H, W] and guidance to restored."""
+    return lambda image, guidance: pipe(image, guidance).image.cpu()
+
+
+def _describer(pipe: RestorationPipeline) -> Callable[[Tensor], Guidance]:
+    """Return a function from an image to its guidance, without descriptions."""
+    return lambda image: pipe.describe(image, with_text=False)
+
+
+def _measure(evaluate: Callable[..., Any], args: argparse.Namespace, *functions: Callable[..., Any]) -> int:
+    """Evaluate functions that restore or describe on clean photographs, and show the result."""
+    return _show(evaluate(*functions, args.clean, seed=args.seed, limit=args.limit, on_progress=_progress_bar()), args)
+
+
+def _show(result: Any, args: argparse.Namespace) -> int:
+    print(result.to_markdown())
+    write_json(args.json, json.loads(result.to_json()))
+    return 0
+
+
+def _progress_bar() -> Callable[[int, int], None]:
+    """Return a progress bar over the images of an evaluation, shown on terminals."""
+    from tqdm import tqdm
+
+    bar = tqdm(unit="image", disable=not sys.stderr.isatty(), leave=False)
+
+    def on_progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return on_progress

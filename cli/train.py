@@ -1,0 +1,31 @@
+"""`mofe train`: train a network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..model.errors import CommandError
+from .common import add_command
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to those of `mofe`."""
+    parser = add_command(commands, "train", run, "Train a network, or variants of the restorer.")
+    parser.add_argument("what", choices=("mllm", "restorer", "ablation"))
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit status."""
+    if not args.config.is_file():
+        raise CommandError(f"There is no file {args.config}: give --config the run's TOML file.")
+    if args.what == "mllm":
+        from ..training.mllm.task import run as train
+    elif args.what == "restorer":
+        from ..training.restorer.task import run as train
+    else:
+        from ..training.ablation import run as train
+    train(args.config)
+    return 0

@@ -1,0 +1,110 @@
+"""The tensor convention of the package: images are [B, C, H, W], floating point, in 0..1, on any device.
+
+C is 1 (grey), 3 (RGB) or 4 (RGB and alpha).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import RestorationError
+
+MIN_SIDE = 16
+"""Images have at least this many pixels a side."""
+
+PSNR_CAP = 100.0
+"""PSNR in dB of identical images, and the most that any two images get: a mean has to stay finite."""
+
+
+class HasPixels(Protocol):
+    """Anything that carries an image as a tensor, such as an image file that was read."""
+
+    @property
+    def pixels(self) -> Tensor:
+        """The image, [B, C, H, W] in 0..1."""
+        ...
+
+
+def pixels_of(image: Tensor | HasPixels) -> Tensor:
+    """Return the tensor [B, C, H, W] of an image, whatever carries it."""
+    return image if isinstance(image, Tensor) else image.pixels
+
+
+def rgb_of(image: Tensor) -> Tensor:
+    """Return the colors of images as [B, 3, H, W] float32 in 0..1: grey three times, alpha dropped, values clamped.
+
+    Args:
+        image: [B, C, H, W], C being 1, 3 or 4.
+    """
+    colors = image[:, :3].float().clamp(0, 1)
+    return colors.expand(-1, 3, -1, -1) if colors.shape[1] == 1 else colors
+
+
+def is_finite(*tensors: Tensor) -> bool:
+    """Return whether no value of the tensors is NaN or infinite."""
+    # a finite sum is the quick answer, and the usual one; one that is not may have overflowed
+    return all(
+        bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(torch.isfinite(tensor).all()) for tensor in tensors
+    )
+
+
+def check_image(image: Tensor) -> None:
+    """Check shape, type and values of images.
+
+    Raises:
+        RestorationError: Not [B, C, H, W] with C of 1, 3 or 4, not floating point, smaller than `MIN_SIDE` px a side,
+            or with values that are not finite.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 3, 4) or not image.is_floating_point():
+        raise RestorationError(
+            f"The image is {image.dtype} of shape {tuple(image.shape)}: "
+            "give floating-point images [batch, channels, height, width] with 1, 3 or 4 channels."
+        )
+    height, width = image.shape[2:]
+    if min(height, width) < MIN_SIDE:
+        raise RestorationError(
+            f"The image is {width} x {height} px: it must be at least {MIN_SIDE} px a side, enlarge it first."
+        )
+    check_finite(image)
+
+
+def check_finite(image: Tensor) -> None:
+    """Check that the colors of images [B, C, H, W] are numbers.
+
+    Raises:
+        RestorationError: They are not; the message names the image.
+    """
+    for index, frame in enumerate(image):
+        if not is_finite(frame[:3]):
+            raise RestorationError(
+                f"Image {index} of the batch holds values that are not finite (NaN or infinity): "
+                "check the node that made it."
+            )
+
+
+def psnr(image: Tensor, reference: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB, over all pixels and channels of images in 0..1.
+
+    Args:
+        image: Of any shape; values outside 0..1 are clamped.
+        reference: Of the same shape.
+
+    Returns:
+        At most `PSNR_CAP`, which identical images get.
+    """
+    image, reference = image.cpu().double(), reference.cpu().double()  # some devices have no float64
+    error = torch.mean((image.clamp(0, 1) - reference) ** 2)
+    return min(PSNR_CAP, float(-10.0 * torch.log10(error)))
+
+
+def ceil_div(value: int, divisor: int) -> int:
+    """Return the quotient of two positive integers, rounded up."""
+    return -(-value // divisor)
+
+
+def round_up(value: int, multiple: int) -> int:
+    """Return the smallest multiple that is not below `value`."""
+    return ceil_div(value, multiple) * multiple

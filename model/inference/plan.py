@@ -1,0 +1,174 @@
+"""The plan of a restoration: inputs that were validated once, the size of its tiles, and the memory that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import RestorationError
+from ..guidance import Guidance
+from ..images import check_image, round_up
+from ..restorer.config import RestorerConfig
+from ..restorer.network import Restorer
+from .checks import check_guidance, check_mask
+from .out_of_memory import is_out_of_memory
+from .tiled import MIN_TILE, Restoration, TiledRun, has_work
+
+WHOLE_PIXELS = 1024 * 1024
+"""Up to this many pixels an image is restored in one piece when the tile size is automatic."""
+
+AUTO_TILE = 512
+"""Side of the tiles of larger images, in px."""
+
+IMAGE_BYTES = 32
+"""Memory per pixel read: the crop, its correction and the residual, always in fp32."""
+
+BLOCK_WIDTHS, EXPERT_WIDTHS = 11.5, 3.5
+"""Memory in bytes per pixel read and channel of the first level, in fp32: of its gated blocks, and of its MoFE block
+per expert and once more for everything beside the experts. Fitted to the allocations of eleven architectures."""
+
+MEMORY_MARGIN = 1.1
+"""Allocators round up, and convolutions may want a workspace."""
+
+
+@dataclass(frozen=True)
+class RestorationPlan:
+    """A restoration that is ready to run; made by `plan_restoration`, which validates its fields.
+
+    Attributes:
+        network: In evaluation mode with fp32 weights, on the device to work on.
+        image: [B, C, H, W] in 0..1, on any device.
+        guidance: For B images or for one; None for neutral guidance.
+        strength: 0..1, blends the result with the input.
+        mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
+        tile_side: Side of a tile's core in px, a multiple of the network's.
+        precision: fp32, or bf16 or fp16 under autocast.
+    """
+
+    network: Restorer
+    image: Tensor
+    guidance: Guidance | None
+    strength: float
+    mask: Tensor | None
+    tile_side: int
+    precision: torch.dtype
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is anything to restore with this strength and mask, in any image."""
+        return has_work(self.strength, self.mask)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of the memory that the restoration takes beside the network's weights, input and result.
+
+        It is that of one tile and does not depend on the number of images, which are restored one after the other.
+        """
+        height, width = self.image.shape[2:]
+        return tile_bytes(self.network.config, height, width, self.tile_side, self.precision)
+
+    def run(
+        self,
+        *,
+        into: Tensor | None = None,
+        on_tile: Callable[[int, int], None] | None = None,
+        is_oom: Callable[[BaseException], bool] = is_out_of_memory,
+    ) -> Restoration:
+        """Restore image by image; pixels where strength times mask is 0 are returned bit-exact.
+
+        Args:
+            into: [B, C, H, W] to write the result to, of any floating-point type and on any device; None makes one like
+                the input.
+            on_tile: Called after every tile with the number of tiles done and in total; an error that it raises ends
+                the run.
+            is_oom: Recognizes out-of-memory errors, which halve the tile for the rest of the run; may free caches.
+
+        Raises:
+            RestorationError: The result is not finite even in fp32.
+        """
+        return TiledRun(self, on_tile, is_oom).restore(into)
+
+
+def plan_restoration(
+    network: Restorer,
+    image: Tensor,
+    guidance: Guidance | None = None,
+    *,
+    strength: float = 1.0,
+    mask: Tensor | None = None,
+    tile: int = 0,
+    precision: torch.dtype = torch.float32,
+) -> RestorationPlan:
+    """Validate the inputs of a restoration and choose the size of its tiles; nothing is computed yet.
+
+    Example:
+        >>> plan = plan_restoration(network, image, guidance, strength=0.8)
+        >>> restored = plan.run().image
+
+    Args:
+        network: In evaluation mode with fp32 weights, on the device to work on.
+        image: [B, C, H, W] in 0..1, on any device, fp16, bf16 or fp32; C is 1 (grey), 3, or 4 (the alpha channel passes
+            through untouched); H and W from 16 up.
+        guidance: For B images or for one; None for neutral guidance.
+        strength: 0..1, blends the result with the input.
+        mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
+        tile: Side of a tile's core in px, rounded up to the network's multiple; 0 chooses by the size.
+        precision: fp32, or bf16 or fp16 under autocast.
+
+    Raises:
+        RestorationError: An input that makes no sense.
+        GuidanceError: The guidance does not fit the batch or the network, or another MLLM made it.
+    """
+    check_image(image)
+    if not 0 <= strength <= 1:
+        raise RestorationError(f"The strength is {strength}: it must lie between 0 and 1.")
+    if tile < 0:
+        raise RestorationError(f"The tile size is {tile}: give a size in pixels, or 0 to choose it by the image.")
+    check_guidance(guidance, network, len(image))
+    check_mask(mask, image)
+    side = choose_tile_side(tile, image.shape[2], image.shape[3], network.multiple)
+    return RestorationPlan(network, image, guidance, strength, mask, side, precision)
+
+
+def choose_tile_side(tile: int, height: int, width: int, multiple: int) -> int:
+    """Return the side of a tile's core in px: a multiple of `multiple`, at least `MIN_TILE`.
+
+    Args:
+        tile: The side asked for in px, or 0 to choose by the size of the image.
+        height: Of the image in px.
+        width: Of the image in px.
+        multiple: Of the network.
+    """
+    if tile == 0:
+        tile = max(height, width) if height * width <= WHOLE_PIXELS else AUTO_TILE
+    return round_up(max(MIN_TILE, tile), multiple)
+
+
+def bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float32) -> int:
+    """Estimate the peak of the local branch's activations per pixel that it reads at once, rounded up.
+
+    Args:
+        config: Sizes of the network.
+        precision: fp32, or bf16 or fp16 under autocast.
+    """
+    widths = max(BLOCK_WIDTHS, EXPERT_WIDTHS * (config.experts + 1) if 0 in config.mofe_levels else 0)
+    features = widths * config.widths[0] * precision.itemsize / torch.float32.itemsize
+    return int(MEMORY_MARGIN * (IMAGE_BYTES + features)) + 1
+
+
+def tile_bytes(config: RestorerConfig, height: int, width: int, side: int, precision: torch.dtype) -> int:
+    """Estimate the activations of the largest tile of an image.
+
+    Args:
+        config: Sizes of the network.
+        height: Of the image in px.
+        width: Of the image in px.
+        side: Of a tile's core in px.
+        precision: As in `bytes_per_pixel`.
+    """
+    read = side + 2 * config.halo
+    rows, columns = (min(read, round_up(length, config.multiple)) for length in (height, width))
+    return bytes_per_pixel(config, precision) * rows * columns

@@ -1,0 +1,279 @@
+"""Tiled restoration of images of any size, with strength, mask and recovery from out-of-memory errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import RestorationError
+from ..guidance import Conditioning, Guidance
+from ..image_files import ImageFile, write_image
+from ..images import is_finite, rgb_of, round_up
+from ..restorer.network import Restorer
+from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
+from .routing import Routing, RoutingCanvas
+from .tiling import Box, Tile, cut_tiles, padded_box, read_box
+
+if TYPE_CHECKING:
+    from .plan import RestorationPlan
+
+log = logging.getLogger(__name__)
+
+MIN_TILE = 64
+"""Side of the smallest tile's core in px; out of memory with such a tile is final."""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restored batch.
+
+    Example:
+        >>> result = pipe(image, guidance)
+        >>> result.save("restored.png")
+
+    Attributes:
+        image: [B, C, H, W] in 0..1, in the input's size.
+        routing: Which frequency expert worked where.
+        source: The image file that was restored, whose metadata `save` keeps; None for tensors.
+    """
+
+    image: Tensor
+    routing: Routing
+    source: ImageFile | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the restored image as PNG, whole or not at all, with the color profile and EXIF data of its source.
+
+        Args:
+            path: The file to write; its folder must exist.
+
+        Raises:
+            ValueError: A batch of several images.
+            OSError: The file cannot be written.
+        """
+        if len(self.image) != 1:
+            raise ValueError(f"a batch of {len(self.image)} images does not fit into one file")
+        write_image(path, self.image, like=self.source)
+
+
+def has_work(strength: float, mask: Tensor | None) -> bool:
+    """Return whether there is anything to restore with this strength and mask."""
+    return strength > 0 and (mask is None or bool((mask > 0).any()))
+
+
+class TiledRun:
+    """One run of a `RestorationPlan`.
+
+    Beside the input and the result, both of which stay where they are, it takes the memory of one tile.
+
+    Args:
+        plan: What to restore.
+        on_tile: Called after every tile with the number of tiles done and in total.
+        is_oom: Recognizes out-of-memory errors.
+    """
+
+    def __init__(
+        self,
+        plan: RestorationPlan,
+        on_tile: Callable[[int, int], None] | None,
+        is_oom: Callable[[BaseException], bool],
+    ) -> None:
+        self.plan, self.on_tile = plan, on_tile
+        self.policy = _TilePolicy(plan.tile_side, plan.network.multiple, plan.precision, is_oom)
+
+    def restore(self, into: Tensor | None) -> Restoration:
+        """Restore image by image, into `into` [B, C, H, W] or a new tensor like the input."""
+        plan, policy = self.plan, self.policy
+        frames, _, height, width = plan.image.shape
+        result = plan.image.detach().clone() if into is None else into.copy_(plan.image)
+        guides = [None if plan.guidance is None else plan.guidance.for_frame(index, frames) for index in range(frames)]
+        jobs: dict[int, _ImageJob] = {}
+        for index in range(frames):
+            mask = None if plan.mask is None else plan.mask[index if len(plan.mask) > 1 else 0]
+            if has_work(plan.strength, mask):
+                jobs[index] = _ImageJob(plan.network, policy, plan.image[index], guides[index], plan.strength, mask)
+        # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
+        blocks = plan.network.mofe_blocks()
+        canvases = {index: tuple(RoutingCanvas(block, height, width) for block in blocks) for index in jobs}
+        done = 0
+        while jobs:
+            index = next(iter(jobs))
+            job = jobs.pop(index)
+            for left in job.restore(result[index], canvases[index]):
+                done += 1
+                if self.on_tile is not None:
+                    self.on_tile(done, done + left + sum(later.count_tiles() for later in jobs.values()))
+        routing = Routing(
+            frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
+            sizes=((height, width),) * frames,
+            descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
+            scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
+        )
+        return Restoration(result, routing)
+
+
+@dataclass
+class _TilePolicy:
+    """Size of the tiles and precision, which out-of-memory errors and overflows change for the rest of a run.
+
+    Attributes:
+        side: Of a tile's core in px; it only ever shrinks.
+        multiple: Of the network.
+        precision: In which tiles are computed first.
+        is_oom: Recognizes out-of-memory errors.
+    """
+
+    side: int
+    multiple: int
+    precision: torch.dtype
+    is_oom: Callable[[BaseException], bool]
+    overflowed: bool = False
+
+    def shrink(self, core: Box) -> bool:
+        """Halve the side after `core` was too large for the memory; return False when it is as small as it gets."""
+        side = max(core.height, core.width)
+        if side <= MIN_TILE:
+            return False
+        self.side = round_up(max(MIN_TILE, -(-side // 2)), self.multiple)
+        log.info("Out of memory with a tile of %d px: going on with tiles of %d px.", side, self.side)
+        return self.side < side
+
+    def note_overflow(self) -> None:
+        """Warn once per run that tiles take twice the time."""
+        if not self.overflowed:
+            log.warning("Values overflowed in %s: such tiles are computed again in fp32.", self.precision)
+        self.overflowed = True
+
+
+class _ImageJob:
+    """The restoration of one image [C, H, W] that has something to restore."""
+
+    def __init__(
+        self,
+        network: Restorer,
+        policy: _TilePolicy,
+        frame: Tensor,
+        guidance: Guidance | None,
+        strength: float,
+        mask: Tensor | None,
+    ) -> None:
+        self.network, self.policy = network, policy
+        self.frame, self.guidance, self.strength, self.mask = frame, guidance, strength, mask
+        self.height, self.width = frame.shape[-2:]
+        self.padded = padded_box(self.height, self.width, network.multiple)
+        self.device = next(network.parameters()).device
+        self._counted = (0, 0)
+
+    def restore(self, result: Tensor, canvases: Collection[RoutingCanvas]) -> Iterator[int]:
+        """Write the restored image into result [C, H, W] and its routing to canvases.
+
+        Yields:
+            After each tile, the number of tiles that are left.
+        """
+        tiles = self._cut(self.padded)
+        while tiles:
+            outcome = self._try(tiles[0])
+            if outcome is None:  # out of memory: what is left to do goes on in smaller tiles, what is done stays
+                tiles = [smaller for tile in tiles for smaller in self._cut(tile.core)]
+                continue
+            tile = tiles.pop(0)
+            restored, routing = outcome
+            self._blend(result, restored, tile.core)
+            for canvas, weights in zip(canvases, routing, strict=True):
+                canvas.put(tile, weights)
+            yield len(tiles)
+
+    def count_tiles(self) -> int:
+        """Return how many tiles the whole image takes at the present size of tiles."""
+        side, tiles = self._counted
+        if side != self.policy.side:
+            tiles = len(self._cut(self.padded))
+            self._counted = (self.policy.side, tiles)
+        return tiles
+
+    @cached_property
+    def _is_grey(self) -> bool:
+        red, *others = self.frame[:3]
+        return all(torch.equal(red, other) for other in others)
+
+    @cached_property
+    def _context(self) -> Context:
+        """What is seen in the whole image; computed when the first tile asks, and kept.
+
+        Always in fp32: it takes little time, and a tile that is computed again must have the tone of its neighbors.
+        """
+        # shrunk where the image is stored, so that only the thumbnail is copied to the device
+        thumbnail = thumbnail_of(rgb_of(self.frame[None]), self.network.config.thumbnail).to(self.device)
+        guidance = self.guidance
+        conditioning = Conditioning() if guidance is None else guidance.to_conditioning(self.device)
+        return self.network.encode_context(thumbnail, conditioning)
+
+    def _cut(self, area: Box) -> list[Tile]:
+        """Return the tiles of an area that have something to restore."""
+        tiles = cut_tiles(area, self.padded, self.policy.side, self.network.halo, self.network.multiple)
+        return [tile for tile in tiles if has_work(self.strength, self._mask_in(tile.core))]
+
+    def _mask_in(self, core: Box) -> Tensor | None:
+        """Return the part [h, w] of the mask in a core, without its padding, in 0..1."""
+        if self.mask is None:
+            return None
+        return self.mask[core.top : core.bottom, core.left : core.right].float().clamp(0, 1)
+
+    def _try(self, tile: Tile) -> tuple[Tensor, list[Tensor]] | None:
+        """Return the tile's result, or None after an out-of-memory error that made the tiles smaller."""
+        try:
+            return self._compute(tile)
+        except Exception as error:
+            if not self.policy.is_oom(error) or not self.policy.shrink(tile.core):
+                raise
+        return None
+
+    def _compute(self, tile: Tile) -> tuple[Tensor, list[Tensor]]:
+        """Return the restored core [3, h, w] fp32 and the routing of the read area; in fp32 if it is not finite."""
+        restored, routing = self._run_network(tile, self.policy.precision)
+        if not is_finite(restored, *routing) and self.policy.precision != torch.float32:
+            self.policy.note_overflow()
+            restored, routing = self._run_network(tile, torch.float32)
+        if not is_finite(restored, *routing):
+            raise RestorationError(
+                f"The network gave values that are not finite at row {tile.core.top}, column {tile.core.left}: "
+                "the weights or the guidance may be damaged, load them again."
+            )
+        return restored, routing
+
+    def _run_network(self, tile: Tile, precision: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+        core, read = tile.core, tile.read
+        # no autocast at all in fp32: some devices (DirectML) do not know it
+        autocast = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
+        with torch.inference_mode():
+            context = self._context
+            crop = rgb_of(read_box(self.frame, read)[None].to(self.device))
+            position = Position.of(read.top, read.left, self.height, self.width)
+            with autocast:
+                restored, routing = self.network.restore_crop(crop, context, position)
+            top, left = core.top - read.top, core.left - read.left
+            return restored[0, :, top : top + core.height, left : left + core.width].float(), routing
+
+    def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:
+        """Blend a restored core [3, h, w] into the image, without its padding; change nothing where the blend is 0."""
+        rows = slice(core.top, min(core.bottom, self.height))
+        columns = slice(core.left, min(core.right, self.width))
+        colors = 1 if len(self.frame) == 1 else 3
+        before = self.frame[:colors, rows, columns].to(result.device)
+        after = restored[:, : rows.stop - core.top, : columns.stop - core.left].to(result.device)
+        if self._is_grey:  # a black-and-white photograph gets no tint, whatever number of channels it is kept in
+            after = after.mean(0, keepdim=True).expand(colors, -1, -1)
+        mask = self._mask_in(core)
+        amount = after.new_full((1, 1, 1), self.strength)
+        if mask is not None:
+            amount = amount * mask[None].to(amount)
+        blended = torch.lerp(before.float(), after, amount.expand_as(after)).clamp(0, 1).to(result.dtype)
+        result[:colors, rows, columns] = torch.where(amount > 0, blended, before.to(result.dtype))

@@ -1,0 +1,1 @@
+"""The multimodal language model that describes an image and embeds it."""

@@ -1,0 +1,300 @@
+"""A multimodal language model (MLLM) that looks at an image, says what is wrong with it and embeds it.
+
+The shipped model has a `DegradationHead`; others are asked a yes-or-no question per degradation instead. How a model
+folder is opened: `loading.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from ..errors import MllmError
+from ..guidance import Guidance
+from ..vocabulary import DEGRADATIONS, PARAMETERS
+from .answers import answer_from_scores
+from .head import DegradationHead
+from .instructions import apply_instruction, is_instruction
+from .views import CROPS, crop_origin_sets, make_views
+from .wording import DESCRIBE, yes_no_question
+
+MAX_DESCRIPTION_TOKENS, MAX_FOREIGN_DESCRIPTION_TOKENS = 96, 256
+"""Length limit of a description in tokens: of a model that was trained to be brief, and of others."""
+
+MAX_GUIDANCE_TOKENS = 64
+"""Guidance tokens per image at most: more are averaged down, so that cross-attention stays cheap."""
+
+DETAIL_KEY = "mofe_sees_detail"
+"""Key of config.json: true for a model that sees the crops as amplified detail."""
+
+
+class Describer(Protocol):
+    """Anything that makes guidance from images: a model folder opened by transformers, or a model of the host."""
+
+    @property
+    def identity(self) -> str:
+        """Name and digest of the model; guidance carries it."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Length limit of a description, in tokens."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of the memory that it takes beside its weights; 0 where it takes care of its memory itself."""
+        ...
+
+    def describe(
+        self,
+        images: Tensor,
+        *,
+        instruction: str = "",
+        on_token: Callable[[], None] | None = None,
+    ) -> Guidance:
+        """Describe each image of a batch.
+
+        Args:
+            images: [B, 3, H, W] in 0..1.
+            instruction: Asked instead of the standard question, or obeyed if it says what to remove or to keep.
+            on_token: Called before every image and question, and after every token where the model allows it; an error
+                that it raises ends the run.
+        """
+        ...
+
+
+class MllmNetwork(nn.Module):
+    """A language model and its head as one module.
+
+    Hosts set attributes such as `device` on the module they manage, which a transformers model only offers to read.
+    """
+
+    language_model: Any
+    head: DegradationHead | None
+
+    def __init__(self, language_model: nn.Module, head: DegradationHead | None) -> None:
+        super().__init__()
+        self.language_model, self.head = language_model, head
+
+
+class Mllm:
+    """An MLLM opened by transformers, ready to run (a `Describer`).
+
+    Example:
+        >>> mllm = load_mllm("weights/mllm")
+        >>> mllm.describe(image.rgb).descriptions[0]
+        'Strong noise (sigma 0.098). No low light, ...'
+
+    Attributes:
+        network: The language model and the head, for hosts that manage memory.
+        identity: Name and digest of the model folder; guidance carries it.
+        width: D, the length of an embedding.
+        sees_detail: Whether it was trained to see the crops as amplified detail.
+    """
+
+    def __init__(self, language_model: Any, processor: Any, head: DegradationHead | None, identity: str) -> None:
+        self.network = MllmNetwork(language_model, head)
+        self.network.eval().requires_grad_(False)
+        self.processor = processor
+        self.identity = identity
+        self.name = identity.partition(":")[0]
+        self.width = int(language_model.get_input_embeddings().embedding_dim)
+        self.sees_detail = bool(getattr(language_model.config, DETAIL_KEY, False))
+        self._image_token = _image_token(language_model, processor)
+        takes = inspect.signature(type(language_model).forward).parameters
+        # an embedding needs no logits: with a vocabulary of 150,000 words those of a whole prompt are gigabytes
+        self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
+    @property
+    def max_tokens(self) -> int:
+        """Length limit of a description, in tokens."""
+        return MAX_FOREIGN_DESCRIPTION_TOKENS if self.network.head is None else MAX_DESCRIPTION_TOKENS
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of the working memory: some 64 live fp32 activations of its width for 2,048 tokens."""
+        return 64 * 2048 * 4 * self.width
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(self.network.parameters()).device
+
+    @torch.inference_mode()
+    def describe(
+        self,
+        images: Tensor,
+        *,
+        instruction: str = "",
+        max_new_tokens: int | None = None,
+        on_token: Callable[[], None] | None = None,
+        with_text: bool = True,
+    ) -> Guidance:
+        """Describe each image of a batch.
+
+        Args:
+            images: [B, 3, H, W] in 0..1, any size from 2 px up.
+            instruction: Asked instead of the standard question; it changes the description, not the embedding. One that
+                says what to remove or to keep (`is_instruction`) is not asked but obeyed. A model with a head answers
+                the standard question, and whether and how strongly a named degradation is present, from its scores
+                (`answer_from_scores`).
+            max_new_tokens: Length limit of each description; None for `max_tokens`.
+            on_token: Called before every image and question, and after every token; an error that it raises ends the
+                run.
+            with_text: False leaves the descriptions empty and saves their time.
+
+        Raises:
+            MllmError: The model gave values that are not finite, or cannot answer yes or no.
+        """
+        question = DESCRIBE if not instruction or is_instruction(instruction) else instruction
+        guidance = Guidance.join(
+            [
+                self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, with_text)
+                for image in images
+            ]
+        )
+        return apply_instruction(guidance, instruction)
+
+    def views(self, image: Tensor) -> Tensor:
+        """Return the views of an image [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""
+        return make_views(image, detail=self.sees_detail)
+
+    def view_sets(self, image: Tensor) -> Tensor:
+        """Return several sets of views of an image [3, H, W], uint8 [L, V, 3, S, S], the one of `views` first.
+
+        Crops show a part of an image only, and what four of them miss the next four may show: the mean embedding is
+        more accurate (docs/experiments.md). Models without a head see each image once, since they are large.
+        """
+        origin_sets = crop_origin_sets(*image.shape[1:])[: 1 if self.network.head is None else None]
+        origins = [origin for origins in origin_sets for origin in origins]
+        every = make_views(image, origins, detail=self.sees_detail)
+        thumbnail, crops = every[0], every[1:].unflatten(0, (len(origin_sets), CROPS))
+        return torch.cat([thumbnail.expand(len(origin_sets), 1, -1, -1, -1), crops], dim=1)
+
+    @torch.inference_mode()
+    def embed(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens [B, T, D] and pooled vectors [B, D] of the views [B, V, 3, S, S] of B images (uint8).
+
+        The tokens are the last hidden states at the image tokens, the pooled vector is the one at the end of the
+        standard question: in a causal model it has seen everything before it.
+        """
+        return self.embed_inputs(self.inputs(views))
+
+    @torch.inference_mode()
+    def embed_inputs(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the same as `embed` from the model's inputs for these views and the standard question."""
+        output = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False, **self._few_logits)
+        states = output.hidden_states[-1].float()
+        if not bool(states.isfinite().all()):
+            raise MllmError(
+                f"The MLLM {self.name} gave values that are not finite: load it again with precision fp32 or bf16."
+            )
+        at_image = inputs["input_ids"][0] == self._image_token
+        tokens = states[:, at_image]
+        if tokens.shape[1] > MAX_GUIDANCE_TOKENS:
+            tokens = F.adaptive_avg_pool1d(tokens.transpose(1, 2), MAX_GUIDANCE_TOKENS).transpose(1, 2)
+        return tokens, states[:, -1]
+
+    def _describe_one(
+        self,
+        image: Tensor,
+        question: str,
+        max_new_tokens: int,
+        on_token: Callable[[], None] | None,
+        with_text: bool,
+    ) -> Guidance:
+        if on_token is not None:
+            on_token()
+        view_sets = self.view_sets(image)
+        tokens, pooled_each = self.embed(view_sets)
+        views, tokens, pooled = view_sets[0], tokens[:1], pooled_each.mean(0, keepdim=True)
+        if self.network.head is None:
+            scores, parameters = (
+                self._ask_for_each(views, on_token),
+                torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device),
+            )
+        else:
+            reading = self.network.head(pooled)
+            scores, parameters = reading.scores(), reading.physical()
+        known: str | None = None if with_text else ""
+        if with_text and self.network.head is not None:
+            known = answer_from_scores(question, scores[0].tolist(), parameters[0].tolist())
+            if known is None:
+                # the words come from one set of views: the one whose scores are nearest to those of all together
+                views = view_sets[int((self.network.head(pooled_each).scores() - scores).abs().sum(1).argmin())]
+        text = self._generate(views, question, max_new_tokens, on_token) if known is None else known
+        return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
+
+    def _ask_for_each(self, views: Tensor, on_token: Callable[[], None] | None) -> Tensor:
+        """Return [1, 7] scores, the probability of "yes" against "no", for models without a head."""
+        tokenizer = self.processor.tokenizer
+        starts = [{tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words} for words in _ANSWERS]
+        yes, no = sorted(starts[0] - starts[1]), sorted(starts[1] - starts[0])  # a token that starts both says nothing
+        if not yes or not no:
+            raise MllmError(f"The tokenizer of {self.name} cannot tell yes from no: choose another model.")
+        scores = []
+        for degradation in DEGRADATIONS:
+            if on_token is not None:
+                on_token()
+            inputs = self.inputs(views[None], yes_no_question(degradation))
+            logits = self.network.language_model(**inputs, use_cache=False, **self._few_logits).logits[0, -1].float()
+            odds = torch.logsumexp(logits[yes], 0) - torch.logsumexp(logits[no], 0)
+            scores.append(odds.sigmoid())
+        return torch.stack(scores)[None]
+
+    def _generate(self, views: Tensor, question: str, max_new_tokens: int, on_token: Callable[[], None] | None) -> str:
+        inputs = self.inputs(views[None], question)
+
+        def after_token(ids: Tensor, _scores: Any, **_: Any) -> Tensor:
+            if on_token is not None:
+                on_token()
+            return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
+
+        output = self.network.language_model.generate(
+            **inputs, max_new_tokens=max_new_tokens, do_sample=False, stopping_criteria=[after_token]
+        )
+        answer = output[0, inputs["input_ids"].shape[1] :]
+        return str(self.processor.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+
+    def inputs(self, views: Tensor, question: str = DESCRIBE) -> dict[str, Tensor]:
+        """Return the model's inputs for the views [B, V, 3, S, S] of B images, which all have one size."""
+        content = [{"type": "image"} for _ in views[0]] + [{"type": "text", "text": question}]
+        conversation = [{"role": "user", "content": content}]
+        # the processor does not ask its tokenizer for a template by itself
+        template = getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template
+        prompt = self.processor.apply_chat_template(conversation, chat_template=template, add_generation_prompt=True)
+        images = [
+            [Image.fromarray(np.ascontiguousarray(view)) for view in one]
+            for one in views.permute(0, 1, 3, 4, 2).cpu().numpy()
+        ]
+        inputs = self.processor(text=[prompt] * len(images), images=images, return_tensors="pt")
+        dtype = next(self.network.language_model.parameters()).dtype
+        return {
+            name: value.to(self.device, dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+            if isinstance(value, Tensor)
+        }
+
+
+_ANSWERS = (("yes", " yes", "Yes", " Yes"), ("no", " no", "No", " No"))
+
+
+def _image_token(language_model: Any, processor: Any) -> int:
+    """Return the id of the token that stands for a piece of an image; its name differs between architectures."""
+    config = language_model.config
+    for owner, names in ((config, ("image_token_id", "image_token_index")), (processor, ("image_token_id",))):
+        for name in names:
+            token = getattr(owner, name, None)
+            if isinstance(token, int):
+                return token
+    raise MllmError(
+        f"The architecture {config.model_type!r} does not say which tokens are image tokens: choose another."
+    )

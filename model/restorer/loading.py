@@ -1,0 +1,51 @@
+"""Opening a restorer's weight file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..errors import WeightFileError
+from ..weights import SHIPPED_RESTORER, Card, read_weights
+from .network import Restorer
+
+
+def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
+    """Open a weight file: the network, fp32 on the CPU in evaluation mode, and its card.
+
+    Example:
+        >>> network, card = load_restorer()  # the shipped one
+        >>> card.kind
+        'restorer'
+
+    Args:
+        path: A .safetensors file written by this package.
+
+    Raises:
+        WeightFileError: The file is missing, damaged, of another kind, or its tensors do not fit its architecture.
+    """
+    state, card = read_weights(path, "restorer")
+    try:
+        network = Restorer.from_config(card.architecture)
+    except (ValueError, TypeError) as error:
+        raise WeightFileError(
+            f"{path} describes an architecture this version cannot build ({error}): "
+            "update the pack or put the original file back."
+        ) from error
+    expected = network.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    foreign = sorted(state.keys() - expected.keys())
+    misshaped = sorted(name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape)
+    for names, what in ((missing, "lacks"), (foreign, "has unknown"), (misshaped, "has wrongly sized")):
+        if names:
+            raise WeightFileError(
+                f"{path} {what} tensors ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}), "
+                "so it does not fit the architecture on its card: put the original file back."
+            )
+    broken = sorted(name for name, tensor in state.items() if not bool(torch.isfinite(tensor.float()).all()))
+    if broken:
+        raise WeightFileError(f"{path} holds values that are not finite ({broken[0]}): put the original file back.")
+    network.load_state_dict(state)
+    network.mllm_identity = card.mllm_identity
+    return network.eval(), card

@@ -1,0 +1,56 @@
+"""The names of degradations and parameters, and the words for scores; needs no package.
+
+A score is a number in 0..1 per degradation: below `PRESENT` the probability of one that is absent, from there on the
+strength of one that is present.
+"""
+
+from __future__ import annotations
+
+DEGRADATIONS = ("low_light", "haze", "rain", "snow", "noise", "blur", "jpeg")
+"""The seven degradations, in the order of every score vector."""
+
+PARAMETERS = (
+    "light_exponent",
+    "noise_sigma",
+    "rain_coverage",
+    "snow_coverage",
+    "haze_beta",
+    "airlight",
+    "transmission",
+    "blur_sigma",
+    "jpeg_quality",
+)
+"""The physical parameters of the imaging model, in the order of every parameter vector.
+
+Exponent of the light map (1 = none), noise sigma in 0..1, mean of the rain layer and of the snow's alpha in 0..1,
+scattering coefficient of the haze, airlight in 0..1, mean transmission in 0..1, blur sigma in px, JPEG quality 1..100.
+"""
+
+DISPLAY_NAMES = dict(
+    zip(DEGRADATIONS, ("low light", "haze", "rain", "snow", "noise", "blur", "JPEG artifacts"), strict=True)
+)
+"""Name of each degradation in a sentence."""
+
+PRESENT = 0.5
+"""A score of this much and above means that the degradation is present."""
+
+TONE_INDICES = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
+"""Indices of the degradations that change the tone of a whole image, for which a dark or pale scene can be mistaken."""
+
+VISIBILITY_RANGES = {"low_light": (0.05, 0.2), "haze": (0.05, 0.2), "rain": (0.4, 0.5), "snow": (0.4, 0.5)}
+"""(not visible, fully visible): score limits of each degradation that changes tone; linear between.
+
+Those of low light and haze lie well below `PRESENT`, since a missed degradation costs as much as an imagined one.
+"""
+
+
+def strength_from_score(score: float) -> float:
+    """Return the strength that a score in 0..1 tells: 0 where the degradation is absent, 1 at the strongest."""
+    return min(1.0, max(0.0, (score - PRESENT) / (1 - PRESENT)))
+
+
+def strength_word(strength: float) -> str:
+    """Return the word for a strength in 0..1 of a degradation that is present."""
+    if strength < 1 / 3:
+        return "light"
+    return "moderate" if strength < 2 / 3 else "strong"

@@ -1,0 +1,170 @@
+"""A CLIP of ComfyUI that reads images and writes text, used instead of an MLLM from a folder.
+
+ComfyUI manages its memory, its low-precision weights and its Cancel, which works at every token. Of `CLIP` only
+`tokenize`, `generate`, `decode` and `encode_from_tokens` are used; nothing of ComfyUI is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..model.guidance import Guidance
+
+MAX_PIXELS = 1024 * 1024
+"""Larger images are shrunk, as ComfyUI's own nodes do: a language model's memory grows with the pixels."""
+
+NAMED_SCORE = 0.75
+"""Score of every degradation that the model names: it is not asked for strengths."""
+
+LIST_TOKENS = 48
+"""Length limit of the answer to `list_question`, in tokens."""
+
+
+class ClipDescriber:
+    """Describe images with a CLIP of ComfyUI, one after the other (a `Describer`).
+
+    Args:
+        clip: The CLIP.
+
+    Attributes:
+        identity: Kind and digest of the model; guidance carries it.
+
+    Raises:
+        ValueError: It does not read images, or does not write text.
+    """
+
+    memory_bytes = 0
+    """ComfyUI makes room for its own models."""
+
+    def __init__(self, clip: Any) -> None:
+        import torch
+
+        grey = torch.full((1, 64, 64, 3), 0.5)
+        if not callable(getattr(clip, "generate", None)) or not _has_images(_tokenize(clip, "?", grey)):
+            raise ValueError(
+                "The connected CLIP does not read images and write text: load a vision language model such as "
+                "Qwen3-VL with Load CLIP, or disconnect it to use the chosen model."
+            )
+        self._clip = clip
+        self.identity = identity_of(clip)
+
+    @property
+    def max_tokens(self) -> int:
+        """Length limit of a description, in tokens."""
+        from ..model.mllm.describer import MAX_FOREIGN_DESCRIPTION_TOKENS
+
+        return MAX_FOREIGN_DESCRIPTION_TOKENS
+
+    def describe(
+        self,
+        images: Tensor,
+        *,
+        instruction: str = "",
+        on_token: Callable[[], None] | None = None,
+    ) -> Guidance:
+        """Describe each image of a batch.
+
+        Args:
+            images: [B, 3, H, W] in 0..1.
+            instruction: As for `Mllm.describe`.
+            on_token: Called before every question to the model; an error that it raises ends the run.
+
+        Raises:
+            ValueError: The model gave values that are not finite.
+        """
+        from ..model.guidance import Guidance
+        from ..model.mllm.instructions import apply_instruction, is_instruction
+        from ..model.mllm.wording import DESCRIBE
+
+        question = DESCRIBE if not instruction or is_instruction(instruction) else instruction
+        parts = [self._describe_one(shrink(image), question, on_token) for image in images]
+        return apply_instruction(Guidance.join(parts), instruction)
+
+    def _describe_one(self, image: Tensor, question: str, on_token: Callable[[], None] | None) -> Guidance:
+        import torch
+        import torch.nn.functional as F
+
+        from ..model.guidance import Guidance
+        from ..model.mllm.describer import MAX_GUIDANCE_TOKENS
+        from ..model.mllm.wording import DESCRIBE
+        from ..model.vocabulary import DEGRADATIONS, PARAMETERS
+
+        def check() -> None:
+            if on_token is not None:
+                on_token()
+
+        check()
+        states = self._clip.encode_from_tokens(_tokenize(self._clip, DESCRIBE, image)).float()
+        if not bool(states.isfinite().all()):
+            raise ValueError("The connected CLIP gave values that are not finite: load it again in another precision.")
+        long = states.shape[1] > MAX_GUIDANCE_TOKENS
+        tokens = F.adaptive_avg_pool1d(states.mT, MAX_GUIDANCE_TOKENS).mT if long else states
+        check()
+        named = degradations_in(self._answer(list_question(), image, LIST_TOKENS))
+        check()
+        text = self._answer(question, image, self.max_tokens)
+        scores = torch.tensor([[NAMED_SCORE if name in named else 0.0 for name in DEGRADATIONS]])
+        parameters = torch.full((1, len(PARAMETERS)), torch.nan)
+        return Guidance(tokens, states[:, -1], scores, parameters, (text,), self.identity)
+
+    def _answer(self, question: str, image: Tensor, tokens: int) -> str:
+        ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)
+        return str(self._clip.decode(ids)).strip()
+
+
+def identity_of(clip: Any) -> str:
+    """Return kind and digest of a CLIP: names and shapes of its weights and the beginning of each, and its patches."""
+    network = clip.cond_stage_model
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.detach().reshape(-1)[:16].float().cpu().numpy().tobytes())
+    digest.update(repr(sorted(map(str, clip.patcher.patches))).encode())
+    return f"CLIP {type(network).__name__.strip('_')}:{digest.hexdigest()[:16]}"
+
+
+def shrink(image: Tensor) -> Tensor:
+    """Return an image [3, H, W] in 0..1 as IMAGE [1, H, W, 3] of at most `MAX_PIXELS`."""
+    import torch.nn.functional as F
+
+    height, width = image.shape[-2:]
+    fit = (MAX_PIXELS / (height * width)) ** 0.5
+    if fit < 1:
+        size = (max(1, int(height * fit)), max(1, int(width * fit)))
+        image = F.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+    return image.movedim(0, -1)[None]
+
+
+def list_question() -> str:
+    """Return the question for a list of the degradations that are present."""
+    from ..model.vocabulary import DISPLAY_NAMES
+
+    return (
+        f"Which of these does this picture suffer from: {', '.join(DISPLAY_NAMES.values())}? "
+        "Answer only with words of this list, separated by commas, or with: none."
+    )
+
+
+def degradations_in(answer: str) -> set[str]:
+    """Return the degradations that an answer to `list_question` names; other words are ignored."""
+    from ..model.vocabulary import DISPLAY_NAMES
+
+    items = {item.strip(" .*-\"'").lower() for item in re.split(r"[,;\n]|\band\b", answer)}
+    return {name for name, words in DISPLAY_NAMES.items() if words.lower() in items}
+
+
+def _tokenize(clip: Any, question: str, image: Tensor) -> Any:
+    # as ComfyUI's own text generation calls it; some tokenizers leave the image out where the template is skipped
+    return clip.tokenize(question, image=image, skip_template=False, min_length=1, thinking=False)
+
+
+def _has_images(tokens: Any) -> bool:
+    """Return whether an image stands among the tokens; plain text encoders ignore the argument without an error."""
+    rows = next(iter(tokens.values())) if isinstance(tokens, dict) else tokens
+    return any(isinstance(token[0], dict) for row in rows for token in row)

@@ -1,0 +1,297 @@
+"""The run of a restoration: exact where nothing is to be done, seamless, and safe from errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mofe_restore.model.errors import GuidanceError, RestorationError
+from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.restorer.network import Restorer
+from mofe_restore.tests.factories import restore
+
+MakeGuidance = Callable[..., Guidance]
+
+
+class Fault:
+    """Wraps `restore_crop` of a network so that something happens at chosen calls."""
+
+    def __init__(self, network: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[tuple[int, ...], torch.dtype]] = []
+        self.fail_at: set[int] = set()
+        self.nan_at: set[int] = set()
+        self.error: Exception = MemoryError("no room")
+        original = network.restore_crop
+
+        def restore_crop(crop, context, position):  # type: ignore[no-untyped-def]
+            precision = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+            self.calls.append((tuple(crop.shape[-2:]), precision))
+            if len(self.calls) in self.fail_at:
+                raise self.error
+            restored, routing = original(crop, context, position)
+            if len(self.calls) in self.nan_at:
+                restored = restored.clone()
+                restored[0, 0] = float("nan")
+            return restored, routing
+
+        monkeypatch.setattr(network, "restore_crop", restore_crop)
+
+
+@pytest.fixture
+def fault(restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> Fault:
+    return Fault(restorer, monkeypatch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_strength_zero_is_bit_exact(restorer: Restorer, dtype: torch.dtype) -> None:
+    image = (torch.rand(2, 4, 40, 50) * 1.2 - 0.1).to(dtype)
+    restored = restore(restorer, image, None, strength=0).image
+    assert restored.dtype == dtype and torch.equal(restored, image)
+    assert restored.data_ptr() != image.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_pixels_outside_the_mask_and_the_alpha_channel_are_bit_exact(restorer: Restorer, dtype: torch.dtype) -> None:
+    image = (torch.rand(2, 4, 70, 50) * 1.2 - 0.1).to(dtype)
+    mask = (torch.rand(1, 70, 50) > 0.5).float()
+    before = image.clone()
+    restored = restore(restorer, image, None, strength=0.7, mask=mask, tile=64).image
+    outside = (mask == 0).expand(2, -1, -1)
+    assert torch.equal(image, before), "the input is left alone"
+    for channel in range(3):
+        assert torch.equal(restored[:, channel][outside], image[:, channel][outside])
+    assert torch.equal(restored[:, 3], image[:, 3])
+    assert (restored[:, :3] != image[:, :3])[:, :, mask[0] > 0].float().mean() > 0.8
+    inside = restored[:, :3][(mask > 0)[:, None].expand(2, 3, -1, -1)]
+    assert inside.min() >= 0 and inside.max() <= 1
+
+
+def test_an_empty_mask_does_no_work(restorer: Restorer, fault: Fault) -> None:
+    image = torch.rand(1, 3, 64, 64)
+    result = restore(restorer, image, None, mask=torch.zeros(1, 64, 64))
+    assert torch.equal(result.image, image) and result.routing.frames == ((),) and not fault.calls
+
+
+def test_a_small_mask_costs_a_tile_and_gives_what_the_whole_would(restorer: Restorer, fault: Fault) -> None:
+    image, mask = torch.rand(1, 3, 250, 190), torch.zeros(1, 250, 190)
+    mask[:, 70:90, 130:150] = 1
+    whole = restore(restorer, image, None, tile=64)
+    fault.calls.clear()
+    part = restore(restorer, image, None, tile=64, mask=mask)
+    assert len(fault.calls) == 1
+    inside = (mask > 0).expand(3, -1, -1)
+    assert torch.equal(part.image[0][inside], whole.image[0][inside])
+    for one, other in zip(part.routing.frames[0], whole.routing.frames[0], strict=True):
+        assert int(one.seen.sum()) == (64 // one.info.window_px) ** 2 and bool(other.seen.all())
+        assert torch.equal(one.map[:, one.seen], other.map[:, one.seen])
+        assert not one.map[:, ~one.seen].any()
+        assert float(one.weights.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_progress_counts_only_images_and_tiles_with_work(restorer: Restorer, fault: Fault) -> None:
+    mask = torch.zeros(3, 128, 128)
+    mask[0] = 1
+    mask[2, 0, 0] = 1
+    fault.fail_at = {2}
+    progress: list[tuple[int, int]] = []
+    restore(
+        restorer,
+        torch.rand(3, 3, 128, 128),
+        None,
+        mask=mask,
+        tile=128,
+        on_tile=lambda done, total: progress.append((done, total)),
+    )
+    assert progress == [(1, 2), (2, 2)]  # out of memory at the last image, of which a quarter has work
+
+
+def test_half_strength_lies_halfway(restorer: Restorer) -> None:
+    image = torch.rand(1, 3, 64, 64) * 0.2 + 0.4
+    full = restore(restorer, image, None).image
+    half = restore(restorer, image, None, strength=0.5).image
+    unclamped = (full > 0) & (full < 1)
+    assert torch.allclose(half[unclamped], ((image + full) / 2)[unclamped], atol=1e-6)
+
+
+@pytest.mark.parametrize("tile", [64, 128, 256])
+def test_tiled_equals_untiled(restorer: Restorer, make_guidance: MakeGuidance, tile: int) -> None:
+    torch.manual_seed(3)
+    image = torch.rand(1, 3, 517, 389) * 0.3 + 0.35
+    guidance = make_guidance()
+    whole = restore(restorer, image, guidance, tile=1024)
+    tiled = restore(restorer, image, guidance, tile=tile)
+    assert (whole.image - image).abs().mean() > 0.01
+    assert ((whole.image > 0) & (whole.image < 1)).float().mean() > 0.5, "the comparison is not hidden by clamping"
+    assert (whole.image - tiled.image).abs().max() < 1e-4
+    for one, other in zip(whole.routing.frames[0], tiled.routing.frames[0], strict=True):
+        assert one.map.shape == (4, -(-517 // one.info.window_px), -(-389 // one.info.window_px))
+        assert (one.map - other.map).abs().max() < 1e-4
+        assert torch.allclose(one.map.sum(0), torch.ones(one.map.shape[1:]))
+
+
+def test_without_its_halo_tiles_would_differ(
+    restorer: Restorer, monkeypatch: pytest.MonkeyPatch, make_guidance: MakeGuidance
+) -> None:
+    image, guidance = torch.rand(1, 3, 256, 256) * 0.3 + 0.35, make_guidance()
+    whole = restore(restorer, image, guidance).image
+    monkeypatch.setattr(Restorer, "halo", 0)
+    assert (restore(restorer, image, guidance, tile=128).image - whole).abs().max() > 1e-4
+
+
+def test_a_batch_gives_what_its_images_give_one_by_one(restorer: Restorer, make_guidance: MakeGuidance) -> None:
+    images, guidance = torch.rand(3, 3, 48, 80), make_guidance(3)
+    together = restore(restorer, images, guidance)
+    for index in range(3):
+        alone = restore(restorer, images[index : index + 1], guidance[index])
+        assert torch.equal(together.image[index], alone.image[0])
+        assert torch.equal(together.routing.frames[index][0].map, alone.routing.frames[0][0].map)
+        assert together.routing.descriptions[index] == f"image {index} is hazy"
+
+
+def test_guidance_of_one_image_steers_every_image_of_a_batch(restorer: Restorer, make_guidance: MakeGuidance) -> None:
+    torch.nn.init.normal_(restorer.guidance.steer.weight, std=0.2)
+    images, steered = torch.rand(3, 3, 40, 50), make_guidance(1).with_removal({"haze": 0.0})
+    together = restore(restorer, images, steered).image
+    for image, restored in zip(images, together, strict=True):
+        assert torch.allclose(restore(restorer, image[None], steered).image[0], restored, atol=1e-5)
+    assert (together - restore(restorer, images, make_guidance(1)).image).abs().max() > 1e-3
+
+
+def test_the_tone_branch_does_not_remove_what_the_mllm_does_not_see(
+    restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    torch.nn.init.normal_(restorer.tone.guidance.steer.weight, std=0.5)
+    image, guidance = torch.rand(1, 3, 64, 64), make_guidance(1)
+    seen, unseen = (replace(guidance, scores=torch.full((1, 7), score)) for score in (0.9, 0.01))
+    told = unseen.with_removal({"rain": 1.0})
+    whole, spared, again = (restore(restorer, image, each).image for each in (seen, unseen, told))
+    assert (whole - spared).abs().max() > 1e-3
+    assert torch.equal(spared, again)
+
+
+def test_the_same_call_gives_the_same_result(restorer: Restorer, make_guidance: MakeGuidance) -> None:
+    image = torch.rand(1, 3, 100, 70)
+    runs = [restore(restorer, image, make_guidance()).image for _ in range(2)]
+    assert torch.equal(runs[0], runs[1])
+
+
+def test_black_and_white_photographs_get_no_tint(restorer: Restorer) -> None:
+    grey = torch.rand(1, 1, 80, 96)
+    color = torch.rand(1, 3, 80, 96)
+    batch = torch.cat([grey.expand(-1, 3, -1, -1), color])
+    restored = restore(restorer, batch, None, tile=64).image
+    assert not torch.equal(restored, batch)
+    assert torch.equal(restored[0, 0], restored[0, 1]) and torch.equal(restored[0, 1], restored[0, 2])
+    assert torch.allclose(restored[:1, :1], restore(restorer, grey, None, tile=64).image, atol=1e-6)
+    assert torch.equal(restored[1:], restore(restorer, color, None, tile=64).image)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 300), (33, 31), (16, 129)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_any_size_channels_and_type_come_back_as_they_went_in(
+    restorer: Restorer, size: tuple[int, int], channels: int, dtype: torch.dtype
+) -> None:
+    image = torch.rand(2, channels, *size).to(dtype)
+    result = restore(restorer, image, None, tile=64)
+    assert result.image.shape == image.shape and result.image.dtype == dtype
+    assert bool(torch.isfinite(result.image).all()) and not torch.equal(result.image, image)
+    assert result.routing.sizes == (size, size)
+
+
+def test_the_result_is_an_ordinary_tensor(restorer: Restorer) -> None:
+    result = restore(restorer, torch.rand(1, 3, 32, 32), None)
+    result.image.add_(1)
+    result.routing.frames[0][0].map.add_(1)
+    assert not result.image.is_inference() and not result.image.requires_grad
+
+
+def test_guidance_of_another_mllm_never_drives_a_restorer(
+    restorer: Restorer, fault: Fault, make_guidance: MakeGuidance
+) -> None:
+    restorer.mllm_identity = "mllm-a"
+    restore(restorer, torch.rand(1, 3, 32, 32), make_guidance(identity="mllm-a"))
+    with pytest.raises(GuidanceError, match=r"mllm-b.*mllm-a"):
+        restore(restorer, torch.rand(1, 3, 32, 32), make_guidance(identity="mllm-b"))
+    assert len(fault.calls) == 1
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_out_of_memory_at_the_kth_tile_halves_the_tile_and_goes_on(
+    restorer: Restorer, fault: Fault, make_guidance: MakeGuidance, k: int
+) -> None:
+    images, guidance = torch.rand(2, 3, 256, 256) * 0.3 + 0.35, make_guidance()
+    expected = restore(restorer, images, guidance)
+    fault.calls.clear()
+    fault.fail_at = {k}
+    progress: list[tuple[int, int]] = []
+    result = restore(
+        restorer,
+        images,
+        guidance,
+        tile=128,
+        on_tile=lambda done, total: progress.append((done, total)),
+    )
+    assert (result.image - expected.image).abs().max() < 1e-4
+    assert (result.routing.frames[1][1].map - expected.routing.frames[1][1].map).abs().max() < 1e-4
+    # done tiles are not done again, and the tile stays small for the images that follow
+    first = 4 if k == 5 else (k - 1) + (4 - (k - 1)) * 4
+    assert len(fault.calls) == 1 + first + 16
+    assert [done for done, _ in progress] == list(range(1, first + 17))
+    assert progress[-1][0] == progress[-1][1]
+
+
+def test_out_of_memory_with_the_smallest_tile_is_final(restorer: Restorer, fault: Fault) -> None:
+    fault.fail_at = set(range(1, 100))
+    with pytest.raises(MemoryError):
+        restore(restorer, torch.rand(1, 3, 300, 200), None)
+    assert len(fault.calls) <= 4
+
+
+def test_errors_that_are_not_about_memory_are_raised(restorer: Restorer, fault: Fault) -> None:
+    fault.fail_at = {1}
+    fault.error = RuntimeError("a shape does not fit")
+    with pytest.raises(RuntimeError, match="a shape does not fit"):
+        restore(restorer, torch.rand(1, 3, 128, 128), None)
+    assert len(fault.calls) == 1
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_tile_that_is_not_finite_is_redone_in_fp32(restorer: Restorer, fault: Fault, k: int) -> None:
+    fault.nan_at = {k}
+    result = restore(restorer, torch.rand(1, 3, 128, 128), None, tile=64, precision=torch.bfloat16)
+    assert bool(torch.isfinite(result.image).all())
+    precisions = [precision for _, precision in fault.calls]
+    assert precisions.count(torch.float32) == 1 and precisions[k] == torch.float32 and len(precisions) == 5
+
+
+def test_a_tile_that_is_not_finite_in_fp32_either_ends_the_run(restorer: Restorer, fault: Fault) -> None:
+    fault.nan_at = {2, 3}
+    with pytest.raises(RestorationError, match="not finite at row 0, column 64"):
+        restore(restorer, torch.rand(1, 3, 128, 128), None, tile=64, precision=torch.bfloat16)
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_cancel_at_the_kth_tile_ends_the_run_there(restorer: Restorer, fault: Fault, k: int) -> None:
+    class Cancelled(Exception):
+        pass
+
+    def cancel(done: int, total: int) -> None:
+        assert total == 8
+        if done == k:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        restore(restorer, torch.rand(2, 3, 128, 128), None, tile=64, on_tile=cancel, is_oom=lambda error: True)
+    assert len(fault.calls) == k
+
+
+def test_large_images_are_tiled_and_small_ones_are_not(restorer: Restorer, fault: Fault) -> None:
+    restore(restorer, torch.rand(1, 3, 1024, 1056), None)
+    assert len(fault.calls) == 6 and max(max(size) for size, _ in fault.calls) <= 512 + 2 * 128
+    fault.calls.clear()
+    restore(restorer, torch.rand(1, 3, 600, 500), None)
+    assert fault.calls == [((608, 512), torch.float32)]

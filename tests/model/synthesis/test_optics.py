@@ -1,0 +1,28 @@
+"""Blur keeps brightness and position, and motion blur goes along its angle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mofe_restore.model.synthesis.degrade import synthesize
+from mofe_restore.model.synthesis.optics import point_spread
+from mofe_restore.model.synthesis.severities import Severities
+
+
+def test_blur_keeps_the_mean_and_the_place_of_a_point() -> None:
+    point = np.zeros((33, 41, 3), dtype=np.float32)
+    point[12:15, 19:22] = 1.0
+    degraded = synthesize(point, Severities(defocus_radius=3.0), np.random.default_rng(3))
+    blurred = degraded.image[..., 0].astype(np.float64)
+    assert blurred.sum() == pytest.approx(9.0, rel=0.05)
+    assert (blurred.sum(1) @ np.arange(33)) / blurred.sum() == pytest.approx(13.0, abs=0.1)
+    assert (blurred.sum(0) @ np.arange(41)) / blurred.sum() == pytest.approx(20.0, abs=0.1)
+
+
+def test_motion_blur_goes_along_its_angle() -> None:
+    level = point_spread(Severities(motion_length=10.0, motion_angle=0.0))
+    upright = point_spread(Severities(motion_length=10.0, motion_angle=90.0))
+    assert level is not None and upright is not None
+    assert np.count_nonzero(level.sum(0) > 0.02) > 8 > np.count_nonzero(level.sum(1) > 0.02)
+    assert np.allclose(level, upright.T, atol=1e-6)

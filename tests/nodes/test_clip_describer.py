@@ -1,0 +1,141 @@
+"""A CLIP of ComfyUI in the place of an MLLM, over a stand-in for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from mofe_restore.model.errors import GuidanceError
+from mofe_restore.tests.nodes.standins import Clip, Host, Interrupted, run
+
+ANSWERS = {"Which": "Rain, haze.", "Describe": "Rain falls before a hazy street.", "cold?": "It is."}
+
+
+@pytest.fixture
+def clip(host: Host) -> Clip:
+    return Clip(host, ANSWERS)
+
+
+@pytest.fixture
+def describe(nodes: ModuleType, clip: Clip) -> Callable[..., Any]:
+    mllm = load(nodes, clip)
+
+    def describe(image: torch.Tensor, **settings: Any) -> Any:
+        settings = {"frames": "every frame", **settings}
+        return run(nodes.DescribeDegradation, mllm=mllm, image=image, **settings).args
+
+    return describe
+
+
+def load(nodes: ModuleType, clip: Clip) -> Any:
+    return run(nodes.LoadMllm, model="shipped default", precision="auto", clip=clip).args[0]
+
+
+def random_image(batch: int = 1, height: int = 40, width: int = 56) -> torch.Tensor:
+    return torch.rand(batch, height, width, 3, generator=torch.Generator().manual_seed(3))
+
+
+def test_what_it_names_becomes_scores_and_what_it_says_the_description(describe: Callable[..., Any]) -> None:
+    guidance, description, text = describe(random_image(2))
+    assert description.splitlines()[0] == "1. Rain falls before a hazy street."
+    (first, second) = json.loads(text)
+    assert set(first["present"]) == {"haze", "rain"} and first["scores"]["snow"] == 0
+    assert first["mllm"] == second["mllm"] == guidance.mllm_identity
+    assert guidance.tokens.shape[::2] == (2, 6) and guidance.pooled.shape == (2, 6)
+
+
+def test_each_image_is_shown_by_itself_and_guides_by_itself(describe: Callable[..., Any]) -> None:
+    image = random_image(2)
+    both, second = describe(image)[0], describe(image[1:])[0]
+    assert torch.equal(both.tokens[1:], second.tokens)
+    assert not torch.equal(both.tokens[0], both.tokens[1])
+
+
+def test_comfyui_loads_it_and_nobody_else_does(describe: Callable[..., Any], host: Host) -> None:
+    describe(random_image())
+    assert host.loaded == []
+
+
+def test_a_question_is_asked_and_a_wish_steers(describe: Callable[..., Any]) -> None:
+    assert describe(random_image(), instruction="Is it cold?")[1] == "It is."
+    guidance, description, _ = describe(random_image(), instruction="keep the haze")
+    assert guidance.removal[0].tolist() == [1, 0, 1, 1, 1, 1, 1]
+    assert description.startswith("Rain falls")
+
+
+@pytest.mark.parametrize("answer", ["", "None", "I am sorry, there might be rain or so", "{'rain': true}", "no rain"])
+def test_an_answer_that_is_no_list_names_nothing(nodes: ModuleType, host: Host, answer: str) -> None:
+    mllm = load(nodes, Clip(host, {**ANSWERS, "Which": answer}))
+    guidance = run(nodes.DescribeDegradation, mllm=mllm, image=random_image(), frames="every frame").args[0]
+    assert guidance.scores.tolist() == [[0.0] * 7]
+
+
+@pytest.mark.parametrize("answer", ["rain, haze", "Haze and rain.", "- Rain\n- Haze", "RAIN; haze, sadness"])
+def test_a_list_is_understood_however_it_is_written(nodes: ModuleType, answer: str) -> None:
+    from mofe_restore.nodes.clip_describer import degradations_in
+
+    assert degradations_in(answer) == {"rain", "haze"}
+
+
+def test_a_large_image_is_shown_smaller(nodes: ModuleType) -> None:
+    from mofe_restore.nodes.clip_describer import MAX_PIXELS, shrink
+
+    assert shrink(torch.rand(3, 40, 56)).shape == (1, 40, 56, 3)
+    large = shrink(torch.rand(3, 1500, 3000))
+    assert 0.9 * MAX_PIXELS < large.shape[1] * large.shape[2] <= MAX_PIXELS
+    assert large.shape[2] / large.shape[1] == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_cancel_at_the_kth_token_ends_the_run_there_and_the_next_works(
+    nodes: ModuleType, host: Host, clip: Clip, monkeypatch: pytest.MonkeyPatch, k: int
+) -> None:
+    steps = []
+
+    def press_at_k() -> None:
+        steps.append(None)
+        if len(steps) == k:
+            host.cancel_after = 0
+
+    mllm = load(nodes, clip)
+    monkeypatch.setattr(clip, "next_token", press_at_k)
+    with pytest.raises(Interrupted):
+        run(nodes.DescribeDegradation, mllm=mllm, image=random_image(), frames="every frame")
+    assert len(steps) == k
+    guidance = run(nodes.DescribeDegradation, mllm=mllm, image=random_image(), frames="every frame").args[0]
+    assert guidance.descriptions == ("Rain falls before a hazy street.",)
+
+
+def test_a_restorer_of_another_mllm_refuses_its_guidance(
+    nodes: ModuleType, describe: Callable[..., Any], restorer: Any
+) -> None:
+    guidance = describe(random_image())[0]
+    with pytest.raises(GuidanceError, match="CLIP Linear:.*mllm-a") as caught:
+        run(nodes.Restore, restorer=restorer, image=random_image(), strength=1.0, tile_size=0, guidance=guidance)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_identity_is_that_of_the_weights(nodes: ModuleType, host: Host) -> None:
+    same, other = Clip(host, ANSWERS), Clip(host, ANSWERS)
+    with torch.no_grad():
+        same.cond_stage_model.bias.copy_(other.cond_stage_model.bias)
+    assert load(nodes, same).describer.identity == load(nodes, other).describer.identity
+    with torch.no_grad():
+        other.cond_stage_model.bias.add_(1)
+    assert load(nodes, same).describer.identity != load(nodes, other).describer.identity
+    same.patcher.patches = {"a LoRA": 1}
+    assert load(nodes, same).describer.identity != load(nodes, Clip(host, ANSWERS)).describer.identity
+
+
+def test_a_clip_that_reads_no_images_gets_one_sentence(nodes: ModuleType, host: Host) -> None:
+    older = Clip(host, ANSWERS)
+    older.generate = None  # type: ignore[assignment, method-assign]
+    for clip in (Clip(host, ANSWERS, reads=False), older):
+        with pytest.raises(ValueError, match="does not read images and write text") as caught:
+            load(nodes, clip)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,81 @@
+"""AdamW, and Muon beside it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mofe_restore.model.errors import TrainingError
+from mofe_restore.training.engine.checkpoint import load_optimizer, optimizer_tensors
+from mofe_restore.training.engine.optimizer import build_optimizer
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Embedding(8, 6), nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 1))
+
+
+def step(net: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+    ids = torch.randint(0, 8, (16,), generator=torch.Generator().manual_seed(seed))
+    optimizer.zero_grad()
+    (net(ids).squeeze(1) - ids / 8).square().mean().backward()
+    optimizer.step()
+
+
+def test_every_parameter_is_trained_once_and_vectors_do_not_decay() -> None:
+    net = network()
+    optimizer = build_optimizer(net, "muon", 1e-2, 0.1)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(map(id, trained)) == sorted(map(id, net.parameters()))
+    for group in optimizer.param_groups:
+        assert group["weight_decay"] == (0.0 if all(p.ndim < 2 for p in group["params"]) else 0.1)
+
+
+def test_a_weight_shared_with_an_embedding_is_left_to_adamw() -> None:
+    net = nn.Sequential(nn.Embedding(8, 6), nn.Linear(6, 8, bias=False), nn.Linear(8, 2))
+    net[1].weight = net[0].weight
+    muon = build_optimizer(net, "muon", 1e-2, 0.0).param_groups[-1]["params"]
+    assert [id(parameter) for parameter in muon] == [id(net[2].weight)]
+
+
+def test_both_kinds_lower_a_loss() -> None:
+    for kind in ("adamw", "muon"):
+        net = network()
+        optimizer = build_optimizer(net, kind, 1e-2, 0.0)
+        ids = torch.arange(8)
+        before = (net(ids).squeeze(1) - ids / 8).square().mean().item()
+        for number in range(60):
+            step(net, optimizer, number)
+        assert (net(ids).squeeze(1) - ids / 8).square().mean().item() < 0.5 * before
+
+
+def test_a_restored_state_goes_on_bit_by_bit() -> None:
+    straight, resumed = network(), network()
+    first = build_optimizer(straight, "muon", 1e-2, 0.1)
+    for number in range(5):
+        step(straight, first, number)
+    second = build_optimizer(resumed, "muon", 1e-2, 0.1)
+    resumed.load_state_dict(straight.state_dict())
+    load_optimizer(second, {name: value.clone() for name, value in optimizer_tensors(first).items()})
+    for number in range(5, 9):
+        step(straight, first, number)
+        step(resumed, second, number)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
+
+
+def test_the_learning_rate_reaches_every_part() -> None:
+    net = network()
+    optimizer = build_optimizer(net, "muon", 1e-2, 0.1)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    before = [parameter.clone() for parameter in net.parameters()]
+    step(net, optimizer, 0)
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_a_torch_without_muon_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(TrainingError, match=r"torch 2\.9"):
+        build_optimizer(network(), "muon", 1e-2, 0.1)
+    build_optimizer(network(), "adamw", 1e-2, 0.1)

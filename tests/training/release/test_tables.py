@@ -1,0 +1,78 @@
+"""The tables of results: the main numbers of each result, with plain names and the number of images."""
+
+from __future__ import annotations
+
+from mofe_restore.training.evaluation.results import Evaluation, Table
+from mofe_restore.training.release.tables import details, summary
+
+COLUMNS = ("n", "PSNR in", "PSNR out", "gain", "SSIM in", "SSIM out")
+
+
+def result(**rows: tuple[float, float]) -> Evaluation:
+    table = {name: dict(zip(COLUMNS, (4, a, b, b - a, 0.5, 0.75), strict=True)) for name, (a, b) in rows.items()}
+    return Evaluation("Title", (Table("kind", dict.fromkeys(COLUMNS, 2), table),))
+
+
+def test_the_summary_names_the_best_and_the_least() -> None:
+    beside = {"low, no noise": (12, 13)}  # no combination, so neither best nor least
+    composites = result(low=(10, 20), haze=(15, 17), rain=(20, 25), mean=(15, 20.67), clean=(100, 50), **beside)
+    text = summary({"composites": composites, "denoising": result(**{"sigma 25": (20, 30)})})
+    assert text.startswith("| what | n | PSNR in | PSNR out | SSIM in | SSIM out |\n|---|---:|---:|---:|---:|---:|\n")
+    assert "| mean of the eleven combinations | 4 | 15.00 | **20.67** | 0.500 | 0.750 |" in text
+    assert "| most gain: low | 4 | 10.00 |" in text and "| least gain: haze | 4 | 15.00 |" in text
+    assert "| low light without noise | 4 | 12.00 | **13.00** |" in text
+    assert "| clean photograph | 4 | | 50.00 |" in text
+    assert "| Gaussian noise, sigma 25 | 4 | 20.00 | **30.00** |" in text
+    assert "language model" not in text
+
+
+def test_the_summary_names_the_worst_clean_photograph_and_leaves_out_the_mean_of_pairs() -> None:
+    clean = {"n": 4, "PSNR in": 100.0, "PSNR out": 60.0, "worst out": 14.75, "SSIM in": 1.0, "SSIM out": 0.99}
+    combinations = {"low": {**clean, "gain": 1.0}, "mean": {**clean, "gain": 1.0}, "clean": clean}
+    composites = Evaluation("Title", (Table("kind", {}, combinations),))
+    text = summary({"composites": composites, "pairs": result(rain=(20, 25), mean=(20, 25))})
+    assert "| clean photograph | 4 | | 60.00, 14.75 at worst | | 0.990 |" in text
+    assert text.splitlines()[-1] == "| published pairs: rain | 4 | 20.00 | **25.00** | 0.500 | 0.750 |"
+    assert summary({}) == summary({"guidance": result(low=(1, 2))}) == ""
+
+
+def test_the_details_put_answers_beside_descriptions_and_show_what_parts_are_worth() -> None:
+    seen = Evaluation("Seen", (Table("degradation", {}, {"haze": {"n": 8, "F1": 0.9, "rank": 0.8}}),))
+    said = Evaluation("Said", (Table("degradation", {}, {"haze": {"n": 8, "right": 0.75}}),))
+    assert "| haze | 8 | 0.90 | 0.80 | 75 % |" in details({"descriptions": seen, "answers": said})
+    assert "| haze | 8 | 0.90 | 0.80 | |" in details({"descriptions": seen})
+    assert "yes/no accuracy" in details({"descriptions": seen})
+    columns = {"n": 0, "steps": 0, "PSNR": 2, "gain": 2}
+    parts = {
+        "mllm": {"n": 66, "steps": 9, "PSNR": 20, "gain": 0},
+        "no_guidance": {"n": 66, "steps": 9, "PSNR": 19, "gain": -1},
+        "guidance_of_another_image": {"n": 66, "steps": 9, "PSNR": 18, "gain": -2},
+        "oracle": {"n": 66, "steps": 9, "PSNR": 21, "gain": 1},
+    }
+    text = details({"ablation": Evaluation("Parts", (Table("variant", columns, parts),))})
+    assert "| variant | n | steps | PSNR | gain |" in text and "| no guidance | 66 | 9 | 19.00 | -1.00 |" in text
+    assert "| guidance of another image | 66 | 9 | 18.00 | -2.00 |" in text
+    assert "| the true parameters as guidance | 66 | 9 | 21.00 | +1.00 |" in text
+
+
+def test_the_details_name_columns_plainly_and_have_a_section_for_each_result() -> None:
+    row = {"n": 4, "input": 11.96, "own": 25.05, "other": 20.15, "none": 19.59}
+    columns = {"n": 0, **dict.fromkeys(("input", "own", "other", "none"), 2)}
+    guidance = Evaluation("Title", (Table("combination", columns, {"low": row}),))
+    text = details({"pairs": result(rain=(20, 25)), "guidance": guidance})
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "## Pairs of published sets",
+        "## What guidance is worth",
+    ]
+    assert "| combination | n | input | own guidance | guidance of another image | no guidance |" in text
+    assert "| low | 4 | 11.96 | 25.05 | 20.15 | 19.59 |" in text
+
+
+def test_missing_numbers_are_shown_as_such() -> None:
+    columns = {"n": 0, "present": 0, "error": 4, "spread": 4}
+    parameters = Table(
+        "parameter", columns, {"haze_beta": {"n": 8, "present": 0, "error": float("nan"), "spread": 0.5}}
+    )
+    scores = Table("degradation", {}, {"haze": {"n": 8, "F1": 0.9, "rank": 0.8}})
+    text = details({"descriptions": Evaluation("Title", (scores, parameters))})
+    assert "## Physical parameters" in text and "| haze_beta | 8 | 0 | - | 0.5000 |" in text

@@ -1,0 +1,1 @@
+"""Training photographs and the degraded scenes made of them."""

@@ -1,0 +1,212 @@
+"""Degraded training scenes: random pieces of clean photos, degraded as the mix says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...model.errors import ImageFileError
+from ...model.synthesis.degrade import Degraded, RandomLayers, from_underexposed_pair, synthesize
+from ...model.synthesis.severities import Severities
+from ...model.vocabulary import DEGRADATIONS
+from .mix import Mix
+from .pairs import match_files
+from .photos import list_photos, read_photo
+
+PARTIAL_SHARE = 0.3
+"""Share of the steered scenes in which degradations are kept partly."""
+
+
+@dataclass(frozen=True)
+class SceneSampler:
+    """Draws degraded scenes from clean photos in memory; loader processes share the photos by forking.
+
+    Attributes:
+        photos: Clean photos, 8-bit arrays [H, W, 3].
+        rain_layers: Given layers of rain, [h, w] floats in 0..1.
+        low_light: Pairs of under-exposed and well exposed photographs of the same scene and size.
+        mix: How often scenes get which degradations.
+    """
+
+    photos: tuple[np.ndarray, ...]
+    rain_layers: tuple[np.ndarray, ...] = ()
+    low_light: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    mix: Mix = field(default_factory=Mix)
+
+    @staticmethod
+    def read(
+        folder: str | Path,
+        mix: Mix | None = None,
+        *,
+        rain_layers: str | Path = "",
+        low_light: str | Path = "",
+        min_side: int = 0,
+    ) -> SceneSampler:
+        """Read all photos into memory.
+
+        Args:
+            folder: Clean photos.
+            mix: How often scenes get which degradations.
+            rain_layers: Folder of rain layers (grey images); empty for none.
+            low_light: Folder of real pairs, `input/` under-exposed and `target/` well exposed; empty for none.
+            min_side: Required length in px of the shorter side of a photo.
+
+        Raises:
+            ImageFileError: A folder or a photo cannot be read, a photo is too small, or a pair differs in size.
+            EvaluationError: An input without its target.
+        """
+        paths = list_photos(folder)
+        pairs = match_files(Path(low_light) / "input", Path(low_light) / "target") if low_light else ()
+        with ThreadPoolExecutor() as pool:
+            photos = tuple(pool.map(lambda path: _read(path, min_side), paths))
+            masks = list_photos(rain_layers) if rain_layers else []
+            layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
+            dark = tuple(pool.map(lambda pair: _read_pair(pair[0], pair[1], min_side), pairs))
+        return SceneSampler(photos, layers, dark, mix or Mix())
+
+    def draw_clean(
+        self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8, outlier_of: int = 1
+    ) -> np.ndarray:
+        """Draw a random piece of a random photo, flipped and shrunk at random: float32 [h, w, 3] in 0..1.
+
+        Args:
+            rng: Source of randomness.
+            sides: Smallest and largest side in px.
+            multiple: Sides are multiples of it.
+            outlier_of: The photo is the one of so many whose tone is the most unusual.
+        """
+        photos = rng.integers(len(self.photos), size=outlier_of)
+        photo = photos[0] if outlier_of == 1 else photos[self._tone_distance[photos].argmax()]
+        return _same_piece([self.photos[photo]], rng, sides, multiple)[0]
+
+    def draw_degraded(
+        self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
+    ) -> tuple[np.ndarray, Degraded]:
+        """Draw a clean scene and degrade it, with severities of the mix unless others are given."""
+        if severities is None and self._draws_pair(rng):
+            return self._draw_pair(rng, sides)
+        severities = self.mix.draw(rng) if severities is None else severities
+        clean = self._draw_clean_for(severities, rng, sides)
+        return clean, synthesize(clean, severities, rng, rain_layers=self.rain_layers)
+
+    def draw_steered(
+        self, rng: np.random.Generator, sides: tuple[int, int], share: float
+    ) -> tuple[np.ndarray, Degraded, np.ndarray]:
+        """Draw a scene for a restorer that can be told what to keep.
+
+        In a `share` of the generated scenes some degradations are to be kept, completely or partly: the target is the
+        scene with only these (partly: mixed with the clean scene). In the others the target is clean.
+
+        Returns:
+            The target [h, w, 3], the degraded scene, and how much of each degradation to remove, [7] float32 in 0..1.
+        """
+        removal = np.ones(len(DEGRADATIONS), dtype=np.float32)
+        if self._draws_pair(rng):
+            return *self._draw_pair(rng, sides), removal
+        severities, layers = self.mix.draw(rng), RandomLayers()
+        clean = self._draw_clean_for(severities, rng, sides)
+        degraded = synthesize(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
+        if not degraded.truth.presence.any() or rng.random() >= share:
+            return clean, degraded, removal
+        present = np.flatnonzero(degraded.truth.presence)
+        amount = rng.random() if rng.random() < PARTIAL_SHARE else 0.0
+        kept = rng.random(len(DEGRADATIONS)) < 0.5  # also of the absent ones: they are to make no difference
+        kept[rng.choice(present)] = True
+        removal[kept] = amount
+        names = [DEGRADATIONS[index] for index in present if kept[index]]
+        partial = synthesize(clean, severities.keeping(names), rng, layers=layers).image
+        return clean * np.float32(amount) + partial * np.float32(1.0 - amount), degraded, removal
+
+    def with_more(self, photos: Sequence[np.ndarray], mix: Mix) -> SceneSampler:
+        """Return a sampler of these photos and more, with another mix."""
+        return replace(self, photos=(*self.photos, *photos), mix=mix)
+
+    def _draws_pair(self, rng: np.random.Generator) -> bool:
+        return rng.random() < (self.mix.low_light_share if self.low_light else 0.0)
+
+    def _draw_pair(self, rng: np.random.Generator, sides: tuple[int, int]) -> tuple[np.ndarray, Degraded]:
+        """Draw the same random piece of a real pair: well exposed, and under-exposed with its ground truth."""
+        pair = self.low_light[rng.integers(len(self.low_light))]
+        dark, lit = _same_piece(list(pair), rng, sides, 8)
+        return lit, from_underexposed_pair(dark, lit)
+
+    def _draw_clean_for(self, severities: Severities, rng: np.random.Generator, sides: tuple[int, int]) -> np.ndarray:
+        """Draw a clean scene to be degraded so: an outlier in tone where the degradations leave the tone as it is."""
+        leaves_tone = severities.keeping(("noise", "blur", "jpeg")) == severities
+        return self.draw_clean(rng, sides, outlier_of=self.mix.tone_outlier_of if leaves_tone else 1)
+
+    @cached_property
+    def _tone_distance(self) -> np.ndarray:
+        """Distance of each photo's mean and deviation of brightness to those of all, in deviations of these: [N]."""
+        samples = [photo[::8, ::8].mean(axis=2) for photo in self.photos]
+        tones = np.array([(sample.mean(), sample.std()) for sample in samples])
+        return np.asarray((np.abs(tones - tones.mean(axis=0)) / np.maximum(tones.std(axis=0), 1e-6)).sum(axis=1))
+
+
+def _same_piece(
+    images: list[np.ndarray], rng: np.random.Generator, sides: tuple[int, int], multiple: int
+) -> list[np.ndarray]:
+    """Cut the same piece out of images [H, W, 3] of one size in bytes, as `SceneSampler.draw_clean` describes it."""
+    size = images[0].shape[:2]
+    share = min(1.0, max(rng.uniform(0.6, 1.3), sides[0] / min(size)))
+    height, width = (
+        min(_round_down(int(side * share), multiple), _round_down(int(rng.integers(sides[0], sides[1] + 1)), multiple))
+        for side in size
+    )
+    # cut out before it is shrunk, which is the slower of the two
+    rows, columns = (
+        min(int(np.ceil(length / share)), whole) for length, whole in zip((height, width), size, strict=True)
+    )
+    top = int(rng.integers(size[0] - rows + 1))
+    left = int(rng.integers(size[1] - columns + 1))
+    flipped = rng.random() < 0.5
+    return [_cut_out(each[top : top + rows, left : left + columns], flipped, height, width) for each in images]
+
+
+def _cut_out(piece: np.ndarray, flipped: bool, height: int, width: int) -> np.ndarray:
+    """Mirror and shrink a piece [h, w, 3] in bytes: float32 [height, width, 3] in 0..1."""
+    piece = piece[:, ::-1] if flipped else piece
+    scene = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1)[None].float() / 255
+    if scene.shape[2:] != (height, width):
+        scene = F.interpolate(scene, (height, width), mode="bilinear", antialias=True, align_corners=False)
+    return scene[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def sample_generator(seed: int, *indices: int) -> np.random.Generator:
+    """Return the generator of one training sample, which depends on the run's seed and the sample's indices alone."""
+    return np.random.default_rng(np.random.SeedSequence((seed, *indices)))
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Convert an array [H, W, 3] to a tensor [3, H, W]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _read(path: Path, min_side: int) -> np.ndarray:
+    """Read a photo in bytes, of at least so many px a side."""
+    photo = _to_bytes(read_photo(path))
+    if min(photo.shape[:2]) < min_side:
+        raise ImageFileError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {min_side} px a side are needed.")
+    return photo
+
+
+def _read_pair(before: Path, after: Path, min_side: int) -> tuple[np.ndarray, np.ndarray]:
+    dark, lit = _read(before, min_side), _read(after, min_side)
+    if dark.shape != lit.shape:
+        raise ImageFileError(f"{before} and {after} differ in size: the two of a pair must be of one size.")
+    return dark, lit
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return (image * 255).round().astype(np.uint8)
+
+
+def _round_down(length: int, multiple: int) -> int:
+    return max(length // multiple * multiple, multiple)

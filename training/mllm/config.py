@@ -1,0 +1,96 @@
+"""The tables of an MLLM run's TOML, beside `[loop]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...model.errors import TrainingError
+from ..data.mix import Mix
+from ..engine.config import RawConfig, check_minimum, check_sides, parse_table
+from .architecture import MllmConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The `[data]` table: paths.
+
+    Attributes:
+        photos: Folder of clean photos.
+        validation: Folder of clean photos that are not trained on.
+        rain_layers: Folder of rain layers (grey images); empty for none.
+        low_light: Folder of real pairs, `input/` under-exposed and `target/` well exposed; empty for none.
+        initial: Model folder to start from, such as the shipped one; the optimizer starts afresh. Empty for random
+            weights.
+    """
+
+    photos: str
+    validation: str
+    rain_layers: str = ""
+    low_light: str = ""
+    initial: str = ""
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """The `[batch]` table.
+
+    Attributes:
+        size: View sets in a batch.
+        view_sets: View sets of each degraded scene: to degrade a scene takes longer than to look at it.
+        answers_every: One in so many batches is learned with its answers; the others end with the prompt, where the
+            embedding is.
+        sides: Smallest and largest side of a scene in px.
+        validation_images: Degraded images of a validation.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    size: int = 32
+    view_sets: int = 2
+    answers_every: int = 4
+    sides: tuple[int, int] = (192, 416)
+    validation_images: int = 136
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "batch", {"size": 1, "view_sets": 1, "answers_every": 1, "validation_images": 1})
+        check_sides(self.sides, "batch", 1)
+        if self.size % self.view_sets:
+            raise TrainingError(f"size in [batch] must be a multiple of view_sets ({self.view_sets}), not {self.size}.")
+
+
+@dataclass(frozen=True)
+class MllmRun:
+    """All tables of an MLLM run beside `[loop]`.
+
+    Attributes:
+        data: Paths.
+        batch: Sizes of a batch.
+        mix: Degradations of the scenes.
+        model: Sizes of the network.
+        card: Data and limits for the card.
+    """
+
+    data: DataConfig
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    mix: Mix = field(default_factory=Mix)
+    model: MllmConfig = field(default_factory=MllmConfig)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def from_raw(raw_config: RawConfig) -> MllmRun:
+        """Parse the tables of a TOML file.
+
+        Raises:
+            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
+        """
+        return MllmRun(
+            data=parse_table(DataConfig, raw_config, "data"),
+            batch=parse_table(BatchConfig, raw_config, "batch"),
+            mix=parse_table(Mix, raw_config, "mix"),
+            model=parse_table(MllmConfig, raw_config, "model"),
+            card=raw_config.get("card", {}),
+        )

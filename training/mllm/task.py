@@ -1,0 +1,243 @@
+"""The MLLM's training on generated degradations: to say what is wrong, and to embed how much of it.
+
+Two losses: the cross-entropy of the answers, and the errors of the `DegradationHead` that predicts presence, strength
+and physical parameters from the embedding (our design).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...model.atomic import recover_folder, replace_folder, staging_folder
+from ...model.errors import TrainingError
+from ...model.mllm.head import OWNER, DegradationHead, scale_parameters
+from ...model.mllm.loading import HEAD_FILE, identity_of, load_mllm
+from ...model.mllm.views import BLOCK, CROPS, VIEW_SIDE, make_views, pad_to_side
+from ...model.mllm.wording import DESCRIBE
+from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.severities import sample_severities
+from ...model.vocabulary import DEGRADATIONS, PARAMETERS
+from ...model.weights import Card, write_weights
+from ..data.photos import list_photos, read_photo
+from ..data.scenes import SceneSampler, sample_generator, to_tensor
+from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
+from ..engine.loop import train
+from ..engine.provenance import code_version, training_record
+from .architecture import NAME, MllmConfig, build_model, build_processor, build_tokenizer, calibrate_vision_encoder
+from .config import MllmRun
+from .conversations import Turn, conversation, description
+from .encoding import encode, truth_tensors
+from .export import save_language_model
+from .network import MllmInTraining, mean_where, reading_losses, tone_of
+
+VALIDATION_SEED = 20_000_000
+"""Seed of the validation images, far from those of training."""
+
+SAME_KIND = 8
+"""So many batches in a row are of one kind, with answers or without: up to so many processes never wait for another."""
+
+VALIDATION_BATCH = 34
+
+
+class MllmTask:
+    """The MLLM as a task of the training loop (`engine.task.Task`).
+
+    Args:
+        run: Its configuration.
+        loop: That of the loop.
+        raw_config: The tables of the TOML file, for the card.
+
+    Attributes:
+        network: What is trained.
+        processor: Makes the model's inputs from text and images.
+        scenes: Sampler of degraded scenes.
+
+    Raises:
+        TrainingError: The settings do not fit together.
+    """
+
+    def __init__(self, run: MllmRun, loop: LoopConfig, raw_config: RawConfig) -> None:
+        self.run, self.seed = run, loop.seed
+        self._raw_config = raw_config
+        self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix", "card")}
+        code_version()  # now, not when the files may have changed
+        data = run.data
+        self.scenes = SceneSampler.read(data.photos, run.mix, rain_layers=data.rain_layers, low_light=data.low_light)
+        self.processor: Any
+        self.network: MllmInTraining
+        torch.manual_seed(loop.seed)
+        if data.initial:
+            self._start_from(Path(data.initial), run.model)
+        else:
+            self._start_afresh(run.model)
+        # the other kinds of attention need half as long again to learn from views of a few dozen patches
+        self.network.language_model.set_attn_implementation("eager")
+        self._validation: list[dict[str, Tensor]] = []
+
+    def _start_afresh(self, model: MllmConfig) -> None:
+        tokenizer = build_tokenizer(_sentences(self.scenes, 4000), model.vocabulary)
+        with TemporaryDirectory() as scratch:
+            self.processor = build_processor(tokenizer, model, Path(scratch))
+        self.network = MllmInTraining(build_model(model, tokenizer), DegradationHead(model.text_width))
+        views = torch.cat([self.batch(index)["views"] for index in range(2)])
+        calibrate_vision_encoder(self.network.language_model, views)
+
+    def _start_from(self, folder: Path, model: MllmConfig) -> None:
+        """Take a trained model's weights, tokenizer and processor, so that its words keep their token ids."""
+        recover_folder(folder)
+        trained = load_mllm(folder, precision="fp32")
+        vision = trained.network.language_model.config.vision_config
+        text = trained.network.language_model.config.text_config
+        sizes = (vision.hidden_size, vision.num_hidden_layers, text.hidden_size, text.num_hidden_layers)
+        if sizes != (model.vision_width, model.vision_layers, model.text_width, model.text_layers):
+            raise TrainingError(f"{folder} in [data] has another architecture than [model]: make them the same.")
+        if trained.network.head is None:
+            raise TrainingError(f"{folder} in [data] has no {HEAD_FILE}: start from a model of this program.")
+        if not trained.sees_detail:
+            raise TrainingError(f"{folder} in [data] sees crops as they are: start from a model of this program.")
+        self.processor = trained.processor
+        self.network = MllmInTraining(trained.network.language_model, trained.network.head)
+        self.network.requires_grad_(True)
+
+    def batch(self, index: int) -> dict[str, Tensor]:
+        """Make batch `index`: view sets of degraded scenes, conversations about them, and their ground truth."""
+        config = self.run.batch
+        views, truths, turns, tones = [], [], [], []
+        for scene in range(config.size // config.view_sets):
+            rng = sample_generator(self.seed, index, scene)
+            clean, degraded = self.scenes.draw_degraded(rng, config.sides)
+            image, scene_tone = to_tensor(degraded.image), tone_of(to_tensor(clean))
+            for number in range(config.view_sets):
+                seen = image if number % 2 == 0 else image.flip(2)
+                views.append(make_views(seen, _random_origins(image, rng), detail=True))
+                truths.append(degraded.truth)
+                tones.append(scene_tone)
+                turns.append(conversation(degraded.truth, rng))
+        if index // SAME_KIND % config.answers_every:
+            turns = [[Turn(DESCRIBE, "")] for _ in turns]
+        return {
+            **encode(self.processor, turns),
+            "views": torch.stack(views),
+            "tone": torch.stack(tones),
+            **truth_tensors(truths),
+        }
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Return the loss and its parts.
+
+        "answers" is 0 in the batches that end with the prompt, so its mean in the log is over all batches: times
+        `answers_every` it is the cross-entropy per token of the answers. "tone" is in steps of brightness, 0..1.
+        """
+        answers, reading, early, tones = network(batch)
+        presence, strength, parameters = reading_losses(reading, batch)
+        tone_error = (tones - batch["tone"]).abs().mean()
+        early_parts = reading_losses(early, batch)
+        early_loss = 2 * early_parts[0] + 2 * early_parts[1] + 8 * early_parts[2]
+        return {
+            "loss": 0.5 * answers + 2 * presence + 4 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone_error,
+            "answers": answers,
+            "presence": presence,
+            "strength": strength,
+            "parameters": parameters,
+            "early": early_loss,
+            "tone": tone_error,
+        }
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return F1 per degradation, their mean and minimum, and the mean error of the scaled parameters."""
+        if not self._validation:
+            self._validation = list(self._validation_batches())
+        counted, parameter_errors = [], []
+        device = next(network.parameters()).device
+        for each in self._validation:
+            batch = {name: value.to(device) for name, value in each.items()}
+            _, reading, _, _ = network(batch)
+            counted.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
+            errors = (reading.parameters - scale_parameters(batch["parameters"])).abs()
+            parameter_errors.append(mean_where(errors, batch["presence"][:, OWNER]))
+        predicted, true = torch.cat(counted, dim=1)
+        f1 = 2 * (predicted & true).sum(0) / (predicted.sum(0) + true.sum(0)).clamp(min=1)
+        return {
+            "f1": float(f1.mean()),
+            "f1_worst": float(f1.min()),
+            "parameter_error": float(torch.stack(parameter_errors).mean()),
+            **{f"f1_{name}": float(value) for name, value in zip(DEGRADATIONS, f1, strict=True)},
+        }
+
+    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """Write the model folder `folder`/mllm, whole or not at all."""
+        assert isinstance(network, MllmInTraining)
+        target = folder / "mllm"
+        recover_folder(target)
+        temporary = staging_folder(target)
+        temporary.mkdir(parents=True)
+        save_language_model(network.language_model, self.processor, temporary)
+        card = replace(self._card(network, step, metrics), mllm_identity=identity_of(temporary))
+        write_weights(temporary / HEAD_FILE, network.head.state_dict(), card)
+        replace_folder(temporary, target)
+
+    def _card(self, network: MllmInTraining, step: int, metrics: dict[str, float]) -> Card:
+        return Card(
+            kind="mllm_head",
+            name=NAME,
+            version="0.1.0",
+            architecture={"width": network.head.width, "parameters": list(PARAMETERS)},
+            training=training_record(self._raw_config, step),
+            metrics=metrics,
+            data=str(self.run.card.get("data", "")),
+            limits=str(self.run.card.get("limits", "")),
+            licence="Apache-2.0",
+            mllm_identity="",
+        )
+
+    def _validation_batches(self) -> Iterator[dict[str, Tensor]]:
+        paths = list_photos(Path(self.run.data.validation))
+        views, truths = [], []
+        for number in range(self.run.batch.validation_images):
+            rng = sample_generator(VALIDATION_SEED, number)
+            degraded = synthesize(read_photo(paths[number % len(paths)]), sample_severities(rng), rng)
+            views.append(make_views(to_tensor(degraded.image), detail=True))
+            truths.append(degraded.truth)
+        for start in range(0, len(views), VALIDATION_BATCH):
+            part = slice(start, start + VALIDATION_BATCH)
+            yield {
+                **encode(self.processor, [[Turn(DESCRIBE, description(truth))] for truth in truths[part]]),
+                "views": torch.stack(views[part]),
+                **truth_tensors(truths[part]),
+            }
+
+
+def run(config_path: Path) -> None:
+    """Train as the TOML file says; resumes where an earlier run of the same file stopped."""
+    raw_config = read_toml(config_path)
+    loop = parse_table(LoopConfig, raw_config, "loop")
+    train(MllmTask(MllmRun.from_raw(raw_config), loop, raw_config), loop)
+
+
+def _sentences(scenes: SceneSampler, count: int) -> list[str]:
+    """Return text for the tokenizer to learn from: conversations about tiny degraded scenes."""
+    sentences = []
+    for number in range(count // 4):
+        rng = sample_generator(VALIDATION_SEED + 1, number)
+        truth = scenes.draw_degraded(rng, (32, 32))[1].truth
+        for _ in range(4):
+            sentences += [f" {question}\nUser:\nAssistant: {answer}" for question, answer in conversation(truth, rng)]
+    return sentences
+
+
+def _random_origins(image: Tensor, rng: np.random.Generator) -> list[tuple[int, int]]:
+    height, width = pad_to_side(image, VIEW_SIDE).shape[1:]
+
+    def start(side: int) -> int:
+        return int(rng.integers((side - VIEW_SIDE) // BLOCK + 1)) * BLOCK
+
+    return [(start(height), start(width)) for _ in range(CROPS)]

@@ -1,0 +1,1 @@
+"""From finished training runs to the files that ship."""

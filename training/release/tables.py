@@ -1,0 +1,169 @@
+"""The tables of results in the README and in docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from ...model.vocabulary import DISPLAY_NAMES
+from ..evaluation.composites import CLEAN, QUIET_LOW
+from ..evaluation.results import COUNT, Evaluation, Row, Table, format_number
+from ..evaluation.runner import MEAN, WORST
+
+T = TypeVar("T")
+
+Results = Mapping[str, Evaluation]
+"""Results of evaluations by name."""
+
+PLAIN_NAMES: dict[str, dict[str, str]] = {
+    "guidance": {"own": "own guidance", "other": "guidance of another image", "none": "no guidance"},
+    "steering": {"full": "full restoration", "steered": "told to keep it"},
+    "ablation": {
+        "mllm": "the recipe: MLLM, MoFE, soft routing, relational loss",
+        "no_guidance": "no guidance",
+        "guidance_of_another_image": "guidance of another image",
+        "oracle": "the true parameters as guidance",
+        "no_relational_loss": "no relational loss",
+        "no_mofe": "plain blocks of the same cost in place of MoFE",
+        "top_1_routing": "one expert per window",
+    },
+}
+"""Plain names of rows and columns by result; others keep theirs."""
+
+SECTIONS = {
+    "composites": """## Generated composites
+`mofe evaluate composites`: the eleven combinations of CDD-11 in the published ranges and their mean, low light without
+noise, and clean images. "Worst out" is the PSNR of the image that came out worst; identical images have 100 dB.
+""",
+    "denoising": """## Gaussian noise
+`mofe evaluate denoising`: color images; the noisy image is clipped and rounded to 8 bits as a file would be, which is a
+little harder than the unclipped noise of most published results.
+""",
+    "pairs": """## Pairs of published sets
+`mofe evaluate pairs`: degraded and clean images. The mean counts every set the same.
+""",
+    "guidance": """## What guidance is worth
+`mofe evaluate guidance`: PSNR with the image's own guidance, with that of another degraded image, and without guidance.
+""",
+    "steering": """## Steering
+`mofe evaluate steering`: PSNR to the image that still has the degradation to be kept; of the input, of the full
+restoration, and of the restoration that is told to keep it.
+""",
+    "ablation": """## Ablation
+`mofe train ablation`: PSNR of the eleven combinations after equal training from random weights, on the same scenes for
+all variants.
+""",
+    "language_model": """## The language model
+`mofe evaluate descriptions` and `mofe evaluate answers`, on generated degradations. The rank correlation is Spearman's,
+of the scores and the true strengths of the images that have the degradation. The yes/no accuracy is the mean share of
+correct answers, about degradations that are there and about degradations that are not.
+""",
+    "parameters": """## Physical parameters
+Mean absolute errors of the language model's estimates on the images that have the degradation ("present"), and those of
+always guessing the median ("spread").
+""",
+    "relations": """## Relations
+`mofe evaluate relations`: whether images that are degraded alike are seen and routed alike. A relation is the cosine of
+two images' vectors minus the mean vector; the table gives the correlation over all pairs of images.
+""",
+}
+"""Heading and introduction of each section of docs/results.md."""
+
+
+def summary(results: Results) -> str:
+    """Return the README's table: input and output of the evaluations that compare them; empty without any."""
+    rows = list(_compared(results))
+    head = ("what", COUNT, "PSNR in", "PSNR out", "SSIM in", "SSIM out")
+    return "\n".join(_markdown(head, rows)) + "\n" if rows else ""
+
+
+def details(results: Results) -> str:
+    """Return the sections of docs/results.md whose results are there."""
+    tables = {name: _compact(with_plain_names(name, result).tables[0]) for name, result in results.items()}
+    if "descriptions" in results:
+        tables["language_model"] = _language_model(results)
+        if len(results["descriptions"].tables) > 1:
+            tables["parameters"] = _compact(results["descriptions"].tables[1])
+    return "\n".join("\n".join([text, *tables[name]]) + "\n" for name, text in SECTIONS.items() if name in tables)
+
+
+def with_plain_names(name: str, result: Evaluation) -> Evaluation:
+    """Return a result with the plain names of its rows and columns.
+
+    Args:
+        name: Of the result, such as "ablation".
+        result: It.
+    """
+    names = PLAIN_NAMES.get(name, {})
+
+    def renamed(values: Mapping[str, T]) -> dict[str, T]:
+        return {names.get(key, key): value for key, value in values.items()}
+
+    tables = (
+        Table(table.name, renamed(table.columns), renamed({row: renamed(values) for row, values in table.rows.items()}))
+        for table in result.tables
+    )
+    return Evaluation(result.title, tuple(tables))
+
+
+def _compared(results: Results) -> Iterator[list[str]]:
+    """Yield the cells of the README's rows; of the combinations the mean, and those of most and least gain."""
+    if "composites" in results:
+        rows = results["composites"].tables[0].rows
+        kinds = {name: row for name, row in rows.items() if name not in (MEAN, QUIET_LOW, CLEAN)}
+        most, least = (choose(kinds, key=lambda name: kinds[name]["gain"]) for choose in (max, min))
+        yield _in_and_out("mean of the eleven combinations", rows[MEAN])
+        yield _in_and_out(f"most gain: {most}", rows[most])
+        yield _in_and_out(f"least gain: {least}", rows[least])
+        if QUIET_LOW in rows:
+            yield _in_and_out("low light without noise", rows[QUIET_LOW])
+        if CLEAN in rows:
+            clean = rows[CLEAN]
+            worst = f", {clean[WORST]:.2f} at worst" if WORST in clean else ""
+            psnr, ssim = f"{clean['PSNR out']:.2f}{worst}", f"{clean['SSIM out']:.3f}"
+            yield ["clean photograph", f"{clean[COUNT]:.0f}", "", psnr, "", ssim]
+    for name, what in (("denoising", "Gaussian noise, {}"), ("pairs", "published pairs: {}")):
+        if name in results:
+            rows = results[name].tables[0].rows
+            yield from (_in_and_out(what.format(kind), row) for kind, row in rows.items() if kind != MEAN)
+
+
+def _in_and_out(name: str, row: Row) -> list[str]:
+    psnr = [f"{row['PSNR in']:.2f}", f"**{row['PSNR out']:.2f}**"]
+    return [name, f"{row[COUNT]:.0f}", *psnr, f"{row['SSIM in']:.3f}", f"{row['SSIM out']:.3f}"]
+
+
+def _language_model(results: Results) -> list[str]:
+    """Return a table of the descriptions, with the answers beside them where there are any."""
+    answers = results["answers"].tables[0].rows if "answers" in results else {}
+    rows = (
+        [
+            DISPLAY_NAMES.get(name, name),
+            f"{row[COUNT]:.0f}",
+            f"{row['F1']:.2f}",
+            f"{row['rank']:.2f}",
+            f"{100 * answers[name]['right']:.0f} %" if name in answers else "",
+        ]
+        for name, row in results["descriptions"].tables[0].rows.items()
+    )
+    return _markdown(("degradation", COUNT, "F1", "rank correlation", "yes/no accuracy"), rows)
+
+
+def _compact(table: Table) -> list[str]:
+    """Return the lines of a table in Markdown without padding; gains have a sign."""
+    rows = (
+        [name, *(_cell(column, row[column], digits) for column, digits in table.columns.items())]
+        for name, row in table.rows.items()
+    )
+    return _markdown((table.name, *table.columns), rows)
+
+
+def _cell(column: str, value: float, digits: int) -> str:
+    text = format_number(value, digits)
+    return f"+{text}" if column == "gain" and value > 0 else text
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; the first column is text, the others are numbers."""
+    lines = ["|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in (head, *rows)]
+    return [lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]]

@@ -1,0 +1,317 @@
+"""The restorer's training: generated composite degradations, under the guidance of a frozen MLLM.
+
+Each batch has a few degraded scenes with several crops of each: the thumbnail and the guidance come from the whole
+scene, as at inference. Crops teach all but the tone branch, which learns from whole scenes, many of which are seen as
+thumbnails only (`[tone]`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...model.atomic import recover_folder
+from ...model.errors import TrainingError
+from ...model.guidance import Conditioning
+from ...model.images import psnr
+from ...model.mllm.loading import load_mllm
+from ...model.restorer.config import RestorerConfig
+from ...model.restorer.loading import load_restorer
+from ...model.restorer.network import Restorer
+from ...model.restorer.thumbnail_branches import Position, thumbnail_of
+from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
+from ...model.weights import Card, write_weights
+from ..data.photos import list_photos, read_photo
+from ..data.scenes import SceneSampler, sample_generator, to_tensor
+from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
+from ..engine.loop import train
+from ..engine.provenance import code_version, training_record
+from ..metrics import quantise
+from .config import RestorerRun
+from .guidance_sources import make_guidance_source
+from .losses import LossParts, crop_loss, tone_loss
+from .network import RestorerInTraining
+
+VALIDATION_SEED = 30_000_000
+"""Seed of the validation images, far from those of training."""
+
+CROPS = ("crop", "target", "place", "scene")
+"""Entries of a batch about its crops."""
+
+WHOLE = ("thumbnail", "target_thumbnail", "removal")
+"""Entries of a batch about whole scenes that need no embedding."""
+
+TONE = "tone_"
+"""Prefix of the entries about scenes without crops."""
+
+
+class RestorerTask:
+    """The restorer as a task of the training loop (`engine.task.Task`).
+
+    Args:
+        run: Its configuration.
+        loop: That of the loop.
+        raw_config: The tables of the TOML file, for the card.
+
+    Attributes:
+        network: What is trained.
+        scenes: Sampler of the scenes from which crops are taken.
+        tone_scenes: Sampler of the scenes that only the tone branch sees.
+        guidance: Source of the guidance.
+
+    Raises:
+        TrainingError: The settings do not fit together.
+    """
+
+    def __init__(self, run: RestorerRun, loop: LoopConfig, raw_config: RawConfig) -> None:
+        self.run, self.seed, self.is_bf16 = run, loop.seed, loop.is_bf16
+        self._raw_config = raw_config
+        code_version()  # now, not when the files may have changed
+        data = run.data
+        self.scenes = SceneSampler.read(
+            data.photos, run.mix, rain_layers=data.rain_layers, low_light=data.low_light, min_side=run.batch.crop
+        )
+        more = SceneSampler.read(run.tone.photos).photos if run.tone.photos else ()
+        self.tone_scenes = self.scenes.with_more(more, run.tone_mix)
+        self._sent: set[int] = set()
+        self._kept: dict[int, dict[str, Tensor]] = {}
+        recover_folder(Path(data.mllm))
+        self.guidance = make_guidance_source(data.guidance, load_mllm(data.mllm))
+        self.network = RestorerInTraining(self._make_restorer(loop.seed))
+        tables = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "tone", "mix", "tone_mix")}
+        self.recipe = {
+            **tables,
+            "losses": raw_config.get("losses", {}),
+            "card": raw_config.get("card", {}),
+            "mllm_identity": self.guidance.identity,  # other embeddings would make another run
+        }
+        self._validation: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def _make_restorer(self, seed: int) -> Restorer:
+        run = self.run
+        torch.manual_seed(seed)
+        try:
+            config = RestorerConfig.from_dict({**run.model, "guidance_width": self.guidance.width})
+        except ValueError as error:
+            raise TrainingError(f"[model] cannot be built: {error}.") from error
+        restorer = Restorer(config)
+        if run.data.initial:
+            _copy_weights(Path(run.data.initial), restorer)
+        if run.batch.crop % restorer.multiple:
+            raise TrainingError(
+                f"crop in [batch] must be a multiple of {restorer.multiple} px for this network, not {run.batch.crop}."
+            )
+        return restorer
+
+    def batch(self, index: int) -> dict[str, Any]:
+        """Make batch `index`: crops of some scenes, and these scenes and others as wholes.
+
+        The names of entries about scenes without crops begin with `TONE`. They depend on `tone_key` alone; where it
+        comes again they are left out, since `prepare` has kept them.
+        """
+        batch_config, tone = self.run.batch, self.run.tone
+        count = batch_config.scenes + tone.scenes
+        rng = sample_generator(self.seed, index, count)
+        batch: dict[str, Any] = {
+            "guidance_mask": torch.from_numpy(rng.random(count) >= self.run.losses.guidance_dropout)
+        }
+        if batch_config.scenes:
+            batch |= self._make_crops(index)
+        if tone.scenes:
+            key = index % tone.cycle if tone.cycle else index
+            batch["tone_key"] = key
+            if key not in self._sent:
+                generators = (sample_generator(self.seed, key, batch_config.scenes + n) for n in range(tone.scenes))
+                scenes = [self._make_scene(self.tone_scenes, rng, tone.view_sets)[2] for rng in generators]
+                batch |= {f"{TONE}{name}": value for name, value in _stack(scenes).items()}
+            if tone.cycle:
+                self._sent.add(key)
+        return batch
+
+    def _make_crops(self, index: int) -> dict[str, Tensor]:
+        """Make the crops of a batch, their places, their scenes, and these scenes as wholes."""
+        config, grid = self.run.batch, self.network.restorer.multiple  # crops start where tiles do
+        crops, targets, places, wholes = [], [], [], []
+        for scene in range(config.scenes):
+            rng = sample_generator(self.seed, index, scene)
+            target, image, whole = self._make_scene(self.scenes, rng)
+            wholes.append(whole)
+            height, width = image.shape[1:]
+            for _ in range(config.crops):
+                top, left = (int(rng.integers((length - config.crop) // grid + 1)) * grid for length in (height, width))
+                window = (slice(None), slice(top, top + config.crop), slice(left, left + config.crop))
+                crops.append(image[window])
+                targets.append(target[window])
+                places.append((top, left, height, width))
+        return {
+            "crop": torch.stack(crops).half(),
+            "target": torch.stack(targets).half(),
+            "place": torch.tensor(places),
+            "scene": torch.arange(config.scenes).repeat_interleave(config.crops),
+            **_stack(wholes),
+        }
+
+    def _make_scene(
+        self, sampler: SceneSampler, rng: np.random.Generator, view_sets: int = 1
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return a scene's target and degraded image [3, H, W], and its entries as a whole."""
+        config, side = self.run.batch, self.network.restorer.config.thumbnail
+        clean, degraded, removal = sampler.draw_steered(rng, config.sides, config.steered_share)
+        target, image = to_tensor(clean), to_tensor(degraded.image)
+        whole = {
+            "views": self.guidance.prepare(image, degraded.truth, view_sets),
+            "thumbnail": thumbnail_of(image[None], side)[0].half(),
+            "target_thumbnail": thumbnail_of(target[None], side)[0].half(),
+            "removal": torch.from_numpy(removal),
+        }
+        return target, image, whole
+
+    def prepare(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Embed the scenes of a batch on its device.
+
+        Returns:
+            What `RestorerInTraining` and `loss` take: entries about all scenes, those with crops first.
+        """
+        parts = []
+        prepared = {name: batch[name] for name in ("guidance_mask", *CROPS) if name in batch}
+        if self.run.batch.scenes:
+            whole, prepared["tokens"] = self._embed(batch, "")
+            parts.append(whole)
+        if self.run.tone.scenes:
+            key = batch["tone_key"]
+            whole_tone = self._kept.get(key)
+            if whole_tone is None:
+                whole_tone = self._embed(batch, TONE)[0]
+                if self.run.tone.cycle:
+                    # copies: tensors that a worker sent hold an open file each, and a process may have a thousand
+                    self._kept[key] = {name: tensor.clone() for name, tensor in whole_tone.items()}
+            parts.append(whole_tone)
+        return prepared | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _embed(self, batch: dict[str, Tensor], prefix: str) -> tuple[dict[str, Tensor], Tensor]:
+        views = batch[f"{prefix}views"]
+        with torch.autocast(views.device.type, torch.bfloat16, enabled=self.is_bf16(views.device)):
+            tokens, pooled = self.guidance.embed(views)
+        return {"pooled": pooled, **{name: batch[f"{prefix}{name}"] for name in WHOLE}}, tokens
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Return the loss of a prepared batch and its parts."""
+        restored, routing, preview = network(batch)
+        loss, parts = tone_loss(preview, batch["target_thumbnail"], self.run.losses)
+        if restored is not None:
+            more, crop_parts = self._crop_loss(restored, routing, batch)
+            loss, parts = loss + more, parts | crop_parts
+        return {"loss": loss, **parts}
+
+    def _crop_loss(self, restored: Tensor, routing: list[Tensor], batch: dict[str, Tensor]) -> LossParts:
+        embeddings, guided = batch["pooled"][batch["scene"]], batch["guidance_mask"][batch["scene"]]
+        return crop_loss(restored, batch["target"], routing, embeddings, guided, self.run.losses)
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return the mean PSNR in dB over the eleven combinations on a few validation photos, and of clean photos.
+
+        Of the network alone, whose tone branch is asked for everything; at inference `Guidance.tone_removal` asks for
+        less.
+        """
+        if not self._validation:
+            self._validation = list(self._validation_images())
+        restorer = network.restorer
+        assert isinstance(restorer, Restorer)
+        composite: list[float] = []
+        clean: list[float] = []
+        others = self._validation[1:] + self._validation[:1]
+        for number, ((image, views, target), (_, other, _)) in enumerate(zip(self._validation, others, strict=True)):
+            value = psnr(quantise(self._restore(restorer, image, views, other)), target)
+            (composite if number < self.run.batch.validation_images else clean).append(value)
+        return {"psnr": float(np.mean(composite)), "psnr_clean": float(np.mean(clean))}
+
+    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """Write the weight file `folder`/restorer.safetensors."""
+        restorer = network.restorer
+        assert isinstance(restorer, Restorer)
+        write_weights(folder / "restorer.safetensors", restorer.state_dict(), self._card(restorer, step, metrics))
+
+    def _restore(self, restorer: Restorer, image: Tensor, views: Tensor, other: Tensor) -> Tensor:
+        """Restore a whole image [3, H, W] whose sides are multiples of the network's, in the training's precision.
+
+        Args:
+            restorer: The network.
+            image: The image.
+            views: What the guidance source prepared of the image.
+            other: The same of another image, for a source that exchanges them.
+        """
+        device = next(restorer.parameters()).device
+        tokens, pooled = (each[:1] for each in self.guidance.embed(torch.stack([views, other]).to(device)))
+        # a network that never saw guidance is validated without it
+        guided = torch.tensor([self.run.losses.guidance_dropout < 1], device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.is_bf16(device)):
+            thumbnail = thumbnail_of(image[None], restorer.config.thumbnail).to(device)
+            position = Position.of(0, 0, *image.shape[1:])
+            restored, _ = restorer(image[None].to(device), position, thumbnail, Conditioning(tokens, pooled, guided))
+        whole: Tensor = restored[0]
+        return whole.cpu()
+
+    def _card(self, restorer: Restorer, step: int, metrics: dict[str, float]) -> Card:
+        about = self.run.card
+        return Card(
+            kind="restorer",
+            name=str(about.get("name", "restorer")),
+            version="0.1.0",
+            architecture=restorer.config.to_card(),
+            training=training_record(self._raw_config, step),
+            metrics=metrics,
+            data=str(about.get("data", "")),
+            limits=str(about.get("limits", "")),
+            licence="Apache-2.0",
+            mllm_identity=self.guidance.identity,
+        )
+
+    def _validation_images(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield degraded image, its views and the clean image; the composites first, then clean ones."""
+        paths, multiple = list_photos(self.run.data.validation), self.network.restorer.multiple
+        composites = self.run.batch.validation_images
+        for number in range(composites + max(1, composites // 4)):
+            rng = sample_generator(VALIDATION_SEED, number)
+            photo = read_photo(paths[number % len(paths)])
+            height, width = (length // multiple * multiple for length in photo.shape[:2])
+            photo = photo[:height, :width]
+            severities = Severities()
+            if number < composites:
+                severities = sample_combination(COMBINATIONS[number % len(COMBINATIONS)], rng)
+            degraded = synthesize(photo, severities, rng)
+            image = to_tensor(degraded.image)
+            yield image, self.guidance.prepare(image, degraded.truth), to_tensor(photo)
+
+
+def run(config_path: Path) -> None:
+    """Train as the TOML file says; resumes where an earlier run of the same file stopped."""
+    train_restorer(read_toml(config_path))
+
+
+def train_restorer(raw_config: RawConfig) -> dict[str, float]:
+    """Train as the tables of a TOML file say; return what `train` returns."""
+    loop = parse_table(LoopConfig, raw_config, "loop")
+    return train(RestorerTask(RestorerRun.from_raw(raw_config), loop, raw_config), loop)
+
+
+def _copy_weights(path: Path, restorer: Restorer) -> None:
+    """Copy the weights of a trained restorer; its MLLM may be another, and blocks that it lacks start afresh."""
+    trained, _ = load_restorer(path)
+    state, known = restorer.state_dict(), trained.state_dict()
+    if any(name not in state or state[name].shape != tensor.shape for name, tensor in known.items()):
+        raise TrainingError(
+            f"{path} in [data] does not fit into [model]: only more blocks than it has may be asked for."
+        )
+    restorer.load_state_dict({**state, **known})
+
+
+def _stack(scenes: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Stack the entries of several scenes by name."""
+    return {name: torch.stack([scene[name] for scene in scenes]) for name in scenes[0]}
