@@ -36,7 +36,12 @@ def add_parser(commands: Any) -> None:
     guided, restorer, mllm = guided_arguments, restorer_arguments, mllm_arguments
     composites = add_command(kinds, "composites", run_composites, "PSNR and SSIM of the eleven combinations.", guided())
     denoising = add_command(kinds, "denoising", run_denoising, "PSNR and SSIM after Gaussian noise.", guided())
+    jpeg = add_command(kinds, "jpeg", run_jpeg, "PSNR and SSIM after JPEG, once, twice and off the grid.", guided())
+    blur = add_command(kinds, "blur", run_blur, "PSNR and SSIM after blur, with and without noise.", guided())
     pairs = add_command(kinds, "pairs", run_pairs, "PSNR and SSIM of real pairs of images.", guided())
+    real = add_command(
+        kinds, "real", run_real, "Real pairs, real degradations seen, good photographs kept.", restorer()
+    )
     descriptions = add_command(
         kinds, "descriptions", run_descriptions, "Accuracy of the language model's scores.", mllm()
     )
@@ -50,10 +55,15 @@ def add_parser(commands: Any) -> None:
     )
     relations.add_argument("--picture", type=Path, metavar="FILE", help="draw the matrices of relations, a PNG")
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded images and their originals")
-    for command in (composites, denoising, descriptions, answers, guidance, steering, relations):
+    real.add_argument("pairs", type=Path, metavar="DIR_PAIRS", help="holds <kind>/<split>/input/ and target/")
+    real.add_argument("weak", type=Path, metavar="DIR_WEAK", help="holds <label>/<split>/, also of good photographs")
+    real.add_argument("--split", default="val", metavar="NAME", help="folder of each kind and label (default: val)")
+    seeded = (composites, denoising, blur, descriptions, answers, guidance, steering, relations)
+    for command in (jpeg, *seeded):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
+    for command in seeded:
         command.add_argument("--seed", type=whole_number(0), default=0, help="of the degradations")
-    for command in (composites, denoising, pairs, descriptions, answers, guidance, steering, relations):
+    for command in (jpeg, pairs, real, *seeded):
         command.add_argument("--limit", type=whole_number(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 
@@ -74,6 +84,23 @@ def run_denoising(args: argparse.Namespace) -> int:
     return _measure(evaluate_denoising, args, _restorer(args))
 
 
+def run_jpeg(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate jpeg`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.jpeg import evaluate_jpeg
+
+    restore = _restorer(args)
+    return _show(evaluate_jpeg(restore, args.clean, limit=args.limit, on_progress=_progress_bar()), args)
+
+
+def run_blur(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate blur`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.blur import evaluate_blur
+
+    return _measure(evaluate_blur, args, _restorer(args))
+
+
 def run_pairs(args: argparse.Namespace) -> int:
     """Run `mofe evaluate pairs`; return the exit status."""
     prepare_output_file(args.json)
@@ -81,6 +108,31 @@ def run_pairs(args: argparse.Namespace) -> int:
 
     restore = _restorer(args)
     return _show(evaluate_pairs(restore, args.folder, limit=args.limit, on_progress=_progress_bar()), args)
+
+
+def run_real(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate real`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation.real import evaluate_real
+
+    pipe = open_pipeline(args)
+    # the order needs the guidance of the image that was described last; tensors are told apart by identity
+    describe = functools.lru_cache(maxsize=1)(_describer(pipe))
+
+    def restore_ordered(image: Tensor, kind: str) -> Tensor:
+        return pipe(image, describe(image).removing_only({kind: 1.0})).image.cpu()
+
+    result = evaluate_real(
+        _guided_restorer(pipe),
+        describe,
+        restore_ordered,
+        args.pairs,
+        args.weak,
+        split=args.split,
+        limit=args.limit,
+        on_progress=_progress_bar(),
+    )
+    return _show(result, args)
 
 
 def run_descriptions(args: argparse.Namespace) -> int:

@@ -34,16 +34,27 @@ def evaluate_pairs(
     pairs = [(name, *files) for name, matched in sets.items() for files in matched]
     scores: dict[str, list[Row]] = {name: [] for name in sets}
     for name, degraded, clean in tracked(pairs, len(pairs), on_progress):
-        image, truth = to_tensor(read_photo(degraded)), to_tensor(read_photo(clean))
-        if image.shape != truth.shape:
-            raise EvaluationError(
-                f"{degraded} is {_size(image)} but its target {clean} is {_size(truth)}: pairs need equal sizes."
-            )
+        image, truth = read_pair(degraded, clean)
         scores[name].append(quality(restore, image, truth, str(degraded)))
     rows = {name: quality_row(each) for name, each in scores.items()}
     if len(rows) > 1:
         rows[MEAN] = mean_of(rows)
     return Evaluation(f"Pairs in {folder.name}", (Table("folder", QUALITY_COLUMNS, rows),))
+
+
+def read_pair(degraded: Path, clean: Path) -> tuple[Tensor, Tensor]:
+    """Read a degraded and a clean file as [1, 3, H, W] in 0..1.
+
+    Raises:
+        ImageFileError: One cannot be read.
+        EvaluationError: Their sizes differ.
+    """
+    image, truth = to_tensor(read_photo(degraded)), to_tensor(read_photo(clean))
+    if image.shape != truth.shape:
+        raise EvaluationError(
+            f"{degraded} is {_size(image)} but its target {clean} is {_size(truth)}: pairs need equal sizes."
+        )
+    return image, truth
 
 
 def _size(image: Tensor) -> str:

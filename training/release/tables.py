@@ -42,6 +42,19 @@ little harder than the unclipped noise of most published results.
     "pairs": """## Pairs of published sets
 `mofe evaluate pairs`: degraded and clean images. The mean counts every set the same.
 """,
+    "jpeg": """## JPEG
+`mofe evaluate jpeg`: compressed once; compressed at quality 75 before ("double"); and cropped after compression, so
+that blocks do not start at multiples of 8 px ("off grid"). The first mean is that of the images compressed once.
+""",
+    "blur": """## Blur
+`mofe evaluate blur`: sigma of Gaussian blur, length of motion and radius of defocus in px, without noise and with noise
+of sigma 2/255.
+""",
+    "real": """## Real photographs
+`mofe evaluate real`: pairs, restored automatically and after the order to remove that kind alone ("ordered"); the share
+of photographs of each label in which it is seen; and of good photographs the share that is called degraded by anything
+but JPEG, the shares that come back below 38 dB and 28 dB, and the share of false alarms of each degradation.
+""",
     "guidance": """## What guidance is worth
 `mofe evaluate guidance`: PSNR with the image's own guidance, with that of another degraded image, and without guidance.
 """,
@@ -80,6 +93,8 @@ def summary(results: Results) -> str:
 def details(results: Results) -> str:
     """Return the sections of docs/results.md whose results are there."""
     tables = {name: _compact(with_plain_names(name, result).tables[0]) for name, result in results.items()}
+    if "real" in results:
+        tables["real"] = _all_tables(results["real"])
     if "descriptions" in results:
         tables["language_model"] = _language_model(results)
         if len(results["descriptions"].tables) > 1:
@@ -147,6 +162,12 @@ def _language_model(results: Results) -> list[str]:
         for name, row in results["descriptions"].tables[0].rows.items()
     )
     return _markdown(("degradation", COUNT, "F1", "rank correlation", "yes/no accuracy"), rows)
+
+
+def _all_tables(result: Evaluation) -> list[str]:
+    """Return the lines of all tables that have rows, with an empty line between two."""
+    tables = [_compact(table) for table in result.tables if table.rows]
+    return [line for table in tables for line in ("", *table)][1:]
 
 
 def _compact(table: Table) -> list[str]:

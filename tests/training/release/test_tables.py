@@ -68,6 +68,17 @@ def test_the_details_name_columns_plainly_and_have_a_section_for_each_result() -
     assert "| low | 4 | 11.96 | 25.05 | 20.15 | 19.59 |" in text
 
 
+def test_the_details_show_every_table_about_real_photographs_that_has_rows() -> None:
+    recall = Table("label", {"n": 0, "recall": 3}, {"haze": {"n": 4, "recall": 0.75}})
+    empty = Table("photographs", {"n": 0, "below 38 dB": 3}, {})
+    pairs = result(rain=(20, 25)).tables[0]
+    text = details({"jpeg": result(**{"quality 10": (20, 21)}), "real": Evaluation("Title", (pairs, recall, empty))})
+    assert text.startswith("## JPEG\n") and "| quality 10 | 4.00 | 20.00 | 21.00 | +1.00 |" in text
+    _, first, second = text.partition("## Real")[2].rstrip().split("\n\n")
+    assert "| rain | 4.00 | 20.00 | 25.00 |" in first
+    assert second == "| label | n | recall |\n|---|---:|---:|\n| haze | 4 | 0.750 |" and "photographs |" not in text
+
+
 def test_missing_numbers_are_shown_as_such() -> None:
     columns = {"n": 0, "present": 0, "error": 4, "spread": 4}
     parameters = Table(
