@@ -102,6 +102,27 @@ def degradation_list(text: str) -> tuple[str, ...]:
     return names
 
 
+def amounts(default: float | None) -> Callable[[str], dict[str, float]]:
+    """Return a converter of arguments such as `rain,noise=0.5` to numbers in 0..1 by the degradation's name.
+
+    Args:
+        default: The number of a name without one; None demands one.
+    """
+
+    def convert(text: str) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for item in filter(str.strip, text.split(",")):
+            names, sign, number = item.partition("=")
+            if not sign and default is None:
+                raise argparse.ArgumentTypeError(f"{item.strip()!r} has no number: write it as {item.strip()}=0.5")
+            found |= dict.fromkeys(degradation_list(names), strength(number) if sign else float(default or 0.0))
+        if not found:
+            degradation_list(text)  # which says what a list is
+        return found
+
+    return convert
+
+
 def open_pipeline(args: argparse.Namespace) -> RestorationPipeline:
     """Return the pipeline that the arguments ask for; its models are loaded when they are needed."""
     from ..model.pipeline import RestorationPipeline

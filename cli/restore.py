@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model.errors import CommandError, ImageFileError
-from ..model.vocabulary import DEGRADATIONS
 from .common import (
     add_command,
+    amounts,
     degradation_list,
     expand_globs,
     file_keys,
@@ -42,8 +42,19 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--strength", type=strength, default=1.0, metavar="S", help="0 = unchanged, 1 (default) = full")
     wishes = parser.add_mutually_exclusive_group()
-    wishes.add_argument("--remove", type=degradation_list, metavar="LIST", help="remove only these, such as rain,noise")
+    wishes.add_argument(
+        "--remove",
+        type=amounts(1.0),
+        metavar="LIST",
+        help="remove only these, seen or not, all or a share: such as rain,noise=0.5",
+    )
     wishes.add_argument("--keep", type=degradation_list, metavar="LIST", help="remove all but these, such as haze")
+    parser.add_argument(
+        "--set",
+        type=amounts(None),
+        metavar="LIST",
+        help="take these severities as seen, 0 to 1: such as noise=0.4,rain=0",
+    )
     parser.add_argument("--mask", type=Path, metavar="FILE", help="image of the same size: white = restore")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen and which experts worked")
 
@@ -51,7 +62,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit status."""
     paths = expand_globs(args.images)
-    removal = _removal(args)
+    _check_wishes(args)
     from ..model.image_files import read_image, read_mask
 
     inputs = [*paths, *([args.mask] if args.mask else [])]
@@ -78,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
         if image.note:
             print_error(f"Note on {path}: {image.note}.")
         guidance = None if args.no_guidance else pipe.describe(image, with_text=args.json is not None)
-        if guidance is not None and removal:
-            guidance = guidance.with_removal(removal, args.remove or ())
+        if guidance is not None:
+            guidance = _steer(guidance, args)
         result = pipe(image, guidance, strength=args.strength, mask=mask, tile=args.tile, on_tile=_tile_bar(path))
         result.save(outputs[path])
-        results.append(_report(path, outputs[path], guidance, removal, result))
+        results.append(_report(path, outputs[path], guidance, result))
 
     try:
         return for_each_file(paths, restore)
@@ -126,24 +137,32 @@ def _plan_outputs(paths: Sequence[Path], folder: Path, kept: Collection[Path]) -
     return outputs
 
 
-def _removal(args: argparse.Namespace) -> dict[str, float]:
-    """Return the amounts that --remove or --keep ask for; empty without them."""
-    if not args.remove and not args.keep:
-        return {}
-    if args.no_guidance:
+def _check_wishes(args: argparse.Namespace) -> None:
+    """Check that options that steer the guidance go with guidance.
+
+    Raises:
+        CommandError: They do not.
+    """
+    if args.no_guidance and (args.remove or args.keep or args.set):
         raise CommandError(
-            "--remove and --keep steer the guidance, so they cannot go with --no-guidance: leave it out."
+            "--remove, --keep and --set steer the guidance, so they cannot go with --no-guidance: leave it out."
         )
-    from ..model.mllm.instructions import only
-
-    return only(args.remove or [name for name in DEGRADATIONS if name not in args.keep])
 
 
-def _report(
-    path: Path, output: Path, guidance: Guidance | None, removal: dict[str, float], result: Restoration
-) -> dict[str, Any]:
+def _steer(guidance: Guidance, args: argparse.Namespace) -> Guidance:
+    """Return guidance that follows --set, --remove and --keep."""
+    if args.set:
+        guidance = guidance.with_severities(args.set)
+    if args.remove:
+        return guidance.removing_only(args.remove)
+    if args.keep:
+        return guidance.with_removal(dict.fromkeys(args.keep, 0.0))
+    return guidance
+
+
+def _report(path: Path, output: Path, guidance: Guidance | None, result: Restoration) -> dict[str, Any]:
     """Return the entry of one image in the JSON file."""
-    from ..model.mllm.wording import scores_by_name
+    from ..model.mllm.wording import report, scores_by_name
 
     height, width = result.image.shape[2:]
     return {
@@ -153,7 +172,7 @@ def _report(
         "height": height,
         "description": guidance.descriptions[0] if guidance else None,
         "scores": scores_by_name(guidance) if guidance else None,
-        "removal": removal or None,
+        "removal": report(guidance)[0]["removal"] if guidance else None,
         "routing": [
             {
                 "block": block.info.name,

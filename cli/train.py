@@ -13,7 +13,7 @@ from .common import add_command
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
     parser = add_command(commands, "train", run, "Train a network, or variants of the restorer.")
-    parser.add_argument("what", choices=("mllm", "restorer", "ablation"))
+    parser.add_argument("what", choices=("mllm", "head", "restorer", "ablation"))
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
 
 
@@ -23,6 +23,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"There is no file {args.config}: give --config the run's TOML file.")
     if args.what == "mllm":
         from ..training.mllm.task import run as train
+    elif args.what == "head":
+        from ..training.mllm.fit_head import run as train
     elif args.what == "restorer":
         from ..training.restorer.task import run as train
     else:

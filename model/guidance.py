@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from .errors import GuidanceError
-from .vocabulary import DEGRADATIONS, TONE_INDICES, VISIBILITY_RANGES
+from .vocabulary import (
+    ASSUMED_SEVERITIES,
+    DEGRADATIONS,
+    PRESENT,
+    TONE_INDICES,
+    VISIBILITY_RANGES,
+    strength_from_score,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,33 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
+class Directions:
+    """How an MLLM's embedding moves when a degradation is added to an image (our design).
+
+    The means of differences between the embeddings of degraded and clean photographs, at rising strengths. Adding them
+    to an image's embedding makes the restorer act as if the MLLM had seen the degradation, at no cost.
+
+    Attributes:
+        tokens: [7, L, T, D] float32, at the strengths 1/L, 2/L, ..., 1.
+        pooled: [7, L, D] float32.
+    """
+
+    tokens: Tensor
+    pooled: Tensor
+
+    def at(self, degradation: int, strength: float) -> tuple[Tensor, Tensor]:
+        """Return the move [T, D] of the tokens and [D] of the pooled vector; linear between the known strengths."""
+        levels = self.pooled.shape[1]
+        upper = min(int(strength * levels), levels - 1)
+        share = strength * levels - upper
+        moves = []
+        for known in (self.tokens[degradation], self.pooled[degradation]):
+            below = known[upper - 1] if upper else torch.zeros_like(known[0])
+            moves.append((1 - share) * below + share * known[upper])
+        return moves[0], moves[1]
+
+
+@dataclass(frozen=True)
 class Guidance:
     """Guidance for a batch of B images, made by one MLLM.
 
@@ -59,6 +93,7 @@ class Guidance:
         removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
             MLLM makes it, removes all.
         forced: [B, 7] bool, degradations to remove even if the MLLM does not detect them; None means none.
+        directions: Of the MLLM's embedding; None where it has none, and severities cannot be set.
     """
 
     tokens: Tensor
@@ -69,6 +104,7 @@ class Guidance:
     mllm_identity: str
     removal: Tensor | None = None
     forced: Tensor | None = None
+    directions: Directions | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -93,9 +129,7 @@ class Guidance:
         Raises:
             GuidanceError: An unknown degradation, or an amount outside 0..1.
         """
-        for name in (*removal, *forced):
-            if name not in DEGRADATIONS:
-                raise GuidanceError(f"There is no degradation {name!r}: choose from {', '.join(DEGRADATIONS)}.")
+        _check_names((*removal, *forced))
         for name, amount in removal.items():
             if not 0 <= amount <= 1:
                 raise GuidanceError(f"The amount of {name} to remove is {amount}: it must lie between 0 and 1.")
@@ -106,6 +140,83 @@ class Guidance:
             removal=self._removal() * factors.to(self._removal()),
             forced=self._forced() | named.to(self._forced().device),
         )
+
+    def with_severities(self, severities: Mapping[str, float]) -> Guidance:
+        """Return guidance as if the MLLM had seen these degradations at these strengths, whatever it saw.
+
+        Example:
+            >>> pipe(image, guidance.with_severities({"noise": 0.4, "rain": 0.2}))
+
+        Args:
+            severities: Strength in 0..1 by the degradation's name; 0 means absent, and nothing of it is removed.
+
+        Raises:
+            GuidanceError: An unknown degradation, a strength outside 0..1, or an MLLM without directions.
+        """
+        _check_names(severities)
+        for name, strength in severities.items():
+            if not 0 <= strength <= 1:
+                raise GuidanceError(f"The severity of {name} is {strength}: it must lie between 0 and 1.")
+        if severities and self.directions is None:
+            raise GuidanceError(
+                f"Severities cannot be set for guidance of the MLLM {self.mllm_identity}, which comes without "
+                "directions: use the shipped MLLM."
+            )
+        tokens, pooled, scores = self.tokens.clone(), self.pooled.clone(), self.scores.clone()
+        for name, strength in severities.items():
+            index = DEGRADATIONS.index(name)
+            for row, score in enumerate(self.scores[:, index].tolist()):
+                self._move(tokens[row], pooled[row], index, strength_from_score(score), strength)
+            scores[:, index] = PRESENT + (1 - PRESENT) * strength if strength > 0 else 0.0
+        moved = replace(self, tokens=tokens, pooled=pooled, scores=scores)
+        absent = {name: 0.0 for name, strength in severities.items() if strength == 0}
+        return moved.with_removal(absent, [name for name, strength in severities.items() if strength > 0])
+
+    def removing_only(self, amounts: Mapping[str, float]) -> Guidance:
+        """Return guidance that removes the named degradations, seen or not, and keeps all others (our design).
+
+        What the MLLM did not see, or weaker than `ASSUMED_SEVERITIES`, is assumed at these. Of the others, those that
+        change the tone are kept, and the rest as far as they are visible: to keep what is not there only costs quality.
+
+        Args:
+            amounts: How much to remove, 0..1 by the degradation's name.
+
+        Raises:
+            GuidanceError: An unknown degradation, or an amount outside 0..1.
+        """
+        _check_names(amounts)
+        parts = []
+        for index in range(len(self)):
+            one, scores = self[index], dict(zip(DEGRADATIONS, self.scores[index].tolist(), strict=True))
+            if self.directions is not None:
+                told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
+                weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
+                one = one._assuming([name for name in weak if not told[name]])
+            kept = {
+                name: 0.0 if DEGRADATIONS.index(name) in TONE_INDICES else 1.0 - _visibility(scores[name], *_OTHERS)
+                for name in DEGRADATIONS
+                if name not in amounts
+            }
+            parts.append(one.with_removal({**kept, **amounts}, [name for name in amounts if amounts[name] > 0]))
+        return Guidance.join(parts)
+
+    def _assuming(self, names: Collection[str]) -> Guidance:
+        """Return guidance that has `ASSUMED_SEVERITIES` of these, as if the MLLM had not seen them at all.
+
+        A degradation that is seen weakly is in the scores but hardly in the embedding, so nothing is taken away first.
+        """
+        unseen = self.scores.clone()
+        unseen[:, [DEGRADATIONS.index(name) for name in names]] = 0.0
+        return replace(self, scores=unseen).with_severities({name: ASSUMED_SEVERITIES[name] for name in names})
+
+    def _move(self, tokens: Tensor, pooled: Tensor, index: int, seen: float, strength: float) -> None:
+        """Move the embedding of one image, in place, from a strength that is seen to another."""
+        assert self.directions is not None
+        for sign, amount in ((1, strength), (-1, seen)):
+            if amount > 0:
+                token_move, pooled_move = self.directions.at(index, amount)
+                tokens += sign * token_move.to(tokens)
+                pooled += sign * pooled_move.to(pooled)
 
     def tone_removal(self) -> Tensor:
         """Return how much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
@@ -183,5 +294,28 @@ class Guidance:
         fields: dict[str, Any] = dict(tensors)
         return replace(self, **fields)
 
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in DEGRADATIONS:
+            raise GuidanceError(f"There is no degradation {name!r}: choose from {', '.join(DEGRADATIONS)}.")
+
+
+def _is_weak(name: str, score: float) -> bool:
+    """Return whether what is seen tells the restorer less than the strength that is assumed of an unseen degradation.
+
+    That is so of noise: weak noise hardly moves the embedding. To assume more haze, low light or rain than is seen
+    darkens, brightens or smears a picture, so these are only assumed where they are absent.
+    """
+    return score < PRESENT or (name == "noise" and strength_from_score(score) < ASSUMED_SEVERITIES[name])
+
+
+def _visibility(score: float, low: float, high: float) -> float:
+    """Return 0 up to the score `low`, 1 from `high` on, linear between."""
+    return min(1.0, max(0.0, (score - low) / (high - low)))
+
+
+_OTHERS = (0.05, 0.2)
+"""Scores between which degradations that an order does not name are kept."""
 
 _TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced")

@@ -44,6 +44,21 @@ Those of low light and haze lie well below `PRESENT`, since a missed degradation
 """
 
 
+ASSUMED_SEVERITIES = {
+    "low_light": 0.5,
+    "haze": 0.5,
+    "rain": 0.6,
+    "snow": 0.5,
+    "noise": 0.35,
+    "blur": 0.5,
+    "jpeg": 0.5,
+}
+"""Strength that is assumed of a degradation that is to be removed though the MLLM does not see it.
+
+Those of rain and noise were chosen on the training part of real pairs, the others are the middle of the scale.
+"""
+
+
 def strength_from_score(score: float) -> float:
     """Return the strength that a score in 0..1 tells: 0 where the degradation is absent, 1 at the strongest."""
     return min(1.0, max(0.0, (score - PRESENT) / (1 - PRESENT)))

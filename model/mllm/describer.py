@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import MllmError
-from ..guidance import Guidance
+from ..guidance import Directions, Guidance
 from ..vocabulary import DEGRADATIONS, PARAMETERS
 from .answers import answer_from_scores
 from .head import DegradationHead
@@ -97,14 +97,23 @@ class Mllm:
         network: The language model and the head, for hosts that manage memory.
         identity: Name and digest of the model folder; guidance carries it.
         width: D, the length of an embedding.
+        directions: Of its embedding, for guidance whose severities are set; None where it has none.
         sees_detail: Whether it was trained to see the crops as amplified detail.
     """
 
-    def __init__(self, language_model: Any, processor: Any, head: DegradationHead | None, identity: str) -> None:
+    def __init__(
+        self,
+        language_model: Any,
+        processor: Any,
+        head: DegradationHead | None,
+        identity: str,
+        directions: Directions | None = None,
+    ) -> None:
         self.network = MllmNetwork(language_model, head)
         self.network.eval().requires_grad_(False)
         self.processor = processor
         self.identity = identity
+        self.directions = directions
         self.name = identity.partition(":")[0]
         self.width = int(language_model.get_input_embeddings().embedding_dim)
         self.sees_detail = bool(getattr(language_model.config, DETAIL_KEY, False))
@@ -231,7 +240,7 @@ class Mllm:
                 # the words come from one set of views: the one whose scores are nearest to those of all together
                 views = view_sets[int((self.network.head(pooled_each).scores() - scores).abs().sum(1).argmin())]
         text = self._generate(views, question, max_new_tokens, on_token) if known is None else known
-        return Guidance(tokens, pooled, scores, parameters, (text,), self.identity)
+        return Guidance(tokens, pooled, scores, parameters, (text,), self.identity, directions=self.directions)
 
     def _ask_for_each(self, views: Tensor, on_token: Callable[[], None] | None) -> Tensor:
         """Return [1, 7] scores, the probability of "yes" against "no", for models without a head."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..vocabulary import DEGRADATIONS, PARAMETERS, PRESENT
@@ -50,14 +51,33 @@ def scale_parameters(parameters: Tensor) -> Tensor:
 
 
 class DegradationHead(nn.Module):
-    """One linear layer from the pooled embedding [B, D] to a `Reading`."""
+    """One linear layer from the pooled embedding [B, D] to a `Reading`.
 
-    def __init__(self, width: int) -> None:
+    A head that was fitted to real photographs (`training/mllm/fit_head.py`) adds a small network to the presence
+    logits: what tells a real haze from a pale scene is in the embedding, but not along one line.
+
+    Args:
+        width: D.
+        hidden: Width of that network; 0 for none.
+    """
+
+    def __init__(self, width: int, hidden: int = 0) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.hidden = width, hidden
         self.read = nn.Linear(width, 2 * len(DEGRADATIONS) + len(PARAMETERS))
+        if hidden:
+            self.mean: Tensor
+            self.scale: Tensor
+            self.register_buffer("mean", torch.zeros(width))
+            self.register_buffer("scale", torch.ones(width))
+            self.widen = nn.Linear(width, hidden)
+            self.presence = nn.Linear(hidden, len(DEGRADATIONS))
 
     def forward(self, pooled: Tensor) -> Reading:
         """Pooled embedding [B, D] -> predictions."""
         kinds = len(DEGRADATIONS)
-        return Reading(*self.read(pooled.float()).split((kinds, kinds, len(PARAMETERS)), dim=-1))
+        presence, strength, parameters = self.read(pooled.float()).split((kinds, kinds, len(PARAMETERS)), dim=-1)
+        if self.hidden:
+            normalized = (pooled.float() - self.mean) * self.scale
+            presence = presence + self.presence(F.gelu(self.widen(normalized)))
+        return Reading(presence, strength, parameters)

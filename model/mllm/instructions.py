@@ -208,7 +208,11 @@ def apply_instruction(guidance: Guidance, instruction: str) -> Guidance:
     """
     text = _lowered(instruction)
     if removal := parse_removal(instruction):
-        return guidance.with_removal(removal, _named(text)["remove"] & set(DEGRADATIONS))
+        named = _named(text)
+        removed = named["remove"] & set(DEGRADATIONS)
+        if removed and "everything" not in named["remove"]:
+            return guidance.removing_only({name: 1.0 for name in removed if removal[name]})
+        return guidance.with_removal(removal, removed)
     if not is_instruction(text) or any(
         (match.lastgroup or "").startswith("look_") for match in _PATTERN.finditer(text)
     ):

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..errors import MllmError
+from ..guidance import Directions
 from ..precision import dtype_from_name
 from ..weights import SHIPPED_MLLM, read_weights
 from .describer import Mllm
@@ -25,6 +26,9 @@ PROTOCOL = 2
 """Version of the way in which images are shown and embeddings are read; part of the identity of every MLLM."""
 
 HEAD_FILE = "degradation_head.safetensors"
+
+DIRECTION_TOKENS, DIRECTION_POOLED = "directions.tokens", "directions.pooled"
+"""Names of the `Directions` in the file of the head."""
 """Name of the file with the weights of the `DegradationHead`."""
 
 SETTINGS = (
@@ -82,8 +86,8 @@ def load_mllm(folder: str | Path = SHIPPED_MLLM, device: torch.device | str = "c
     _check_weights(folder, language_model, loading)
     _check_processor(folder, processor)
     identity = identity_of(folder)
-    mllm = Mllm(language_model, processor, _read_head(folder, identity), identity)
-    head = mllm.network.head
+    head, directions = _read_head(folder, identity)
+    mllm = Mllm(language_model, processor, head, identity, directions)
     if head is not None and head.width != mllm.width:
         raise MllmError(
             f"{folder / HEAD_FILE} reads embeddings of width {head.width} but those of the model have {mllm.width}: "
@@ -174,11 +178,11 @@ def _check_processor(folder: Path, processor: Any) -> None:
         raise MllmError(f"{folder} comes without a chat template: choose a model that follows instructions.")
 
 
-def _read_head(folder: Path, identity: str) -> DegradationHead | None:
-    """Return the head of the model of this identity, or None if the folder has none."""
+def _read_head(folder: Path, identity: str) -> tuple[DegradationHead | None, Directions | None]:
+    """Return the head of the model of this identity and the directions of its embedding, None where there are none."""
     path = folder / HEAD_FILE
     if not path.exists():
-        return None
+        return None, None
     state, card = read_weights(path, "mllm_head")
     if card.mllm_identity not in ("", identity):
         raise MllmError(
@@ -186,11 +190,13 @@ def _read_head(folder: Path, identity: str) -> DegradationHead | None:
             "model together."
         )
     try:
-        head = DegradationHead(int(card.architecture["width"]))
+        moves = {name: state.pop(name).float() for name in (DIRECTION_TOKENS, DIRECTION_POOLED) if name in state}
+        directions = Directions(moves[DIRECTION_TOKENS], moves[DIRECTION_POOLED]) if moves else None
+        head = DegradationHead(int(card.architecture["width"]), int(card.architecture.get("hidden", 0)))
         head.load_state_dict({name: value.float() for name, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MllmError(f"{path} does not hold a degradation head: put the original file back.") from error
-    return head
+    return head, directions
 
 
 def _dtype(precision: str, weight_bytes: int) -> torch.dtype:

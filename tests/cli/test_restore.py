@@ -340,3 +340,39 @@ def test_wishes_that_make_no_sense_cost_one_sentence(
 ) -> None:
     assert run("restore", photo, "-o", tmp_path / "out", *wishes) != 0
     assert words in sentence(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--set", "noise"), "write it as noise=0.5"),
+        (("--set", "noise=2"), "not a number between 0 and 1"),
+        (("--remove", "rain=much"), "not a number between 0 and 1"),
+        (("--set", "grain=0.4"), "not a list of low_light"),
+        (("--set", "noise=0.4", "--no-guidance"), "steer the guidance"),
+        (("--set", "noise=0.4"), "without directions"),
+    ],
+)
+def test_a_severity_or_an_amount_that_makes_no_sense_costs_one_sentence(
+    words: tuple[str, ...], says: str, photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("restore", photo, "-o", tmp_path / "out", "--restorer", restorer, *words) in (1, 2)
+    assert says in sentence(capsys)
+
+
+@pytest.mark.weights
+@pytest.mark.usefixtures("real_mllm")
+def test_an_order_acts_on_what_is_not_seen_and_in_the_amount_that_is_asked(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    smooth = np.linspace(60, 190, 96)[:, None, None] + np.linspace(-30, 30, 128)[None, :, None] + np.zeros(3)
+    noisy = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+    photo = save(tmp_path / "noisy.png", noisy)
+
+    def error(*words: str) -> float:
+        assert run("restore", photo, "-o", tmp_path / "out", *words) == 0
+        return float(np.abs(load(tmp_path / "out" / "noisy.png") - smooth).mean())
+
+    whole, half, none = (error("--remove", f"noise={amount}") for amount in (1, 0.5, 0))
+    assert whole < half < none
+    tone = ("--keep", "low_light,haze")
+    assert error("--set", "noise=0", *tone) > error("--set", "noise=0.4", *tone)

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from mofe_restore.model.errors import GuidanceError
-from mofe_restore.model.guidance import Conditioning, Guidance
+from mofe_restore.model.guidance import Conditioning, Directions, Guidance
+from mofe_restore.model.vocabulary import ASSUMED_SEVERITIES, DEGRADATIONS, PRESENT
+from mofe_restore.tests.factories import make_guidance
 
 
 class TestGuidance:
@@ -118,3 +120,76 @@ class TestConditioning:
         assert shared.for_tone.removal is removal
         own = Conditioning(removal=removal, tone_removal=of_tone)
         assert own.for_tone.removal is of_tone and own.removal is removal
+
+
+def directions() -> Directions:
+    """Moves of 1 per third of the strength along an axis of each degradation."""
+    pooled = torch.zeros(7, 3, 16)
+    for index in range(7):
+        pooled[index, :, index] = torch.tensor([1.0, 2.0, 3.0])
+    return Directions(pooled[:, :, None].repeat(1, 1, 5, 1), pooled)
+
+
+def guidance_with(scores: dict[str, float]) -> Guidance:
+    values = torch.tensor([[scores.get(name, 0.0) for name in DEGRADATIONS]])
+    return replace(make_guidance(), scores=values, directions=directions())
+
+
+def moved(guidance: Guidance, start: Guidance) -> list[float]:
+    assert torch.allclose(guidance.tokens - start.tokens, (guidance.pooled - start.pooled)[:, None], atol=1e-5)
+    return [round(value, 4) for value in (guidance.pooled - start.pooled)[0, :7].tolist()]
+
+
+class TestSeverities:
+    def test_a_direction_is_linear_between_its_strengths(self) -> None:
+        at = [float(directions().at(4, strength)[1][4]) for strength in (0.0, 1 / 6, 1 / 3, 0.5, 1.0)]
+        assert at == pytest.approx([0.0, 0.5, 1.0, 1.5, 3.0], abs=1e-5)
+
+    def test_a_severity_that_is_set_moves_the_embedding_from_what_was_seen(self) -> None:
+        seen = guidance_with({"noise": 0.75, "rain": 0.1})
+        told = seen.with_severities({"noise": 1.0, "rain": 0.5})
+        assert moved(told, seen) == [0.0, 0.0, 1.5, 0.0, 1.5, 0.0, 0.0]
+        assert told.scores[0].tolist() == [0.0, 0.0, 0.75, 0.0, 1.0, 0.0, 0.0]
+        assert told.forced is not None and told.forced[0].tolist() == [False, False, True, False, True, False, False]
+
+    def test_a_severity_of_0_means_absent_and_nothing_is_removed(self) -> None:
+        seen = guidance_with({"haze": 1.0})
+        told = seen.with_severities({"haze": 0.0})
+        assert moved(told, seen) == [0.0, -3.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+        assert told.removal is not None and told.removal[0].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+    def test_without_directions_or_with_nonsense_it_says_so(self) -> None:
+        with pytest.raises(GuidanceError, match="without directions"):
+            make_guidance().with_severities({"noise": 0.4})
+        for wrong in ({"grain": 0.5}, {"noise": 1.5}):
+            with pytest.raises(GuidanceError):
+                guidance_with({}).with_severities(wrong)
+
+    def test_an_order_acts_on_what_is_not_seen_and_keeps_what_is_visible_beside_it(self) -> None:
+        seen = guidance_with({"haze": 0.6, "snow": 0.6, "low_light": 0.01, "blur": 0.05})
+        told = seen.removing_only({"noise": 0.5})
+        amount = 3 * ASSUMED_SEVERITIES["noise"]
+        assert moved(told, seen) == pytest.approx([0.0, 0.0, 0.0, 0.0, amount, 0.0, 0.0], abs=1e-4)
+        assert told.removal is not None
+        assert told.removal[0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.5, 1.0, 1.0]
+
+    @pytest.mark.parametrize("name", ["haze", "low_light", "rain", "snow"])
+    def test_an_order_assumes_no_more_than_is_seen(self, name: str) -> None:
+        seen = guidance_with({name: PRESENT})
+        assert moved(seen.removing_only({name: 1.0}), seen) == [0.0] * 7
+
+    def test_an_order_assumes_more_noise_than_is_seen_weakly(self) -> None:
+        seen = guidance_with({"noise": PRESENT})
+        assert moved(seen.removing_only({"noise": 1.0}), seen) != [0.0] * 7
+
+    def test_an_order_leaves_a_severity_that_was_set(self) -> None:
+        told = guidance_with({}).with_severities({"noise": 0.1})
+        assert moved(told.removing_only({"noise": 1.0}), told) == [0.0] * 7
+
+    def test_an_order_leaves_the_embedding_of_what_is_seen_clearly(self) -> None:
+        seen = guidance_with({"noise": 0.9})
+        assert moved(seen.removing_only({"noise": 1.0}), seen) == [0.0] * 7
+
+    def test_an_order_without_directions_forces_what_it_names(self) -> None:
+        told = make_guidance().removing_only({"rain": 1.0})
+        assert told.forced is not None and told.forced[0].tolist() == [name == "rain" for name in DEGRADATIONS]

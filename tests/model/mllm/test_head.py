@@ -46,3 +46,13 @@ def test_the_head_reads_each_image_by_itself() -> None:
     head, pooled = DegradationHead(16), torch.randn(3, 16)
     together = head(pooled)
     assert torch.allclose(together.strength[1:2], head(pooled[1:2]).strength, atol=1e-6)
+
+
+def test_a_fitted_head_adds_to_the_presence_alone() -> None:
+    torch.manual_seed(0)
+    plain, fitted = DegradationHead(16), DegradationHead(16, hidden=4)
+    fitted.read.load_state_dict(plain.read.state_dict())
+    pooled = torch.randn(3, 16)
+    one, other = plain(pooled), fitted(pooled)
+    assert not torch.allclose(one.presence, other.presence)
+    assert torch.equal(one.strength, other.strength) and torch.equal(one.parameters, other.parameters)

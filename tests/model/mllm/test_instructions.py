@@ -158,4 +158,8 @@ def test_an_instruction_that_is_obeyed_leaves_the_description_as_it_is() -> None
     assert is_instruction("Remove only the rain")
     assert guidance.descriptions == ("No rain.",)
     assert guidance.removal is not None
-    assert guidance.removal[0].tolist() == [float(name == "rain") for name in DEGRADATIONS]
+    kept = {
+        name: guidance.scores[0, DEGRADATIONS.index(name)] >= 0.2 or name in ("low_light", "haze")
+        for name in DEGRADATIONS
+    }
+    assert guidance.removal[0].tolist() == [float(name == "rain" or not kept[name]) for name in DEGRADATIONS]

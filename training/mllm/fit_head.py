@@ -1,0 +1,345 @@
+"""Fit the head of a trained MLLM to real photographs; the embedding, and so the restorer's guidance, stays as it is.
+
+    mofe train head --config training/configs/head.toml
+
+Weak labels of real photographs say that one degradation is present, and nothing about the others; good photographs of
+hard kinds (night, pale, fine texture) say that none is. A small network on the frozen embedding learns presence from
+both beside generated degradations (our design). The program also measures the `Directions` of the embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ...model.atomic import atomic_write
+from ...model.errors import TrainingError
+from ...model.guidance import Directions
+from ...model.mllm.describer import Mllm
+from ...model.mllm.head import DegradationHead
+from ...model.mllm.loading import DIRECTION_POOLED, DIRECTION_TOKENS, HEAD_FILE, load_mllm
+from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.severities import Severities
+from ...model.vocabulary import DEGRADATIONS
+from ...model.weights import read_card, write_weights
+from ..data.mix import Mix
+from ..data.photos import list_photos, read_photo
+from ..data.scenes import to_tensor
+from ..engine.config import RawConfig, check_minimum, parse_table, read_toml
+from ..engine.provenance import training_record
+
+SIDES = (256, 512)
+"""Smallest and largest side of a generated image in px."""
+
+DIRECTION_SIDE = 400
+"""Side in px of the photographs whose embedding's moves are measured."""
+
+UNKNOWN = ("jpeg",)
+"""Degradations that good photographs of the web may have."""
+
+
+@dataclass(frozen=True)
+class HeadData:
+    """The `[data]` table: paths.
+
+    Attributes:
+        mllm: Model folder whose head is fitted; it is not changed.
+        photos: Folder of clean photos.
+        real_weak: Folder of real photographs by label, `<label>/train`; `good/train` holds those without degradation.
+        real_pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; empty for none.
+        output: Gets the head and the embeddings, which are computed once.
+    """
+
+    mllm: str
+    photos: str
+    real_weak: str
+    real_pairs: str
+    output: str
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The `[fit]` table.
+
+    Attributes:
+        images: Generated images.
+        members: Networks that are fitted from different random weights and merged into one.
+        hidden: Width of each.
+        steps: Updates of each.
+        batch: Generated and real images of a step, each.
+        learning_rate: Of AdamW, with a cosine decay to 0.
+        weight_decay: Of AdamW.
+        dropout: Of the hidden layer, and half of it of the embedding.
+        real_weight: Of the loss of real photographs.
+        good_weight: Of photographs without a degradation, against those with it, in this loss.
+        direction_photos: Photographs from which the directions are measured.
+        direction_levels: Strengths at which they are measured.
+        seed: Of everything random.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    images: int = 2400
+    members: int = 4
+    hidden: int = 64
+    steps: int = 1500
+    batch: int = 256
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.3
+    real_weight: float = 1.0
+    good_weight: float = 6.0
+    direction_photos: int = 64
+    direction_levels: int = 3
+    seed: int = 77
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        names = ("images", "members", "hidden", "steps", "batch", "direction_photos", "direction_levels")
+        check_minimum(self, "fit", dict.fromkeys(names, 1))
+
+
+@dataclass(frozen=True)
+class HeadRun:
+    """All tables of the TOML file.
+
+    Attributes:
+        data: Paths.
+        fit: Sizes and weights.
+        mix: Degradations of the generated images.
+        card: Data and limits for the card.
+    """
+
+    data: HeadData
+    fit: FitConfig = field(default_factory=FitConfig)
+    mix: Mix = field(default_factory=Mix)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def from_raw(raw_config: RawConfig) -> HeadRun:
+        """Parse the tables of a TOML file.
+
+        Raises:
+            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
+        """
+        return HeadRun(
+            data=parse_table(HeadData, raw_config, "data"),
+            fit=parse_table(FitConfig, raw_config, "fit"),
+            mix=parse_table(Mix, raw_config, "mix"),
+            card=raw_config.get("card", {}),
+        )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Embeddings and what is known about them.
+
+    Attributes:
+        pooled: [N, D].
+        presence: [N, 7] in 0..1.
+        known: [N, 7], 1 where the presence is known, else 0.
+    """
+
+    pooled: Tensor
+    presence: Tensor
+    known: Tensor
+
+
+def run(config_path: Path) -> None:
+    """Fit as the TOML file says; embeddings that an earlier run has computed are used again."""
+    raw_config = read_toml(config_path)
+    fit_head(HeadRun.from_raw(raw_config), raw_config)
+
+
+def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
+    """Fit the head and measure the directions; return the path of the head's weight file.
+
+    Raises:
+        TrainingError: The model has no head.
+    """
+    data, fit = settings.data, settings.fit
+    mllm, output = load_mllm(data.mllm, precision="fp32"), Path(data.output)
+    if mllm.network.head is None:
+        raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
+    (output / "embeddings").mkdir(parents=True, exist_ok=True)
+    generated = embed_generated(mllm, settings, output / "embeddings" / "generated.safetensors")
+    real = embed_real(mllm, data, output / "embeddings")
+    directions = measure_directions(mllm, data.photos, fit, output / "embeddings" / "directions.safetensors")
+    head = merge([fit_member(mllm.network.head, generated, real, fit, number) for number in range(fit.members)])
+    path = output / HEAD_FILE
+    state = {**head.state_dict(), DIRECTION_TOKENS: directions.tokens, DIRECTION_POOLED: directions.pooled}
+    old = read_card(Path(data.mllm) / HEAD_FILE)
+    made = {**old.training, "head": training_record(raw_config, fit.steps)}
+    card = replace(
+        old,
+        architecture={**old.architecture, "hidden": head.hidden},
+        training=made,
+        data=" ".join(filter(None, (old.data, str(settings.card.get("data", ""))))),
+        mllm_identity=mllm.identity,
+    )
+    write_weights(path, state, card)
+    return path
+
+
+@torch.inference_mode()
+def embed(mllm: Mllm, image: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return tokens [T, D] and pooled vector [D] of an image [H, W, 3], as at inference."""
+    tokens, pooled = mllm.embed(mllm.view_sets(to_tensor(image)))
+    first: Tensor = tokens[0]
+    return first, pooled.mean(0)
+
+
+def embed_generated(mllm: Mllm, settings: HeadRun, cache: Path) -> Examples:
+    """Embed random pieces of clean photos, degraded as the mix says."""
+
+    def make() -> Iterator[dict[str, Tensor]]:
+        photos = list_photos(settings.data.photos)
+        for index in range(settings.fit.images):
+            rng = np.random.default_rng((settings.fit.seed, index))
+            clean = read_photo(photos[index % len(photos)])
+            height, width = (min(side, int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in clean.shape[:2])
+            top = int(rng.integers(clean.shape[0] - height + 1))
+            left = int(rng.integers(clean.shape[1] - width + 1))
+            piece = np.ascontiguousarray(clean[top : top + height, left : left + width])
+            degraded = synthesize(piece, settings.mix.draw(rng), rng)
+            presence = torch.from_numpy(degraded.truth.presence).float()
+            yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
+
+    stored = _cached(cache, make, settings.fit.images, "generated")
+    return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
+
+
+def embed_real(mllm: Mllm, data: HeadData, cache: Path) -> Examples:
+    """Embed real photographs with what their folder says about them."""
+    parts = []
+    for name, folder, presence in _real_folders(data):
+        photos = list_photos(folder)
+
+        def make(photos: list[Path] = photos) -> Iterator[dict[str, Tensor]]:
+            for path in photos:
+                yield {"pooled": embed(mllm, read_photo(path))[1]}
+
+        pooled = _cached(cache / f"{name}.safetensors", make, len(photos), name)["pooled"]
+        values = torch.tensor([presence.get(degradation, 0.0) for degradation in DEGRADATIONS])
+        known = torch.tensor([float(degradation in presence) for degradation in DEGRADATIONS])
+        parts.append(Examples(pooled, values.expand(len(pooled), -1), known.expand(len(pooled), -1)))
+    return Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in ("pooled", "presence", "known")))
+
+
+def measure_directions(mllm: Mllm, photos: str, fit: FitConfig, cache: Path) -> Directions:
+    """Measure the mean move of the embedding when each degradation is added to clean photos."""
+    paths, levels = list_photos(photos), fit.direction_levels
+    chosen = np.random.default_rng(0).permutation(len(paths))[: fit.direction_photos]
+
+    def make() -> Iterator[dict[str, Tensor]]:
+        for number in map(int, chosen):
+            clean = np.ascontiguousarray(read_photo(paths[number])[:DIRECTION_SIDE, :DIRECTION_SIDE])
+            start = embed(mllm, clean)
+            moves: list[tuple[Tensor, Tensor]] = []
+            for index, name in enumerate(DEGRADATIONS):
+                for level in range(1, levels + 1):
+                    severities = Severities.from_strengths({name: level / levels})
+                    end = embed(mllm, synthesize(clean, severities, np.random.default_rng((5, number, index))).image)
+                    moves.append((end[0] - start[0], end[1] - start[1]))
+            yield {"tokens": torch.stack([a for a, _ in moves]), "pooled": torch.stack([b for _, b in moves])}
+
+    stored = _cached(cache, make, len(chosen), "directions")
+    mean = {name: value.mean(0).unflatten(0, (len(DEGRADATIONS), levels)) for name, value in stored.items()}
+    return Directions(mean["tokens"], mean["pooled"])
+
+
+def fit_member(
+    head: DegradationHead, generated: Examples, real: Examples, fit: FitConfig, number: int
+) -> DegradationHead:
+    """Fit the network of presence beside the linear head, from random weights of its own."""
+    torch.manual_seed(number)
+    fitted = DegradationHead(head.width, fit.hidden)
+    fitted.read.load_state_dict(head.read.state_dict())
+    everything = torch.cat([generated.pooled, real.pooled])
+    fitted.mean.copy_(everything.mean(0))
+    fitted.scale.copy_(1 / (everything.std(0) + 1e-6))
+    nn.init.zeros_(fitted.presence.weight)
+    nn.init.zeros_(fitted.presence.bias)
+    trained = [*fitted.widen.parameters(), *fitted.presence.parameters()]
+    optimizer = torch.optim.AdamW(trained, fit.learning_rate, weight_decay=fit.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.steps)
+    weights = _balanced_weights(real, fit.good_weight)
+
+    def logits(pooled: Tensor) -> Tensor:
+        normalized = F.dropout((pooled - fitted.mean) * fitted.scale, fit.dropout / 2)
+        hidden = F.dropout(F.gelu(fitted.widen(normalized)), fit.dropout)
+        base: Tensor = fitted.read(pooled)[:, : len(DEGRADATIONS)]
+        added: Tensor = fitted.presence(hidden)
+        return base.detach() + added
+
+    for _ in range(fit.steps):
+        some = torch.randint(len(generated.pooled), (fit.batch,))
+        others = torch.randint(len(real.pooled), (fit.batch,))
+        made = F.binary_cross_entropy_with_logits(logits(generated.pooled[some]), generated.presence[some])
+        errors = F.binary_cross_entropy_with_logits(
+            logits(real.pooled[others]), real.presence[others], reduction="none"
+        )
+        loss = 2 * made + fit.real_weight * (errors * weights[others]).sum() * len(real.pooled) / fit.batch
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return fitted.eval()
+
+
+def merge(members: list[DegradationHead]) -> DegradationHead:
+    """Merge heads of the same embedding into one wider head that gives the mean of their logits."""
+    first = members[0]
+    merged = DegradationHead(first.width, sum(member.hidden for member in members))
+    merged.read.load_state_dict(first.read.state_dict())
+    with torch.no_grad():
+        merged.mean.copy_(first.mean)
+        merged.scale.copy_(first.scale)
+        merged.widen.weight.copy_(torch.cat([member.widen.weight for member in members]))
+        merged.widen.bias.copy_(torch.cat([member.widen.bias for member in members]))
+        merged.presence.weight.copy_(torch.cat([member.presence.weight for member in members], 1) / len(members))
+        merged.presence.bias.copy_(torch.stack([member.presence.bias for member in members]).mean(0))
+    return merged.eval()
+
+
+def _balanced_weights(real: Examples, good_weight: float) -> Tensor:
+    """Return [N, 7]: for each degradation, present ones weigh half, absent ones `good_weight` times half, together."""
+    present = (real.presence * real.known).sum(0).clamp_min(20)  # a handful must not count like hundreds
+    absent = ((1 - real.presence) * real.known).sum(0).clamp_min(1)
+    return real.known * torch.where(real.presence > 0, 0.5 / present, good_weight * 0.5 / absent)
+
+
+def _real_folders(data: HeadData) -> Iterator[tuple[str, Path, dict[str, float]]]:
+    """Yield name, folder and known presences of each set of real photographs that is there."""
+    weak, pairs = Path(data.real_weak), Path(data.real_pairs) if data.real_pairs else None
+    clean = {name: 0.0 for name in DEGRADATIONS if name not in UNKNOWN}
+    yield "weak-good", weak / "good" / "train", clean
+    for name in DEGRADATIONS:
+        if (weak / name / "train").is_dir():
+            yield f"weak-{name}", weak / name / "train", {name: 1.0}
+        if pairs is not None and (pairs / name / "train").is_dir():
+            yield f"pairs-{name}-input", pairs / name / "train" / "input", {name: 1.0}
+            yield f"pairs-{name}-target", pairs / name / "train" / "target", {name: 0.0}
+
+
+def _cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: int, name: str) -> dict[str, Tensor]:
+    """Return the stacked results of `make`, from the file `path` if it holds so many, else computed and stored."""
+    if path.exists():
+        stored = load_file(path)
+        if all(len(value) == count for value in stored.values()):
+            return stored
+    rows = list(tqdm(make(), total=count, desc=name, unit="image", disable=None))
+    stacked = {key: torch.stack([row[key] for row in rows]).clone() for key in rows[0]}
+    with atomic_write(path) as temporary:
+        save_file(stacked, temporary)
+    return stacked
