@@ -92,9 +92,9 @@ class TestDescribe:
 
     def test_without_text_the_descriptions_are_empty_and_the_scores_the_same(self, pipe: RestorationPipeline) -> None:
         image = random_image()
-        silent = pipe.describe(image, with_text=False)
-        assert silent.descriptions == ("",)
-        assert torch.equal(silent.scores, pipe.describe(image).scores)
+        quiet = pipe.describe(image, with_text=False)
+        assert quiet.descriptions == ("",)
+        assert torch.equal(quiet.scores, pipe.describe(image).scores)
 
     def test_an_instruction_says_what_to_remove(self, pipe: RestorationPipeline) -> None:
         removal = pipe.describe(random_image(), instruction="keep the haze").removal

@@ -38,9 +38,9 @@ def test_a_perfect_describer_gets_perfect_marks_and_a_silent_one_none(photos: Pa
     assert perfect.value("mean", "F1") == 1.0 and perfect.value("mean", "strength error") < 1e-6
     assert set(perfect.tables[1].rows) == set(PARAMETERS)
     assert all(row["error"] == 0.0 for row in perfect.tables[1].rows.values() if not math.isnan(row["error"]))
-    silent = evaluate_descriptions(lambda image: scored_guidance([0.0] * 7), photos, seed=2, repeats=12)
-    assert silent.value("rain", "recall") == 0.0 and silent.value("rain", "F1") == 0.0
-    assert math.isnan(silent.value("rain", "precision"))
+    quiet = evaluate_descriptions(lambda image: scored_guidance([0.0] * 7), photos, seed=2, repeats=12)
+    assert quiet.value("rain", "recall") == 0.0 and quiet.value("rain", "F1") == 0.0
+    assert math.isnan(quiet.value("rain", "precision"))
 
 
 def test_parameter_errors_count_only_images_that_have_the_degradation(photos: Path) -> None:
