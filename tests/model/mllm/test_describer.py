@@ -14,7 +14,7 @@ from mofe_restore.model.mllm.describer import MAX_DESCRIPTION_TOKENS, Mllm
 from mofe_restore.model.mllm.loading import HEAD_FILE, load_mllm
 from mofe_restore.model.mllm.views import SHIFTS
 from mofe_restore.model.mllm.wording import report
-from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
+from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS, TONE_INDICES
 from mofe_restore.tests.factories import MLLM_WIDTH
 
 
@@ -89,7 +89,10 @@ def test_an_instruction_to_remove_steers_and_asks_the_standard_question(mllm: Ml
     told = mllm.describe(image, instruction="Remove only the rain.", max_new_tokens=8)
     assert plain.removal is None
     assert told.removal is not None
-    assert told.removal.tolist() == [[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]] * 2
+    expected = plain.removing_only({"rain": 1.0}).removal
+    assert expected is not None and torch.equal(told.removal, expected)
+    assert told.removal[:, DEGRADATIONS.index("rain")].tolist() == [1.0, 1.0]
+    assert told.removal[:, list(TONE_INDICES)].tolist() == [[0.0, 0.0]] * 2
     assert told.descriptions == plain.descriptions
     assert torch.equal(told.pooled, plain.pooled)
     assert report(told)[0]["removal"]["rain"] == 1 and report(plain)[0]["removal"] is None
