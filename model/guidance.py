@@ -32,6 +32,8 @@ class Conditioning:
         mask: [B] bool; False puts neutral guidance in the place of the given one. None keeps all.
         removal: [B, 7] in 0..1, how much of each degradation to remove. None removes all.
         tone_removal: The same for the tone branch. None: as `removal`.
+        severities: [B, 7] in 0..1, strengths that hold whatever the embedding says; NaN where none is set. None sets
+            none.
     """
 
     tokens: Tensor | None = None
@@ -39,6 +41,7 @@ class Conditioning:
     mask: Tensor | None = None
     removal: Tensor | None = None
     tone_removal: Tensor | None = None
+    severities: Tensor | None = None
 
     @property
     def for_tone(self) -> Conditioning:
@@ -93,6 +96,8 @@ class Guidance:
         removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
             MLLM makes it, removes all.
         forced: [B, 7] bool, degradations to remove even if the MLLM does not detect them; None means none.
+        severities: [B, 7] float32 in 0..1, strengths that were set (`with_severities`); NaN where what the MLLM saw
+            holds. None sets none.
         directions: Of the MLLM's embedding; None where it has none, and severities cannot be set.
     """
 
@@ -104,6 +109,7 @@ class Guidance:
     mllm_identity: str
     removal: Tensor | None = None
     forced: Tensor | None = None
+    severities: Tensor | None = None
     directions: Directions | None = None
 
     def __len__(self) -> int:
@@ -163,12 +169,14 @@ class Guidance:
                 "directions: use the shipped MLLM."
             )
         tokens, pooled, scores = self.tokens.clone(), self.pooled.clone(), self.scores.clone()
+        told = self._severities().clone()
         for name, strength in severities.items():
             index = DEGRADATIONS.index(name)
             for row, score in enumerate(self.scores[:, index].tolist()):
                 self._move(tokens[row], pooled[row], index, strength_from_score(score), strength)
             scores[:, index] = PRESENT + (1 - PRESENT) * strength if strength > 0 else 0.0
-        moved = replace(self, tokens=tokens, pooled=pooled, scores=scores)
+            told[:, index] = strength
+        moved = replace(self, tokens=tokens, pooled=pooled, scores=scores, severities=told)
         absent = {name: 0.0 for name, strength in severities.items() if strength == 0}
         return moved.with_removal(absent, [name for name, strength in severities.items() if strength > 0])
 
@@ -239,9 +247,12 @@ class Guidance:
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(device, torch.float32)
 
-        removal = None if self.removal is None else moved(self.removal)
         return Conditioning(
-            moved(self.tokens), moved(self.pooled), removal=removal, tone_removal=moved(self.tone_removal())
+            moved(self.tokens),
+            moved(self.pooled),
+            removal=None if self.removal is None else moved(self.removal),
+            tone_removal=moved(self.tone_removal()),
+            severities=None if self.severities is None else moved(self.severities),
         )
 
     def for_frame(self, index: int, frames: int) -> Guidance:
@@ -268,6 +279,8 @@ class Guidance:
             parts = [replace(part, removal=part._removal()) for part in parts]
         if any(part.forced is not None for part in parts):
             parts = [replace(part, forced=part._forced()) for part in parts]
+        if any(part.severities is not None for part in parts):
+            parts = [replace(part, severities=part._severities()) for part in parts]
         joined = {
             name: torch.cat([getattr(part, name) for part in parts])
             for name in _TENSORS
@@ -283,6 +296,11 @@ class Guidance:
     def _forced(self) -> Tensor:
         """`forced`, False where there is none."""
         return torch.zeros_like(self.scores).bool() if self.forced is None else self.forced.to(self.scores.device)
+
+    def _severities(self) -> Tensor:
+        """`severities`, NaN where there are none."""
+        none = torch.full_like(self.scores, torch.nan)
+        return none if self.severities is None else self.severities.to(self.scores)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Guidance:
         """Apply a function to every tensor."""
@@ -318,4 +336,4 @@ def _visibility(score: float, low: float, high: float) -> float:
 _OTHERS = (0.05, 0.2)
 """Scores between which degradations that an order does not name are kept."""
 
-_TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced")
+_TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced", "severities")

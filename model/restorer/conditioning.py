@@ -15,18 +15,41 @@ from ..precision import full_precision
 from ..vocabulary import DEGRADATIONS
 
 
+class SeverityVector(nn.Module):
+    """What severities that were set add to a branch's guidance vector (our design).
+
+    Nothing where no severity is set, since no layer has a bias; at the start nothing at all.
+    """
+
+    def __init__(self, hidden: int, vector_width: int) -> None:
+        super().__init__()
+        self.widen = nn.Linear(2 * len(DEGRADATIONS), hidden, bias=False)
+        self.project = nn.Linear(hidden, vector_width, bias=False)
+        nn.init.zeros_(self.project.weight)
+
+    def forward(self, severities: Tensor) -> Tensor:
+        """Severities [B, 7] in 0..1, NaN where none is set -> [B, V] fp32."""
+        with full_precision(severities.device):
+            is_set = ~severities.isnan()
+            values = torch.cat([severities.float().nan_to_num(), is_set.float()], dim=1)
+            added: Tensor = self.project(F.silu(self.widen(values)))
+        return added
+
+
 class GuidanceVector(nn.Module):
     """Project the MLLM's pooled embedding to a branch's width, or use a learned neutral vector, and steer it.
 
     The neutral vector replaces the projected one, so nothing is assumed about the MLLM's space. Steering adds, for each
     degradation and in proportion to how much of it is to be kept, a linear map of the vector that starts at zero.
+    Severities that were set are added before.
     """
 
-    def __init__(self, guidance_width: int, vector_width: int) -> None:
+    def __init__(self, guidance_width: int, vector_width: int, severity_width: int = 0) -> None:
         super().__init__()
         self.pooled_norm = nn.LayerNorm(guidance_width)
         self.project = nn.Linear(guidance_width, vector_width)
         self.neutral_vector = nn.Parameter(torch.zeros(vector_width))
+        self.severities = SeverityVector(severity_width, vector_width) if severity_width else None
         self.steer = nn.Linear(len(DEGRADATIONS) * (vector_width + 1), vector_width, bias=False)
         nn.init.zeros_(self.steer.weight)
 
@@ -39,6 +62,8 @@ class GuidanceVector(nn.Module):
             # where() rather than indexing: both sides take part, so every parameter gets a gradient in every step
             mask = conditioning.mask
             vector = given if mask is None else torch.where(mask[:, None], given, vector)
+        if self.severities is not None and conditioning.severities is not None:
+            vector = vector + self.severities(conditioning.severities)
         return self._steer(vector, conditioning.removal)
 
     def _steer(self, vector: Tensor, removal: Tensor | None) -> Tensor:

@@ -44,6 +44,8 @@ class RestorerConfig:
         top_experts: Number of experts that work in a window, those of the largest weights; 0 means all of them.
         expansion: Hidden width of a gated block's pointwise part, as a multiple of the block's width.
         vector_width: V, the width of the guidance vector inside the network.
+        severity_width: Hidden width of the layers that read severities which were set; 0 for a network that is
+            conditioned on the embedding alone.
         head_width: Channels per attention head.
         residual_init: Residual scale of every block before training.
         thumbnail: Side in pixels of the square thumbnail that the tone and the global branch see.
@@ -64,6 +66,7 @@ class RestorerConfig:
     top_experts: int = 0
     expansion: int = 2
     vector_width: int = 128
+    severity_width: int = 0
     head_width: int = 32
     residual_init: float = 0.1
     thumbnail: int = 128
@@ -90,7 +93,7 @@ class RestorerConfig:
             minimum = 2 if name in ("experts", "window") else 1
             if not _are_integers((getattr(self, name),), minimum):
                 raise ValueError(f"{name} must be an integer from {minimum} up, not {getattr(self, name)!r}")
-        for name in ("global_blocks", "extra_tone_blocks", "top_experts"):
+        for name in ("global_blocks", "extra_tone_blocks", "top_experts", "severity_width"):
             if not _are_integers((getattr(self, name),), 0):
                 raise ValueError(f"{name} must be an integer from 0 up, not {getattr(self, name)!r}")
         if self.top_experts > self.experts:

@@ -71,7 +71,7 @@ class Restorer(nn.Module):
             )
 
         self.tone = ToneBranch(config)
-        self.guidance = GuidanceVector(config.guidance_width, vector)
+        self.guidance = GuidanceVector(config.guidance_width, vector, config.severity_width)
         self.tokens = GuidanceTokens(config.guidance_width)
         self.overview = GlobalBranch(config)
         self.intro = nn.Conv2d(24, widths[0], 3, padding=1)

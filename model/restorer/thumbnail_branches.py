@@ -206,7 +206,7 @@ class ToneBranch(ThumbnailEncoder):
     def __init__(self, config: RestorerConfig) -> None:
         super().__init__(config, config.extra_tone_blocks)
         _, second, _, width = config.global_widths
-        self.guidance = GuidanceVector(config.guidance_width, config.vector_width)
+        self.guidance = GuidanceVector(config.guidance_width, config.vector_width, config.severity_width)
         # the affine grid is twice as fine as the features, since haze follows depth
         self.to_fine = nn.Linear(width, 4 * second)
         self.fine_block = GatedBlock(second, config.vector_width, config.expansion, config.residual_init)

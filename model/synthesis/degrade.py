@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -77,10 +78,25 @@ class RandomLayers:
         return self._drawn[name]
 
 
-def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return standard normal float32 noise; torch draws it several times faster than numpy."""
+def _noise(shape: tuple[int, ...], rng: np.random.Generator, severities: Severities | None = None) -> np.ndarray:
+    """Return float32 noise [3, H, W] of unit variance; torch draws it several times faster than numpy."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    return torch.randn(shape, generator=generator).numpy()
+    noise = torch.randn(shape, generator=generator)
+    if severities is not None and severities.noise_gray > 0.0:
+        gray = torch.randn((1, *shape[1:]), generator=generator)
+        noise = (1.0 - severities.noise_gray) ** 0.5 * noise + severities.noise_gray**0.5 * gray
+    if severities is not None and severities.noise_grain > 0.0:
+        noise = _correlated(noise, severities.noise_grain)
+    return noise.numpy()
+
+
+def _correlated(noise: Tensor, sigma: float) -> Tensor:
+    """Blur noise [3, H, W] with a Gaussian of `sigma` px, and give it back its variance."""
+    half = max(1, round(3 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-half, half + 1) / sigma) ** 2)
+    kernel = kernel / kernel.square().sum().sqrt()
+    padded = F.pad(noise[:, None], (half, half, half, half), mode="circular")
+    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])[:, 0]
 
 
 def _to_bytes(planes: np.ndarray) -> np.ndarray:
@@ -208,17 +224,19 @@ def synthesize(
     if severities.sensor_gain > 0.0:
         np.clip(planes, 0.0, 1.0, out=planes)
         variance += severities.sensor_gain * float(planes.mean())
-        noise = layers.get("noise", lambda: _noise(planes.shape, rng))
+        noise = layers.get("noise", lambda: _noise(planes.shape, rng, severities))
         planes += np.sqrt(planes * np.float32(severities.sensor_gain) + np.float32(late)) * noise
     elif late > 0.0:
-        planes += layers.get("noise", lambda: _noise(planes.shape, rng)) * np.float32(late**0.5)
+        planes += layers.get("noise", lambda: _noise(planes.shape, rng, severities)) * np.float32(late**0.5)
 
     parameters["light_exponent"] = exponent
     parameters["noise_sigma"] = variance**0.5
     image = _to_bytes(planes)
+    if severities.first_jpeg_quality < 100:
+        image = _shifted_jpeg(image, severities.first_jpeg_quality, severities.jpeg_shift)
     if severities.jpeg_quality < 100:
         image = _jpeg(image, severities.jpeg_quality)
-        parameters["jpeg_quality"] = float(severities.jpeg_quality)
+    parameters["jpeg_quality"] = float(min(severities.jpeg_quality, severities.first_jpeg_quality))
     return Degraded(image.astype(np.float32) / np.float32(255.0), _ground_truth(parameters, strength))
 
 
@@ -250,6 +268,13 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     file.seek(0)
     with Image.open(file) as coded:
         return np.asarray(coded)
+
+
+def _shifted_jpeg(image: np.ndarray, quality: int, shift: int) -> np.ndarray:
+    """Return [H, W, 3] bytes as they come out of a larger JPEG whose blocks begin `shift` px further up and left."""
+    height, width = image.shape[:2]
+    larger = np.pad(image, ((shift, 0), (shift, 0), (0, 0)), mode="edge")
+    return _jpeg(larger, quality)[shift : shift + height, shift : shift + width]
 
 
 def _ground_truth(parameters: dict[str, float], strength: dict[str, float]) -> GroundTruth:

@@ -49,6 +49,11 @@ class Severities:
         soft_rain: Whether streaks are broad and soft, with a veil between them; the published ones are thin.
         blown_snow: Whether wind drives the flakes in any direction; the published ones fall.
         haze_tint: How much more airlight red gets than green, and green than blue, as a share; 0 (grey) as published.
+        noise_grain: Sigma in px of the Gaussian over which noise is correlated, as demosaicing, resizing and film make
+            it; 0 (independent pixels) as published.
+        noise_gray: Share of the noise's variance that is the same in all three channels; 0 as published.
+        first_jpeg_quality: Quality of an earlier JPEG; 100 means none.
+        jpeg_shift: Offset in px, both ways, of the earlier JPEG's blocks: the image was cropped since.
     """
 
     light_exponent: float = 1.0
@@ -68,6 +73,10 @@ class Severities:
     soft_rain: bool = False
     blown_snow: bool = False
     haze_tint: float = 0.0
+    noise_grain: float = 0.0
+    noise_gray: float = 0.0
+    first_jpeg_quality: int = 100
+    jpeg_shift: int = 0
 
     def keeping(self, degradations: Collection[str]) -> Severities:
         """Return the severities without degradations other than these.
@@ -116,9 +125,9 @@ _FIELDS = {
     "haze": ("haze_beta", "airlight", "haze_tint"),
     "rain": ("rain", "soft_rain"),
     "snow": ("snow", "blown_snow"),
-    "noise": ("low_light_noise", "noise_sigma", "sensor_gain"),
+    "noise": ("low_light_noise", "noise_sigma", "sensor_gain", "noise_grain", "noise_gray"),
     "blur": ("defocus_radius", "gaussian_sigma", "motion_length", "motion_angle"),
-    "jpeg": ("jpeg_quality",),
+    "jpeg": ("jpeg_quality", "first_jpeg_quality", "jpeg_shift"),
 }
 """The fields of `Severities` that belong to each degradation."""
 

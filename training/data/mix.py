@@ -32,6 +32,12 @@ STRONGEST_TINT = 0.12
 WHITEST_AIRLIGHT = 1.0
 """Maximum airlight of tinted haze; the published airlight is grey and ends at 0.9."""
 
+COARSEST_GRAIN = 1.3
+"""Correlation of the coarsest noise, see `Severities.noise_grain`."""
+
+SECOND_JPEG_QUALITY = 60
+"""Lowest quality of a JPEG after another one."""
+
 FAINT_NOISE = 25.0
 """Half of the scenes with noise alone have at most this sigma, of 255, as dark images have: otherwise every slightly
 noisy image that is not bright would look like a darkened one, which are frequent."""
@@ -42,18 +48,23 @@ class Mix:
     """The `[mix]` table of a run's TOML: shares of the scenes, 0..1.
 
     Attributes:
-        low_light_share: Real pairs of under-exposed and well exposed photographs. All other shares are of the generated
-            scenes.
+        low_light_share: Real pairs of under-exposed and well exposed photographs.
+        real_share: Real pairs by degradation. All other shares are of the generated scenes.
         composite_share: A combination of CDD-11 and nothing else. The shares of one degradation are of the rest.
         noise_share: Noise and nothing else.
         rain_share: Soft rain and nothing else.
         snow_share: Snow, mostly in wind, and nothing else.
         blur_share: Blur and nothing else.
+        jpeg_share: JPEG and nothing else.
         clean_share: No degradation. What these shares leave is drawn by `sample_severities`.
         wide_share: Of the combinations of CDD-11, those in wider ranges than the published ones.
         low_noise_share: Of the dark scenes, those with almost no noise; otherwise noise would be taken for the sign of
             low light.
         tinted_share: Of the hazy scenes, those whose airlight has a tint and may be white.
+        grain_share: Of the scenes with noise and nothing else, those whose noise is correlated between pixels and
+            channels, as that of cameras and film is.
+        second_jpeg_share: Of the scenes with JPEG, those that were cropped after it, and may be coded again.
+        blur_noise_share: Of the scenes with blur and nothing else, those with weak noise.
         tone_outlier_of: Where the tone is to stay, the photo is the one of so many whose tone is the most unusual:
             photos that are meant to be dark or pale are rare, and are otherwise taken for degraded ones.
 
@@ -62,15 +73,20 @@ class Mix:
     """
 
     low_light_share: float = 0.05
+    real_share: float = 0.0
     composite_share: float = 0.0
     noise_share: float = 0.0
     rain_share: float = 0.0
     snow_share: float = 0.0
     blur_share: float = 0.0
+    jpeg_share: float = 0.0
     clean_share: float = 0.0
     wide_share: float = 0.5
     low_noise_share: float = 0.0
     tinted_share: float = 0.0
+    grain_share: float = 0.0
+    second_jpeg_share: float = 0.0
+    blur_noise_share: float = 0.0
     tone_outlier_of: int = 1
 
     def __post_init__(self) -> None:
@@ -94,6 +110,10 @@ class Mix:
         if self.tinted_share and severities.haze_beta and rng.random() < self.tinted_share:
             airlight = rng.uniform(severities.airlight, WHITEST_AIRLIGHT)
             severities = replace(severities, airlight=airlight, haze_tint=rng.uniform(-STRONGEST_TINT, STRONGEST_TINT))
+        if self.second_jpeg_share and severities.jpeg_quality < 100 and rng.random() < self.second_jpeg_share:
+            again = 100 if rng.random() < 0.5 else int(rng.integers(SECOND_JPEG_QUALITY, 100))
+            first, shift = severities.jpeg_quality, int(rng.integers(8))
+            severities = replace(severities, jpeg_quality=again, first_jpeg_quality=first, jpeg_shift=shift)
         return severities
 
     def _draw_kind(self, rng: np.random.Generator) -> Severities:
@@ -101,7 +121,11 @@ class Mix:
             return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         kind = rng.random()
         if kind < self.noise_share:
-            return with_noise(Severities(), rng, FAINT_NOISE if rng.random() < 0.5 else HEAVIEST_NOISE)
+            noise = with_noise(Severities(), rng, FAINT_NOISE if rng.random() < 0.5 else HEAVIEST_NOISE)
+            if self.grain_share and rng.random() < self.grain_share:
+                grain, gray = rng.uniform(0.3, COARSEST_GRAIN), rng.uniform(0.0, 1.0) ** 2
+                noise = replace(noise, noise_grain=grain, noise_gray=gray)
+            return noise
         kind -= self.noise_share
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
@@ -110,11 +134,17 @@ class Mix:
             return Severities(snow=rng.uniform(0.2, HEAVIEST_SNOW), blown_snow=rng.random() < 0.6)
         kind -= self.snow_share
         if kind < self.blur_share:
-            return with_blur(Severities(), rng)
+            blurred = with_blur(Severities(), rng)
+            if self.blur_noise_share and rng.random() < self.blur_noise_share:
+                blurred = replace(blurred, noise_sigma=rng.uniform(0.5, 4.0) / 255.0)
+            return blurred
         kind -= self.blur_share
+        if kind < self.jpeg_share:
+            return Severities(jpeg_quality=int(rng.integers(8, 71)))
+        kind -= self.jpeg_share
         if kind < self.clean_share:
             return Severities()
         return sample_severities(rng, self.wide_share)
 
 
-_ALONE = ("noise_share", "rain_share", "snow_share", "blur_share", "clean_share")
+_ALONE = ("noise_share", "rain_share", "snow_share", "blur_share", "jpeg_share", "clean_share")

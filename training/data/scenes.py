@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,9 +19,33 @@ from ...model.vocabulary import DEGRADATIONS
 from .mix import Mix
 from .pairs import match_files
 from .photos import list_photos, read_photo
+from .real_pairs import from_real_pair, real_pair_folders
 
 PARTIAL_SHARE = 0.3
 """Share of the steered scenes in which degradations are kept partly."""
+
+ALL_SET, SOME_SET = 0.35, 0.35
+"""Shares of the scenes with set severities in which those of all, or of some degradations are set as the MLLM sees
+them; in the others the MLLM does not see what is there, or sees what is not."""
+
+
+@dataclass(frozen=True)
+class SteeredScene:
+    """A scene for a restorer that can be told what to remove and how strong it is.
+
+    Attributes:
+        target: What the restorer is to make of it, [h, w, 3].
+        degraded: The scene and its ground truth.
+        removal: How much of each degradation to remove, [7] float32 in 0..1.
+        severities: Strengths that the restorer is told, [7] float32 in 0..1; NaN where it is told nothing.
+        seen: What the MLLM sees, [h, w, 3]: the degraded scene, or one with other degradations.
+    """
+
+    target: np.ndarray
+    degraded: Degraded
+    removal: np.ndarray
+    severities: np.ndarray
+    seen: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,12 +56,14 @@ class SceneSampler:
         photos: Clean photos, 8-bit arrays [H, W, 3].
         rain_layers: Given layers of rain, [h, w] floats in 0..1.
         low_light: Pairs of under-exposed and well exposed photographs of the same scene and size.
+        real: Pairs of real degraded and clean photographs by degradation.
         mix: How often scenes get which degradations.
     """
 
     photos: tuple[np.ndarray, ...]
     rain_layers: tuple[np.ndarray, ...] = ()
     low_light: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    real: Mapping[str, tuple[tuple[np.ndarray, np.ndarray], ...]] = field(default_factory=dict)
     mix: Mix = field(default_factory=Mix)
 
     @staticmethod
@@ -47,6 +73,7 @@ class SceneSampler:
         *,
         rain_layers: str | Path = "",
         low_light: str | Path = "",
+        real_pairs: str | Path = "",
         min_side: int = 0,
     ) -> SceneSampler:
         """Read all photos into memory.
@@ -56,6 +83,7 @@ class SceneSampler:
             mix: How often scenes get which degradations.
             rain_layers: Folder of rain layers (grey images); empty for none.
             low_light: Folder of real pairs, `input/` under-exposed and `target/` well exposed; empty for none.
+            real_pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; empty for none.
             min_side: Required length in px of the shorter side of a photo.
 
         Raises:
@@ -69,7 +97,16 @@ class SceneSampler:
             masks = list_photos(rain_layers) if rain_layers else []
             layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
             dark = tuple(pool.map(lambda pair: _read_pair(pair[0], pair[1], min_side), pairs))
-        return SceneSampler(photos, layers, dark, mix or Mix())
+            real = {
+                name: tuple(
+                    pool.map(
+                        lambda pair: _read_pair(pair[0], pair[1], min_side),
+                        match_files(path / "input", path / "target"),
+                    )
+                )
+                for name, path in (real_pair_folders(real_pairs) if real_pairs else {}).items()
+            }
+        return SceneSampler(photos, layers, dark, real, mix or Mix())
 
     def draw_clean(
         self, rng: np.random.Generator, sides: tuple[int, int], multiple: int = 8, outlier_of: int = 1
@@ -90,31 +127,44 @@ class SceneSampler:
         self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
     ) -> tuple[np.ndarray, Degraded]:
         """Draw a clean scene and degrade it, with severities of the mix unless others are given."""
-        if severities is None and self._draws_pair(rng):
-            return self._draw_pair(rng, sides)
+        pair = self._draw_any_pair(rng, sides) if severities is None else None
+        if pair is not None:
+            return pair
         severities = self.mix.draw(rng) if severities is None else severities
         clean = self._draw_clean_for(severities, rng, sides)
         return clean, synthesize(clean, severities, rng, rain_layers=self.rain_layers)
 
     def draw_steered(
-        self, rng: np.random.Generator, sides: tuple[int, int], share: float
-    ) -> tuple[np.ndarray, Degraded, np.ndarray]:
-        """Draw a scene for a restorer that can be told what to keep.
+        self, rng: np.random.Generator, sides: tuple[int, int], share: float, set_share: float = 0.0
+    ) -> SteeredScene:
+        """Draw a scene for a restorer that can be told what to keep, and how strong what it removes is.
 
-        In a `share` of the generated scenes some degradations are to be kept, completely or partly: the target is the
-        scene with only these (partly: mixed with the clean scene). In the others the target is clean.
-
-        Returns:
-            The target [h, w, 3], the degraded scene, and how much of each degradation to remove, [7] float32 in 0..1.
+        Args:
+            rng: Source of randomness.
+            sides: Smallest and largest side in px.
+            share: Share of the generated scenes in which some degradations are to be kept, completely or partly: the
+                target is the scene with only these (partly: mixed with the clean scene). In the others it is clean.
+            set_share: Share of the scenes in which the restorer is told strengths. In some of them the MLLM does not
+                see what is there, or sees what is not, so that what is told holds.
         """
-        removal = np.ones(len(DEGRADATIONS), dtype=np.float32)
-        if self._draws_pair(rng):
-            return *self._draw_pair(rng, sides), removal
+        removal, nothing = np.ones(len(DEGRADATIONS), np.float32), np.full(len(DEGRADATIONS), np.nan, np.float32)
+        pair = self._draw_any_pair(rng, sides)
+        if pair is not None:
+            clean, degraded = pair
+            told = nothing
+            if set_share and rng.random() < set_share:  # a pair tells nothing about other degradations
+                told = np.where(degraded.truth.presence, degraded.truth.strength, nothing)
+            return SteeredScene(clean, degraded, removal, told, degraded.image)
         severities, layers = self.mix.draw(rng), RandomLayers()
         clean = self._draw_clean_for(severities, rng, sides)
         degraded = synthesize(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
         if not degraded.truth.presence.any() or rng.random() >= share:
-            return clean, degraded, removal
+            scene = SteeredScene(clean, degraded, removal, nothing, degraded.image)
+            if not set_share or rng.random() >= set_share:
+                return scene
+            return self._with_severities(
+                scene, rng, severities, lambda kept: synthesize(clean, kept, rng, layers=layers)
+            )
         present = np.flatnonzero(degraded.truth.presence)
         amount = rng.random() if rng.random() < PARTIAL_SHARE else 0.0
         kept = rng.random(len(DEGRADATIONS)) < 0.5  # also of the absent ones: they are to make no difference
@@ -122,20 +172,48 @@ class SceneSampler:
         removal[kept] = amount
         names = [DEGRADATIONS[index] for index in present if kept[index]]
         partial = synthesize(clean, severities.keeping(names), rng, layers=layers).image
-        return clean * np.float32(amount) + partial * np.float32(1.0 - amount), degraded, removal
+        target = clean * np.float32(amount) + partial * np.float32(1.0 - amount)
+        return SteeredScene(target, degraded, removal, nothing, degraded.image)
+
+    def _with_severities(
+        self,
+        scene: SteeredScene,
+        rng: np.random.Generator,
+        severities: Severities,
+        again: Callable[[Severities], Degraded],
+    ) -> SteeredScene:
+        """Tell strengths of a scene whose target is clean; `again` makes it with some of its degradations."""
+        truth, how = scene.degraded.truth, rng.random()
+        named = rng.random(len(DEGRADATIONS)) < 0.5
+        if how < ALL_SET:
+            named[:] = True
+        if how < ALL_SET + SOME_SET or not truth.presence.any():
+            return replace(scene, severities=np.where(named, truth.strength, np.nan).astype(np.float32))
+        chosen = truth.presence & (rng.random(len(DEGRADATIONS)) < 0.5)
+        chosen[rng.choice(np.flatnonzero(truth.presence))] = True
+        without = again(severities.keeping([DEGRADATIONS[index] for index in np.flatnonzero(~chosen)]))
+        if rng.random() < 0.6:  # the MLLM does not see what is there
+            told = np.where(chosen | named, truth.strength, np.nan).astype(np.float32)
+            return replace(scene, severities=told, seen=without.image)
+        told = np.where(chosen | named, without.truth.strength, np.nan).astype(np.float32)
+        return replace(scene, degraded=without, severities=told)
 
     def with_more(self, photos: Sequence[np.ndarray], mix: Mix) -> SceneSampler:
         """Return a sampler of these photos and more, with another mix."""
         return replace(self, photos=(*self.photos, *photos), mix=mix)
 
-    def _draws_pair(self, rng: np.random.Generator) -> bool:
-        return rng.random() < (self.mix.low_light_share if self.low_light else 0.0)
-
-    def _draw_pair(self, rng: np.random.Generator, sides: tuple[int, int]) -> tuple[np.ndarray, Degraded]:
-        """Draw the same random piece of a real pair: well exposed, and under-exposed with its ground truth."""
-        pair = self.low_light[rng.integers(len(self.low_light))]
-        dark, lit = _same_piece(list(pair), rng, sides, 8)
-        return lit, from_underexposed_pair(dark, lit)
+    def _draw_any_pair(self, rng: np.random.Generator, sides: tuple[int, int]) -> tuple[np.ndarray, Degraded] | None:
+        """Draw the same random piece of a real pair, as often as the mix says: clean, and degraded with its truth."""
+        if rng.random() < (self.mix.low_light_share if self.low_light else 0.0):
+            dark, lit = _same_piece(list(self.low_light[rng.integers(len(self.low_light))]), rng, sides, 8)
+            return lit, from_underexposed_pair(dark, lit)
+        if not self.real or rng.random() >= self.mix.real_share:
+            return None
+        # kinds of many pairs more often than those of few, but not in proportion
+        weights = np.sqrt([len(pairs) for pairs in self.real.values()])
+        kind = list(self.real)[rng.choice(len(weights), p=weights / weights.sum())]
+        image, clean = _same_piece(list(self.real[kind][rng.integers(len(self.real[kind]))]), rng, sides, 8)
+        return clean, from_real_pair(image, clean, kind)
 
     def _draw_clean_for(self, severities: Severities, rng: np.random.Generator, sides: tuple[int, int]) -> np.ndarray:
         """Draw a clean scene to be degraded so: an outlier in tone where the degradations leave the tone as it is."""

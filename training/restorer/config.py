@@ -25,6 +25,7 @@ class DataConfig:
         guidance: One of `GUIDANCE_SOURCES`.
         rain_layers: Folder of rain layers (grey images); empty for none.
         low_light: Folder of real pairs, `input/` under-exposed and `target/` well exposed; empty for none.
+        real_pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; empty for none.
         initial: Weight file to start from, such as the shipped one; the optimizer starts afresh. Empty for random
             weights.
 
@@ -38,6 +39,7 @@ class DataConfig:
     guidance: str = "mllm"
     rain_layers: str = ""
     low_light: str = ""
+    real_pairs: str = ""
     initial: str = ""
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class BatchConfig:
         crop: Side of a crop in px.
         sides: Smallest and largest side of a scene in px.
         steered_share: Share of the scenes in which some degradations are to be kept, so that users can steer.
+        set_share: Share of the scenes in which the restorer is told strengths, beside the embedding or against it;
+            needs `severity_width` in `[model]`.
         validation_images: Composites of a validation.
 
     Raises:
@@ -67,14 +71,16 @@ class BatchConfig:
     crop: int = 128
     sides: tuple[int, int] = (224, 384)
     steered_share: float = 0.2
+    set_share: float = 0.0
     validation_images: int = 44
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_minimum(self, "batch", {"scenes": 0, "crops": 1, "crop": 1, "validation_images": 1})
         check_sides(self.sides, "batch", self.crop)
-        if not 0 <= self.steered_share <= 1:
-            raise TrainingError(f"steered_share in [batch] must lie between 0 and 1, not {self.steered_share}.")
+        for name in ("steered_share", "set_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} in [batch] must lie between 0 and 1, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,21 @@ class RestorerInTraining(nn.Module):
         """Run a prepared batch (`RestorerTask.prepare`) of B scenes, of whose first S crops are taken.
 
         Args:
-            batch: "thumbnail" [B, 3, T, T], "pooled" [B, D], "guidance_mask" and "removal" of all scenes; where there
-                are crops also "tokens" [S, N, D], "crop" [C, 3, h, w], "place" [C, 4] and "scene" [C].
+            batch: "thumbnail" [B, 3, T, T], "pooled" [B, D], "guidance_mask", "removal" and "severities" of all
+                scenes; where there are crops also "tokens" [S, N, D], "crop" [C, 3, h, w], "place" [C, 4] and "scene"
+                [C].
 
         Returns:
             The restored crops and their routing as `Restorer.restore_crop` returns them (None and empty where there are
             no crops), and the `affine_preview` [B, 3, A, A] of all scenes.
         """
         restorer, thumbnail = self.restorer, batch["thumbnail"].float()
-        whole = Conditioning(pooled=batch["pooled"], mask=batch["guidance_mask"], removal=batch["removal"])
+        whole = Conditioning(
+            pooled=batch["pooled"],
+            mask=batch["guidance_mask"],
+            removal=batch["removal"],
+            severities=batch["severities"],
+        )
         affine = restorer.forward_tone(thumbnail, whole)
         preview = affine_preview(thumbnail, affine)
         if "crop" not in batch:
@@ -44,7 +50,11 @@ class RestorerInTraining(nn.Module):
         count = len(batch["tokens"])
         thumbnail = thumbnail[:count]
         cropped = Conditioning(
-            batch["tokens"], batch["pooled"][:count], batch["guidance_mask"][:count], batch["removal"][:count]
+            batch["tokens"],
+            batch["pooled"][:count],
+            batch["guidance_mask"][:count],
+            batch["removal"][:count],
+            severities=batch["severities"][:count],
         )
         with torch.no_grad():  # the crops do not teach the tone branch
             affine = restorer.mirrored_tone(affine[:count], thumbnail, cropped)

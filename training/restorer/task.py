@@ -44,7 +44,7 @@ VALIDATION_SEED = 30_000_000
 CROPS = ("crop", "target", "place", "scene")
 """Entries of a batch about its crops."""
 
-WHOLE = ("thumbnail", "target_thumbnail", "removal")
+WHOLE = ("thumbnail", "target_thumbnail", "removal", "severities")
 """Entries of a batch about whole scenes that need no embedding."""
 
 TONE = "tone_"
@@ -75,7 +75,12 @@ class RestorerTask:
         code_version()  # now, not when the files may have changed
         data = run.data
         self.scenes = SceneSampler.read(
-            data.photos, run.mix, rain_layers=data.rain_layers, low_light=data.low_light, min_side=run.batch.crop
+            data.photos,
+            run.mix,
+            rain_layers=data.rain_layers,
+            low_light=data.low_light,
+            real_pairs=data.real_pairs,
+            min_side=run.batch.crop,
         )
         more = SceneSampler.read(run.tone.photos).photos if run.tone.photos else ()
         self.tone_scenes = self.scenes.with_more(more, run.tone_mix)
@@ -162,13 +167,14 @@ class RestorerTask:
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return a scene's target and degraded image [3, H, W], and its entries as a whole."""
         config, side = self.run.batch, self.network.restorer.config.thumbnail
-        clean, degraded, removal = sampler.draw_steered(rng, config.sides, config.steered_share)
-        target, image = to_tensor(clean), to_tensor(degraded.image)
+        scene = sampler.draw_steered(rng, config.sides, config.steered_share, config.set_share)
+        target, image = to_tensor(scene.target), to_tensor(scene.degraded.image)
         whole = {
-            "views": self.guidance.prepare(image, degraded.truth, view_sets),
+            "views": self.guidance.prepare(to_tensor(scene.seen), scene.degraded.truth, view_sets),
             "thumbnail": thumbnail_of(image[None], side)[0].half(),
             "target_thumbnail": thumbnail_of(target[None], side)[0].half(),
-            "removal": torch.from_numpy(removal),
+            "removal": torch.from_numpy(scene.removal),
+            "severities": torch.from_numpy(scene.severities),
         }
         return target, image, whole
 

@@ -367,3 +367,32 @@ class TestDegradeTensors:
     def test_images_that_make_no_sense_are_refused_in_words(self, image: torch.Tensor, words: str) -> None:
         with pytest.raises(RestorationError, match=words):
             degrade(image, self.RAIN)
+
+
+def test_correlated_noise_keeps_its_strength_and_is_seen_as_such() -> None:
+    gray = np.full((256, 256, 3), 0.5, np.float32)
+
+    def noise(**more: float) -> np.ndarray:
+        image = synthesize(gray, Severities(noise_sigma=0.06, **more), np.random.default_rng(0)).image
+        return np.asarray(image - 0.5)
+
+    def neighbors(layer: np.ndarray) -> float:
+        return float(np.corrcoef(layer[:, :-1, 0].ravel(), layer[:, 1:, 0].ravel())[0, 1])
+
+    def channels(layer: np.ndarray) -> float:
+        return float(np.corrcoef(layer[..., 0].ravel(), layer[..., 1].ravel())[0, 1])
+
+    plain, grain, same = noise(), noise(noise_grain=1.0), noise(noise_gray=0.8)
+    for layer in (plain, grain, same):
+        assert abs(layer.std() - 0.06) < 0.004
+    assert abs(neighbors(plain)) < 0.02 and neighbors(grain) > 0.6
+    assert abs(channels(plain)) < 0.02 and 0.75 < channels(same) < 0.85
+
+
+def test_an_earlier_jpeg_leaves_its_blocks_off_the_grid(clean: np.ndarray) -> None:
+    shifted = make(clean, Severities(first_jpeg_quality=10, jpeg_shift=3))
+    plain = make(clean, Severities(jpeg_quality=10))
+    assert shifted.truth.presence[DEGRADATIONS.index("jpeg")] and shifted.truth.parameters[-1] == 10
+    assert not np.array_equal(shifted.image, plain.image) and shifted.image.shape == plain.image.shape
+    larger = np.pad(clean, ((3, 0), (3, 0), (0, 0)), mode="edge")
+    assert np.array_equal(shifted.image, make(larger, Severities(jpeg_quality=10)).image[3:, 3:])

@@ -45,7 +45,9 @@ def test_steered_scenes_keep_in_the_target_what_is_to_be_kept(photos: Path) -> N
     sampler = SceneSampler.read(photos)
     steered = 0
     for index in range(40):
-        target, degraded, removal = sampler.draw_steered(sample_generator(0, index), (64, 64), share=0.5)
+        scene = sampler.draw_steered(sample_generator(0, index), (64, 64), share=0.5)
+        target, degraded, removal = scene.target, scene.degraded, scene.removal
+        assert np.isnan(scene.severities).all() and scene.seen is degraded.image
         clean, same = sampler.draw_degraded(sample_generator(0, index), (64, 64))
         assert np.array_equal(degraded.image, same.image)
         assert removal.min() >= 0 and removal.max() <= 1
@@ -56,6 +58,50 @@ def test_steered_scenes_keep_in_the_target_what_is_to_be_kept(photos: Path) -> N
             assert degraded.truth.presence[removal < 1].any()
             assert np.abs(target - clean).max() > 0.5 / 255
     assert 8 <= steered <= 32
+
+
+def test_severities_that_are_told_hold_whatever_the_mllm_sees(photos: Path) -> None:
+    sampler = SceneSampler.read(photos, Mix(composite_share=0.5))
+    kinds = dict.fromkeys(("as seen", "unseen", "imagined"), 0)
+    for index in range(60):
+        scene = sampler.draw_steered(sample_generator(1, index), (64, 64), share=0.0, set_share=1.0)
+        told, strength = scene.severities, scene.degraded.truth.strength
+        known = ~np.isnan(told)
+        assert np.array_equal(told[known], strength[known])
+        assert scene.removal.all()
+        if np.array_equal(scene.seen, scene.degraded.image):
+            kinds["as seen"] += 1
+        else:
+            kinds["unseen" if (told[known] > 0).any() else "imagined"] += 1
+    assert min(kinds.values()) >= 5, kinds
+
+
+@pytest.fixture
+def real_pairs(photos: Path, tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for folder in ("input", "target"):
+        (tmp_path / "noise" / "train" / folder).mkdir(parents=True)
+    for number, path in enumerate(list_photos(photos)[:2]):
+        photo = np.asarray(Image.open(path).convert("RGB")) * 0.5 + 64
+        noisy = photo + rng.normal(0, 20, photo.shape)
+        for folder, pixels in (("input", noisy), ("target", photo)):
+            rounded = np.clip(pixels.round(), 0, 255).astype(np.uint8)
+            Image.fromarray(rounded).save(tmp_path / "noise" / "train" / folder / f"{number}.png")
+    return tmp_path
+
+
+def test_real_pairs_come_as_often_as_the_mix_says_with_their_strength(photos: Path, real_pairs: Path) -> None:
+    sampler = SceneSampler.read(photos, Mix(real_share=0.5, clean_share=1.0), real_pairs=real_pairs)
+    noise = DEGRADATIONS.index("noise")
+    real = 0
+    for index in range(40):
+        scene = sampler.draw_steered(sample_generator(2, index), (64, 112), 0.0, 1.0)
+        if scene.degraded.truth.presence.any():
+            real += 1
+            assert np.isnan(np.delete(scene.severities, noise)).all()
+            assert 0.2 < scene.severities[noise] < 0.8
+            assert 0.01 < np.abs(scene.target - scene.degraded.image).std() < 0.1
+    assert 10 <= real <= 30
 
 
 def test_arrays_become_channel_first_tensors() -> None:
@@ -82,7 +128,8 @@ def dark_pairs(photos: Path, tmp_path: Path) -> Path:
 def test_real_dark_pairs_show_the_same_piece_twice(photos: Path, dark_pairs: Path) -> None:
     sampler = SceneSampler.read(photos, Mix(low_light_share=1.0), low_light=dark_pairs)
     for index in range(10):
-        lit, dark, removal = sampler.draw_steered(sample_generator(0, index), (64, 112), 1.0)
+        scene = sampler.draw_steered(sample_generator(0, index), (64, 112), 1.0)
+        lit, dark, removal = scene.target, scene.degraded, scene.removal
         assert np.abs(lit / 4 - dark.image).max() < 0.02
         assert [name for name, there in zip(DEGRADATIONS, dark.truth.presence, strict=True) if there] == ["low_light"]
         assert removal.all()
