@@ -98,6 +98,8 @@ class Guidance:
         forced: [B, 7] bool, degradations to remove even if the MLLM does not detect them; None means none.
         severities: [B, 7] float32 in 0..1, strengths that were set (`with_severities`); NaN where what the MLLM saw
             holds. None sets none.
+        protected: [B] bool, images whose content only looks degraded (`mllm.content`): they are returned as they are
+            unless a removal is forced. None protects none.
         directions: Of the MLLM's embedding; None where it has none, and severities cannot be set.
     """
 
@@ -110,6 +112,7 @@ class Guidance:
     removal: Tensor | None = None
     forced: Tensor | None = None
     severities: Tensor | None = None
+    protected: Tensor | None = None
     directions: Directions | None = None
 
     def __len__(self) -> int:
@@ -241,6 +244,14 @@ class Guidance:
         amounts[:, TONE_INDICES] *= share[:, TONE_INDICES]
         return amounts
 
+    def has_work(self) -> Tensor:
+        """Return which images are to be changed at all, [B] bool.
+
+        Those from which nothing is to be removed are not, and `protected` ones only where a removal is forced.
+        """
+        wanted = self._removal() > 0
+        return wanted.any(1) & (~self._protected() | (wanted & self._forced()).any(1))
+
     def to_conditioning(self, device: torch.device | str) -> Conditioning:
         """Return the tensors that the restorer takes, float32 on a device."""
 
@@ -281,6 +292,8 @@ class Guidance:
             parts = [replace(part, forced=part._forced()) for part in parts]
         if any(part.severities is not None for part in parts):
             parts = [replace(part, severities=part._severities()) for part in parts]
+        if any(part.protected is not None for part in parts):
+            parts = [replace(part, protected=part._protected()) for part in parts]
         joined = {
             name: torch.cat([getattr(part, name) for part in parts])
             for name in _TENSORS
@@ -301,6 +314,11 @@ class Guidance:
         """`severities`, NaN where there are none."""
         none = torch.full_like(self.scores, torch.nan)
         return none if self.severities is None else self.severities.to(self.scores)
+
+    def _protected(self) -> Tensor:
+        """`protected`, False where there is none."""
+        none = torch.zeros(len(self), dtype=torch.bool, device=self.scores.device)
+        return none if self.protected is None else self.protected.to(self.scores.device)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Guidance:
         """Apply a function to every tensor."""
@@ -336,4 +354,4 @@ def _visibility(score: float, low: float, high: float) -> float:
 _OTHERS = (0.05, 0.2)
 """Scores between which degradations that an order does not name are kept."""
 
-_TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced", "severities")
+_TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced", "severities", "protected")

@@ -59,7 +59,7 @@ class RestorationPlan:
     @property
     def has_work(self) -> bool:
         """Whether there is anything to restore with this strength and mask, in any image."""
-        return has_work(self.strength, self.mask)
+        return has_work(self.strength, self.mask) and (self.guidance is None or bool(self.guidance.has_work().any()))
 
     @property
     def memory_bytes(self) -> int:

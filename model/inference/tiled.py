@@ -64,6 +64,11 @@ class Restoration:
         write_image(path, self.image, like=self.source)
 
 
+def _wants_work(guidance: Guidance | None) -> bool:
+    """Return whether the guidance of one image leaves anything to do; without guidance there is."""
+    return guidance is None or bool(guidance.has_work())
+
+
 def has_work(strength: float, mask: Tensor | None) -> bool:
     """Return whether there is anything to restore with this strength and mask."""
     return strength > 0 and (mask is None or bool((mask > 0).any()))
@@ -98,7 +103,7 @@ class TiledRun:
         jobs: dict[int, _ImageJob] = {}
         for index in range(frames):
             mask = None if plan.mask is None else plan.mask[index if len(plan.mask) > 1 else 0]
-            if has_work(plan.strength, mask):
+            if has_work(plan.strength, mask) and _wants_work(guides[index]):
                 jobs[index] = _ImageJob(plan.network, policy, plan.image[index], guides[index], plan.strength, mask)
         # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
         blocks = plan.network.mofe_blocks()

@@ -20,10 +20,11 @@ from ..errors import MllmError
 from ..guidance import Directions, Guidance
 from ..vocabulary import DEGRADATIONS, PARAMETERS
 from .answers import answer_from_scores
+from .content import recognize
 from .head import DegradationHead
 from .instructions import apply_instruction, is_instruction
 from .views import CROPS, crop_origin_sets, make_views
-from .wording import DESCRIBE, yes_no_question
+from .wording import DESCRIBE, protection_sentence, yes_no_question
 
 MAX_DESCRIPTION_TOKENS, MAX_FOREIGN_DESCRIPTION_TOKENS = 96, 256
 """Length limit of a description in tokens: of a model that was trained to be brief, and of others."""
@@ -233,6 +234,9 @@ class Mllm:
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
+        content = "" if self.network.head is None else recognize(image)
+        if content:  # what the head sees in it is wrong, so nothing is seen
+            scores, parameters = torch.zeros_like(scores), torch.full_like(parameters, torch.nan)
         known: str | None = None if with_text else ""
         if with_text and self.network.head is not None:
             known = answer_from_scores(question, scores[0].tolist(), parameters[0].tolist())
@@ -240,7 +244,12 @@ class Mllm:
                 # the words come from one set of views: the one whose scores are nearest to those of all together
                 views = view_sets[int((self.network.head(pooled_each).scores() - scores).abs().sum(1).argmin())]
         text = self._generate(views, question, max_new_tokens, on_token) if known is None else known
-        return Guidance(tokens, pooled, scores, parameters, (text,), self.identity, directions=self.directions)
+        if content and text:
+            text = f"{text} {protection_sentence(content)}"
+        protected = torch.full((1,), bool(content), device=pooled.device)
+        return Guidance(
+            tokens, pooled, scores, parameters, (text,), self.identity, protected=protected, directions=self.directions
+        )
 
     def _ask_for_each(self, views: Tensor, on_token: Callable[[], None] | None) -> Tensor:
         """Return [1, 7] scores, the probability of "yes" against "no", for models without a head."""

@@ -49,6 +49,11 @@ def description(strengths: Mapping[str, float], parameters: Sequence[float]) -> 
     return " ".join(sentences if present else ["The picture is clean.", *sentences])
 
 
+def protection_sentence(content: str) -> str:
+    """Return what is said of content that only looks degraded (`content.recognize`)."""
+    return f"It shows {content}, which stays as it is unless you order a repair."
+
+
 def sentence(parts: Sequence[str]) -> str:
     """Join parts with commas to one sentence, with a capital letter and a full stop."""
     text = ", ".join(parts)
