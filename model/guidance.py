@@ -100,7 +100,7 @@ class Guidance:
             holds. None sets none.
         protected: [B] bool, images whose content only looks degraded (`mllm.content`): they are returned as they are
             unless a removal is forced. None protects none.
-        directions: Of the MLLM's embedding; None where it has none, and severities cannot be set.
+        directions: Of the MLLM's embedding, which severities that are set move; None where it has none.
     """
 
     tokens: Tensor
@@ -160,23 +160,21 @@ class Guidance:
             severities: Strength in 0..1 by the degradation's name; 0 means absent, and nothing of it is removed.
 
         Raises:
-            GuidanceError: An unknown degradation, a strength outside 0..1, or an MLLM without directions.
+            GuidanceError: An unknown degradation, or a strength outside 0..1.
         """
         _check_names(severities)
         for name, strength in severities.items():
             if not 0 <= strength <= 1:
                 raise GuidanceError(f"The severity of {name} is {strength}: it must lie between 0 and 1.")
-        if severities and self.directions is None:
-            raise GuidanceError(
-                f"Severities cannot be set for guidance of the MLLM {self.mllm_identity}, which comes without "
-                "directions: use the shipped MLLM."
-            )
+        if not severities:
+            return self
         tokens, pooled, scores = self.tokens.clone(), self.pooled.clone(), self.scores.clone()
         told = self._severities().clone()
         for name, strength in severities.items():
             index = DEGRADATIONS.index(name)
             for row, score in enumerate(self.scores[:, index].tolist()):
-                self._move(tokens[row], pooled[row], index, strength_from_score(score), strength)
+                if self.directions is not None:
+                    self._move(tokens[row], pooled[row], index, strength_from_score(score), strength)
             scores[:, index] = PRESENT + (1 - PRESENT) * strength if strength > 0 else 0.0
             told[:, index] = strength
         moved = replace(self, tokens=tokens, pooled=pooled, scores=scores, severities=told)
@@ -199,10 +197,9 @@ class Guidance:
         parts = []
         for index in range(len(self)):
             one, scores = self[index], dict(zip(DEGRADATIONS, self.scores[index].tolist(), strict=True))
-            if self.directions is not None:
-                told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
-                weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
-                one = one._assuming([name for name in weak if not told[name]])
+            told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
+            weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
+            one = one._assuming([name for name in weak if not told[name]])
             kept = {
                 name: 0.0 if DEGRADATIONS.index(name) in TONE_INDICES else 1.0 - _visibility(scores[name], *_OTHERS)
                 for name in DEGRADATIONS

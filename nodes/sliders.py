@@ -19,6 +19,10 @@ SLIDERS = dict(
 """Input name of each degradation, and its name in a tooltip."""
 
 
+AS_SEEN = -1.0
+"""Value of a slider of `severity_sliders` that leaves a degradation as the MLLM saw it."""
+
+
 def sliders(tooltip: str, defaults: Mapping[str, float]) -> list[Any]:
     """Return inputs from 0 to 1, one per degradation.
 
@@ -28,5 +32,24 @@ def sliders(tooltip: str, defaults: Mapping[str, float]) -> list[Any]:
     """
     return [
         io.Float.Input(name, default=defaults[name], min=0.0, max=1.0, step=0.05, tooltip=tooltip.format(words=words))
+        for name, words in SLIDERS.items()
+    ]
+
+
+def severity_sliders() -> list[Any]:
+    """Return inputs from `AS_SEEN` to 1, one per degradation, that set its strength whatever the MLLM saw."""
+    return [
+        io.Float.Input(
+            f"set_{name}",
+            default=AS_SEEN,
+            min=AS_SEEN,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            tooltip=(
+                f"Strength of the {words}, whatever the MLLM saw: 1 is very strong, 0 none. Below 0, as it comes, what "
+                "the MLLM saw holds."
+            ),
+        )
         for name, words in SLIDERS.items()
     ]

@@ -36,7 +36,8 @@ def check_guidance(guidance: Guidance | None, network: Restorer, batch: int) -> 
     Guidance of one MLLM never silently drives a restorer that was trained with another.
 
     Raises:
-        GuidanceError: Another MLLM made it, it is for another number of images, or it is damaged.
+        GuidanceError: Another MLLM made it, it is for another number of images, it sets strengths that neither the
+            restorer nor the MLLM can follow, or it is damaged.
     """
     if guidance is None:
         return
@@ -50,6 +51,11 @@ def check_guidance(guidance: Guidance | None, network: Restorer, batch: int) -> 
         raise GuidanceError(
             f"The guidance is {guidance.pooled.shape[-1]} numbers wide but the restorer was trained with "
             f"{network.config.guidance_width}: load the MLLM it was trained with."
+        )
+    if guidance.severities is not None and guidance.directions is None and not network.config.severity_width:
+        raise GuidanceError(
+            "Strengths cannot be set here: the restorer does not take them, and the MLLM "
+            f"{guidance.mllm_identity} comes without directions. Use the shipped restorer or the shipped MLLM."
         )
     if not is_finite(guidance.tokens, guidance.pooled):
         raise GuidanceError("The guidance holds values that are not finite: describe the image again.")

@@ -158,9 +158,19 @@ class TestSeverities:
         assert moved(told, seen) == [0.0, -3.0, 0.0, 0.0, 0.0, 0.0, 0.0]
         assert told.removal is not None and told.removal[0].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 
-    def test_without_directions_or_with_nonsense_it_says_so(self) -> None:
-        with pytest.raises(GuidanceError, match="without directions"):
-            make_guidance().with_severities({"noise": 0.4})
+    def test_severities_that_are_set_condition_the_restorer(self) -> None:
+        seen = make_guidance(2)
+        assert seen.to_conditioning("cpu").severities is None
+        assert seen.with_severities({}) is seen
+        told = seen.with_severities({"noise": 0.4}).with_severities({"rain": 0.0}).to_conditioning("cpu").severities
+        assert told is not None and told.shape == (2, 7)
+        assert told[:, DEGRADATIONS.index("noise")].tolist() == pytest.approx([0.4, 0.4])
+        assert told[:, DEGRADATIONS.index("rain")].tolist() == [0.0, 0.0]
+        assert int(told.isnan().sum()) == 10
+        joined = Guidance.join([seen[0].with_severities({"noise": 0.4}), seen[1]])
+        assert joined.severities is not None and joined.severities.isnan().sum(1).tolist() == [6, 7]
+
+    def test_nonsense_is_an_error(self) -> None:
         for wrong in ({"grain": 0.5}, {"noise": 1.5}):
             with pytest.raises(GuidanceError):
                 guidance_with({}).with_severities(wrong)

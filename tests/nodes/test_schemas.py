@@ -25,7 +25,10 @@ INPUTS = {
     "MoFE_LoadRestorer": ["model", "precision"],
     "MoFE_Restore": ["restorer", "image", "strength", "tile_size", "guidance", "mask", "feather"],
     "MoFE_ShowRouting": ["routing", "frame"],
-    "MoFE_SteerRestoration": ["guidance", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg"],
+    "MoFE_SteerRestoration": [
+        *("guidance", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg"),
+        *("set_low_light", "set_haze", "set_rain", "set_snow", "set_noise", "set_blur", "set_jpeg"),
+    ],
     "MoFE_DegradeImage": ["image", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg", "seed"],
 }
 """Saved workflows store values by position: names may be appended here and nothing else may change."""

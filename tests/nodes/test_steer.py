@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 
 from mofe_restore.model.guidance import Guidance
@@ -42,3 +43,13 @@ def test_all_sliders_at_one_restore_as_without_the_node(
     (keeping,) = run(nodes.SteerRestoration, guidance=plain, **{**ALL, "rain": 0.0}).args
     assert torch.equal(restore(neutral), restore(plain))
     assert not torch.equal(restore(keeping), restore(plain))
+
+
+def test_strengths_are_set_whatever_was_seen(nodes: ModuleType, make_guidance: Callable[..., Guidance]) -> None:
+    given = make_guidance(2)
+    (told,) = run(nodes.SteerRestoration, guidance=given, **{**ALL, "haze": 0.5}, set_noise=0.4, set_rain=0.0).args
+    assert told.scores[:, DEGRADATIONS.index("noise")].tolist() == pytest.approx([0.7, 0.7])
+    assert told.removal.tolist() == [[1.0, 0.5, 0.0, 1.0, 1.0, 1.0, 1.0]] * 2
+    assert told.severities[0].isnan().tolist() == [name not in ("noise", "rain") for name in DEGRADATIONS]
+    (plain,) = run(nodes.SteerRestoration, guidance=given, **ALL).args
+    assert plain.severities is None and torch.equal(plain.scores, given.scores)

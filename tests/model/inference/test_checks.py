@@ -52,3 +52,10 @@ def test_a_mask_for_all_images_or_for_each_is_accepted(shape: tuple[int, ...]) -
 def test_a_mask_of_another_shape_is_refused_with_the_shapes_that_fit(shape: tuple[int, ...]) -> None:
     with pytest.raises(RestorationError, match=r"needs \(2, 32, 40\) or \(1, 32, 40\)"):
         check_mask(torch.rand(shape), torch.rand(2, 3, 32, 40))
+
+
+def test_strengths_that_nothing_can_follow_are_refused(restorer: Restorer, make_guidance: MakeGuidance) -> None:
+    told = make_guidance().with_severities({"noise": 0.4})
+    with pytest.raises(GuidanceError, match="Strengths cannot be set here"):
+        check_guidance(told, restorer, 1)
+    check_guidance(told, Restorer(replace(restorer.config, severity_width=8)), 1)

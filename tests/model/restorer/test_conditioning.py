@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from mofe_restore.model.guidance import Conditioning
@@ -42,3 +43,35 @@ def test_masked_guidance_is_exactly_no_guidance_whatever_the_number_of_tokens() 
     assert torch.equal(vector[1], neutral[1]) and not torch.equal(vector[0], neutral[0])
     features = torch.randn(2, 4, 4, 8)
     assert torch.allclose(attention(features, tokens)[1], attention(features, token)[1], atol=1e-5)
+
+
+class TestSeverities:
+    @pytest.fixture
+    def vector(self) -> GuidanceVector:
+        made = GuidanceVector(16, 8, severity_width=12)
+        assert made.severities is not None
+        torch.nn.init.normal_(made.severities.project.weight)
+        return made
+
+    def test_at_the_start_they_change_nothing(self) -> None:
+        made = GuidanceVector(16, 8, severity_width=12)
+        told = Conditioning(severities=torch.rand(2, 7))
+        assert torch.equal(made(2, told), made(2, Conditioning()))
+
+    def test_none_set_is_as_without_and_each_one_counts_even_at_0(self, vector: GuidanceVector) -> None:
+        nothing = torch.full((1, 7), torch.nan)
+        plain = vector(1, Conditioning())
+        assert torch.equal(vector(1, Conditioning(severities=nothing)), plain)
+        for index in range(7):
+            for value in (0.0, 0.5):
+                told = nothing.clone()
+                told[0, index] = value
+                assert not torch.equal(vector(1, Conditioning(severities=told)), plain)
+
+    def test_either_alone_steers_and_both_together(self, vector: GuidanceVector) -> None:
+        pooled, severities = torch.randn(1, 16), torch.rand(1, 7)
+        alone, both, neither = (
+            vector(1, Conditioning(pooled=pooled, mask=torch.tensor([guided]), severities=told))
+            for guided, told in ((False, severities), (True, severities), (False, None))
+        )
+        assert not torch.equal(alone, neither) and not torch.equal(both, alone)
