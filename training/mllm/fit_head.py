@@ -33,6 +33,7 @@ from ...model.vocabulary import DEGRADATIONS
 from ...model.weights import read_card, write_weights
 from ..data.mix import Mix
 from ..data.photos import list_photos, read_photo
+from ..data.real_pairs import real_pair_folders
 from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, check_minimum, parse_table, read_toml
 from ..engine.provenance import training_record
@@ -72,6 +73,7 @@ class FitConfig:
 
     Attributes:
         images: Generated images.
+        pair_images: Further ones, made from the clean photographs of the real pairs, many of which show rooms.
         members: Networks that are fitted from different random weights and merged into one.
         hidden: Width of each.
         steps: Updates of each.
@@ -90,6 +92,7 @@ class FitConfig:
     """
 
     images: int = 2400
+    pair_images: int = 0
     members: int = 4
     hidden: int = 64
     steps: int = 1500
@@ -154,6 +157,11 @@ class Examples:
     presence: Tensor
     known: Tensor
 
+    def and_more(self, other: Examples) -> Examples:
+        """Return the examples of both."""
+        pairs = ((self.pooled, other.pooled), (self.presence, other.presence), (self.known, other.known))
+        return Examples(*(torch.cat(pair) for pair in pairs))
+
 
 def run(config_path: Path) -> None:
     """Fit as the TOML file says; embeddings that an earlier run has computed are used again."""
@@ -172,7 +180,12 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
     if mllm.network.head is None:
         raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
     (output / "embeddings").mkdir(parents=True, exist_ok=True)
-    generated = embed_generated(mllm, settings, output / "embeddings" / "generated.safetensors")
+    cache = output / "embeddings"
+    generated = embed_generated(mllm, settings, list_photos(data.photos), fit.images, cache / "generated.safetensors")
+    targets = [path for folder in _pair_folders(data) for path in list_photos(folder / "target")]
+    if fit.pair_images and targets:
+        more = embed_generated(mllm, settings, targets, fit.pair_images, cache / "generated-pairs.safetensors")
+        generated = generated.and_more(more)
     real = embed_real(mllm, data, output / "embeddings")
     directions = measure_directions(mllm, data.photos, fit, output / "embeddings" / "directions.safetensors")
     head = merge([fit_member(mllm.network.head, generated, real, fit, number) for number in range(fit.members)])
@@ -199,12 +212,11 @@ def embed(mllm: Mllm, image: np.ndarray) -> tuple[Tensor, Tensor]:
     return first, pooled.mean(0)
 
 
-def embed_generated(mllm: Mllm, settings: HeadRun, cache: Path) -> Examples:
+def embed_generated(mllm: Mllm, settings: HeadRun, photos: list[Path], count: int, cache: Path) -> Examples:
     """Embed random pieces of clean photos, degraded as the mix says."""
 
     def make() -> Iterator[dict[str, Tensor]]:
-        photos = list_photos(settings.data.photos)
-        for index in range(settings.fit.images):
+        for index in range(count):
             rng = np.random.default_rng((settings.fit.seed, index))
             clean = read_photo(photos[index % len(photos)])
             height, width = (min(side, int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in clean.shape[:2])
@@ -215,7 +227,7 @@ def embed_generated(mllm: Mllm, settings: HeadRun, cache: Path) -> Examples:
             presence = torch.from_numpy(degraded.truth.presence).float()
             yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
 
-    stored = _cached(cache, make, settings.fit.images, "generated")
+    stored = _cached(cache, make, count, cache.stem)
     return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
 
 
@@ -317,6 +329,11 @@ def _balanced_weights(real: Examples, good_weight: float) -> Tensor:
     present = (real.presence * real.known).sum(0).clamp_min(20)  # a handful must not count like hundreds
     absent = ((1 - real.presence) * real.known).sum(0).clamp_min(1)
     return real.known * torch.where(real.presence > 0, 0.5 / present, good_weight * 0.5 / absent)
+
+
+def _pair_folders(data: HeadData) -> list[Path]:
+    """Return the folders with the pairs of each degradation."""
+    return list(real_pair_folders(data.real_pairs).values()) if data.real_pairs else []
 
 
 def _real_folders(data: HeadData) -> Iterator[tuple[str, Path, dict[str, float]]]:
