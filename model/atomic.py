@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Yields:
         The temporary path to write to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # short, since the name of the file may be as long as the file system allows
+    temporary = path.with_name(f".mofe-{os.getpid()}-{zlib.crc32(os.fsencode(path.name)):08x}.tmp")
     try:
         yield temporary
         _sync(temporary)

@@ -5,9 +5,11 @@ C is 1 (grey), 3 (RGB) or 4 (RGB and alpha).
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import RestorationError
@@ -17,6 +19,10 @@ MIN_SIDE = 16
 
 PSNR_CAP = 100.0
 """PSNR in dB of identical images, and the most that any two images get: a mean has to stay finite."""
+
+
+_PIECE = 2**22
+"""Values that are compared at once."""
 
 
 class HasPixels(Protocol):
@@ -41,6 +47,39 @@ def rgb_of(image: Tensor) -> Tensor:
     """
     colors = image[:, :3].float().clamp(0, 1)
     return colors.expand(-1, 3, -1, -1) if colors.shape[1] == 1 else colors
+
+
+def is_hidden(image: Tensor) -> Tensor | None:
+    """Return where images [B, C, H, W] are fully transparent, [B, 1, H, W], or None where they are nowhere."""
+    if image.shape[1] != 4:
+        return None
+    hidden = image[:, 3:] <= 0
+    return hidden if bool(hidden.any()) else None
+
+
+def fill_hidden(image: Tensor) -> Tensor:
+    """Return images whose hidden colors are those of the visible pixels around them.
+
+    A network that looks at the edge of a visible area would otherwise mix in whatever a file holds where nobody sees
+    it, often black. Averages over ever larger blocks of visible pixels are spread back, from the largest on.
+
+    Args:
+        image: [B, C, H, W] in 0..1; only those with an alpha channel that is 0 somewhere are changed.
+    """
+    hidden = is_hidden(image)
+    if hidden is None:
+        return image
+    weight = (~hidden).float()
+    levels = [(torch.where(hidden, 0.0, image[:, :3].float()), weight)]
+    while max(levels[-1][1].shape[2:]) > 1:
+        sums, weight = (F.avg_pool2d(each, 2, ceil_mode=True, count_include_pad=False) for each in levels[-1])
+        levels.append((sums, weight))
+    colors = levels[-1][0] / levels[-1][1].clamp(min=1e-12)
+    for sums, weight in reversed(levels[:-1]):
+        wider = F.interpolate(colors, scale_factor=2, mode="nearest")[..., : sums.shape[2], : sums.shape[3]]
+        colors = torch.where(weight > 0, sums / weight.clamp(min=1e-12), wider)
+    colors = torch.where(hidden, colors.to(image.dtype), image[:, :3])
+    return torch.cat([colors, image[:, 3:]], dim=1)
 
 
 def is_finite(*tensors: Tensor) -> bool:
@@ -95,9 +134,12 @@ def psnr(image: Tensor, reference: Tensor) -> float:
     Returns:
         At most `PSNR_CAP`, which identical images get.
     """
-    image, reference = image.cpu().double(), reference.cpu().double()  # some devices have no float64
-    error = torch.mean((image.clamp(0, 1) - reference) ** 2)
-    return min(PSNR_CAP, float(-10.0 * torch.log10(error)))
+    total = 0.0
+    pairs = zip(image.reshape(-1).split(_PIECE), reference.reshape(-1).split(_PIECE), strict=True)
+    for some, others in pairs:  # piece by piece: a large photograph in float64 takes a gigabyte
+        some, others = some.cpu().double(), others.cpu().double()  # some devices have no float64
+        total += float(((some.clamp(0, 1) - others) ** 2).sum())
+    return PSNR_CAP if total == 0 else min(PSNR_CAP, -10.0 * math.log10(total / image.numel()))
 
 
 def ceil_div(value: int, divisor: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .guidance import Guidance
 from .image_files import ImageFile, read_image
-from .images import HasPixels, check_image, pixels_of, rgb_of
+from .images import HasPixels, check_image, fill_hidden, pixels_of, rgb_of
 from .inference.plan import plan_restoration
 from .inference.tiled import Restoration
 from .mllm.describer import Mllm
@@ -117,7 +117,7 @@ class RestorationPipeline:
         """
         pixels = pixels_of(image)
         check_image(pixels)
-        rgb = rgb_of(pixels).to(self.device)
+        rgb = rgb_of(fill_hidden(pixels)).to(self.device)
         return self.mllm.describe(rgb, instruction=instruction, with_text=with_text)
 
     def __call__(

@@ -80,7 +80,7 @@ class DescribeDegradation(io.ComfyNode):
     def execute(cls, mllm: LoadedMllm, image: torch.Tensor, frames: str, instruction: str = "") -> io.NodeOutput:
         """Describe the images of a batch one after the other."""
         from ..model.guidance import Guidance
-        from ..model.images import rgb_of
+        from ..model.images import fill_hidden, rgb_of
         from ..model.mllm.wording import report
 
         batch = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
@@ -95,7 +95,7 @@ class DescribeDegradation(io.ComfyNode):
                 counter = TokenCounter(progress, index, len(batch), describer.max_tokens)
                 counter.start()
                 described = describer.describe(
-                    rgb_of(batch[index : index + 1]),
+                    rgb_of(fill_hidden(batch[index : index + 1])),
                     instruction=instruction.strip(),
                     on_token=counter.token,
                 )

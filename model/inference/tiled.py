@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import RestorationError
 from ..guidance import Conditioning, Guidance
 from ..image_files import ImageFile, write_image
-from ..images import is_finite, rgb_of, round_up
+from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..restorer.network import Restorer
 from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
 from .routing import Routing, RoutingCanvas
@@ -74,6 +74,15 @@ def has_work(strength: float, mask: Tensor | None) -> bool:
     return strength > 0 and (mask is None or bool((mask > 0).any()))
 
 
+def without_hidden(mask: Tensor | None, frame: Tensor) -> Tensor | None:
+    """Return a mask [H, W] that leaves out what is fully transparent in an image [C, H, W]: its colors stay."""
+    hidden = is_hidden(frame[None])
+    if hidden is None:
+        return mask
+    visible = (~hidden[0, 0]).to(torch.float32)
+    return visible if mask is None else mask * visible.to(mask)
+
+
 class TiledRun:
     """One run of a `RestorationPlan`.
 
@@ -103,6 +112,7 @@ class TiledRun:
         jobs: dict[int, _ImageJob] = {}
         for index in range(frames):
             mask = None if plan.mask is None else plan.mask[index if len(plan.mask) > 1 else 0]
+            mask = without_hidden(mask, plan.image[index])
             if has_work(plan.strength, mask) and _wants_work(guides[index]):
                 jobs[index] = _ImageJob(plan.network, policy, plan.image[index], guides[index], plan.strength, mask)
         # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
@@ -159,7 +169,11 @@ class _TilePolicy:
 
 
 class _ImageJob:
-    """The restoration of one image [C, H, W] that has something to restore."""
+    """The restoration of one image [C, H, W] that has something to restore.
+
+    Attributes:
+        seen: The image, with colors of visible pixels where it is transparent.
+    """
 
     def __init__(
         self,
@@ -172,6 +186,7 @@ class _ImageJob:
     ) -> None:
         self.network, self.policy = network, policy
         self.frame, self.guidance, self.strength, self.mask = frame, guidance, strength, mask
+        self.seen = fill_hidden(frame[None])[0]
         self.height, self.width = frame.shape[-2:]
         self.padded = padded_box(self.height, self.width, network.multiple)
         self.device = next(network.parameters()).device
@@ -206,7 +221,7 @@ class _ImageJob:
 
     @cached_property
     def _is_grey(self) -> bool:
-        red, *others = self.frame[:3]
+        red, *others = self.seen[:3]
         return all(torch.equal(red, other) for other in others)
 
     @cached_property
@@ -216,7 +231,7 @@ class _ImageJob:
         Always in fp32: it takes little time, and a tile that is computed again must have the tone of its neighbors.
         """
         # shrunk where the image is stored, so that only the thumbnail is copied to the device
-        thumbnail = thumbnail_of(rgb_of(self.frame[None]), self.network.config.thumbnail).to(self.device)
+        thumbnail = thumbnail_of(rgb_of(self.seen[None]), self.network.config.thumbnail).to(self.device)
         guidance = self.guidance
         conditioning = Conditioning() if guidance is None else guidance.to_conditioning(self.device)
         return self.network.encode_context(thumbnail, conditioning)
@@ -260,7 +275,7 @@ class _ImageJob:
         autocast = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
         with torch.inference_mode():
             context = self._context
-            crop = rgb_of(read_box(self.frame, read)[None].to(self.device))
+            crop = rgb_of(read_box(self.seen, read)[None].to(self.device))
             position = Position.of(read.top, read.left, self.height, self.width)
             with autocast:
                 restored, routing = self.network.restore_crop(crop, context, position)

@@ -65,7 +65,7 @@ def test_pixels_outside_the_mask_and_the_alpha_channel_are_bit_exact(restorer: R
         assert torch.equal(restored[:, channel][outside], image[:, channel][outside])
     assert torch.equal(restored[:, 3], image[:, 3])
     assert (restored[:, :3] != image[:, :3])[:, :, mask[0] > 0].float().mean() > 0.8
-    inside = restored[:, :3][(mask > 0)[:, None].expand(2, 3, -1, -1)]
+    inside = restored[:, :3][((mask > 0) & (image[:, 3] > 0))[:, None].expand(2, 3, -1, -1)]
     assert inside.min() >= 0 and inside.max() <= 1
 
 
