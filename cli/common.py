@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Sequence
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..model.atomic import atomic_write
 from ..model.errors import CommandError, ImageFileError, RestorationError
+from ..model.formats.suffixes import IMAGE_SUFFIXES
 from ..model.vocabulary import DEGRADATIONS
 
 if TYPE_CHECKING:
     from ..model.pipeline import RestorationPipeline
 
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
-"""File name suffixes of images: a new folder with such a name would be a mistake."""
+STANDARD = Path("-")
+"""Standard input, or output, as an argument."""
 
 # Arguments ----------------------------------------------------------------------------------------------------------
 
@@ -138,11 +139,16 @@ def file_keys(path: Path) -> set[Path | tuple[int, int]]:
 
     Also by names in another case on a file system that ignores case.
     """
-    keys: set[Path | tuple[int, int]] = {path.resolve()}
-    if path.exists():
+    keys: set[Path | tuple[int, int]] = {real_path(path)}
+    if os.path.exists(path):  # noqa: PTH110  # unlike Path.exists, this takes names that are too long
         status = path.stat()
         keys.add((status.st_dev, status.st_ino))
     return keys
+
+
+def real_path(path: Path) -> Path:
+    """Return a path without links; unlike `Path.resolve`, also where links lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def prepare_output_file(path: Path | None, option: str = "--json", used: Collection[Path] = ()) -> None:
@@ -156,7 +162,7 @@ def prepare_output_file(path: Path | None, option: str = "--json", used: Collect
     Raises:
         CommandError: The file cannot or must not be written.
     """
-    if path is None:
+    if path is None or path == STANDARD:
         return
     if path.is_dir():
         raise CommandError(f"{path} is a folder: give {option} the name of a file.")
@@ -188,29 +194,26 @@ def prepare_output_folder(folder: Path, option: str = "-o") -> None:
 
 
 def write_json(path: Path | None, value: Any) -> None:
-    """Write a JSON file, whole or not at all; nothing where there is no path."""
+    """Write a JSON file, whole or not at all, or to standard output; nothing where there is no path."""
     if path is None:
         return
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if path == STANDARD:
+        print(text, end="", flush=True)
+        return
     with atomic_write(path) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names need not be text
 
 
-def expand_globs(paths: Sequence[Path]) -> list[Path]:
-    """Return the paths, each once, with patterns such as *.jpg expanded, which the shell of Windows does not do.
-
-    A path that exists is taken as it is, even if it contains such characters; so is a pattern that matches nothing.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        # unlike Path.glob, this leaves out hidden files, as shells do
-        matches = [] if path.exists() else sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207
-        found.update(dict.fromkeys(matches or [path]))
-    return list(found)
-
-
-def for_each_file(paths: Sequence[Path], work: Callable[[Path], None]) -> int:
+def for_each_file(
+    paths: Sequence[Path], work: Callable[[Path], None], on_error: Callable[[Path, str], None] | None = None
+) -> int:
     """Do `work` for every file, with a progress bar; report a bad one and go on.
+
+    Args:
+        paths: The files.
+        work: Called with each.
+        on_error: Called with each bad one and its message.
 
     Returns:
         The exit status: 1 where a file could not be used.
@@ -227,7 +230,9 @@ def for_each_file(paths: Sequence[Path], work: Callable[[Path], None]) -> int:
             if text is None:  # it concerns every file, or is a defect of ours
                 raise
             failed += 1
-            print_error(text if str(path) in text else f"{path}: {text}")
+            print_error(text if path == STANDARD or str(path) in text else f"{path}: {text}")
+            if on_error is not None:
+                on_error(path, text)
     return 1 if failed else 0
 
 

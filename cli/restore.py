@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model.errors import CommandError, ImageFileError
+from ..model.formats.suffixes import FORMATS, QUALITY
 from .common import (
+    STANDARD,
     add_command,
     amounts,
     degradation_list,
-    expand_globs,
     file_keys,
     for_each_file,
     guided_arguments,
@@ -21,22 +23,34 @@ from .common import (
     prepare_output_file,
     prepare_output_folder,
     print_error,
+    real_path,
     strength,
     whole_number,
     write_json,
 )
+from .inputs import Source, check_standard_input, find_sources, opened
+from .manifest import NAME, Entry, Manifest, digest_of, read_manifest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..model.guidance import Guidance
     from ..model.inference.tiled import Restoration
+    from ..model.pipeline import RestorationPipeline
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
-    text = "Restore images, each to DIR/<name>.png."
+    text = "Restore images, each to DIR/<name>.png; those of a folder keep their subfolders."
     parser = add_command(commands, "restore", run, text, guided_arguments())
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="created if it does not exist")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, folder, pattern or - (stdin)")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="DIR", help="created if it does not exist; - for stdout"
+    )
+    parser.add_argument("--format", choices=tuple(FORMATS), default="png", help="of the results (default: png)")
+    parser.add_argument(
+        "--quality", type=whole_number(1), metavar="N", help=f"of jpg and webp, 1 to 100 (default: {QUALITY})"
+    )
     parser.add_argument(
         "--tile", type=whole_number(0), default=0, metavar="N", help="tile size in px; 0 (default) = automatic"
     )
@@ -56,59 +70,180 @@ def add_parser(commands: Any) -> None:
         help="take these severities as seen, 0 to 1: such as noise=0.4,rain=0",
     )
     parser.add_argument("--mask", type=Path, metavar="FILE", help="image of the same size: white = restore")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was seen and which experts worked")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write what was seen and which experts worked; - for stdout"
+    )
+    parser.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="append a line of JSON per image as soon as it is done"
+    )
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument("--skip-existing", action="store_true", help="leave out images whose result is there")
+    earlier.add_argument(
+        "--resume",
+        action="store_true",
+        help=f"leave out images that the manifest (default: DIR/{NAME}) says are done with the same options",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit status."""
-    paths = expand_globs(args.images)
     _check_wishes(args)
-    from ..model.image_files import read_image, read_mask
-
-    inputs = [*paths, *([args.mask] if args.mask else [])]
-    outputs = _plan_outputs(paths, args.output, inputs)
-    mask = read_mask(args.mask) if args.mask else None
-    if mask is not None and not mask.any():
-        raise CommandError(
-            f"{args.mask} is black everywhere, so nothing would be restored: paint white what is to be repaired "
-            "(transparency does not count)."
-        )
-    prepare_output_file(args.json, used=[*inputs, *outputs.values()])
+    _check_output(args)
+    check_standard_input([*args.images, *([args.mask] if args.mask else [])])
+    found = find_sources(args.images, results=args.output)
+    if args.output == STANDARD and len(found.sources) != 1:
+        raise CommandError(f"-o - writes one image, not {len(found.sources)}: name one, or a folder with -o.")
+    sources = {source.path: source for source in found.sources}
+    inputs = [*sources, *([args.mask] if args.mask else [])]
+    if args.resume and args.manifest is None:
+        args.manifest = args.output / NAME
+    outputs = _plan_outputs(found.sources, args, inputs)
+    mask = _read_mask(args.mask) if args.mask else None
+    used = [*inputs, *outputs.values()]
+    prepare_output_file(args.json, used=used)
+    prepare_output_file(args.manifest, "--manifest", [*used, *([args.json] if args.json else [])])
     pipe = open_pipeline(args)
-    prepare_output_folder(args.output)
-    results: list[dict[str, Any]] = []
+    if args.output != STANDARD:
+        prepare_output_folder(args.output)
+    batch = _Batch(args, pipe, mask, sources, outputs)
+    try:
+        status = for_each_file(list(sources), batch.restore, batch.note_error)
+        batch.report_skipped()
+        return status or min(found.failed, 1)
+    finally:  # also what there is before a Ctrl-C, and an empty list where every image failed
+        write_json(args.json, batch.results)
 
-    def restore(path: Path) -> None:
-        image = read_image(path)
+
+class _Batch:
+    """The restoration of the images of one call.
+
+    Args:
+        args: Of the command.
+        pipe: That restores.
+        mask: [1, H, W] in 0..1, or None.
+        sources: The images by their path.
+        outputs: Where the result of each goes.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        pipe: RestorationPipeline,
+        mask: Tensor | None,
+        sources: dict[Path, Source],
+        outputs: dict[Path, Path],
+    ) -> None:
+        self.args, self.pipe, self.mask, self.sources, self.outputs = args, pipe, mask, sources, outputs
+        self.manifest = Manifest(args.manifest) if args.manifest else None
+        self.options = _options(args)
+        self.results: list[dict[str, Any]] = []
+        self.skipped = 0
+        self._digest: str | None = None
+        self._started = 0.0
+
+    def restore(self, path: Path) -> None:
+        """Restore one image, unless its result is there and is not to be made again."""
+        from ..model.image_files import read_image
+
+        self._digest, self._started = None, time.monotonic()
+        source, output = self.sources[path], self.outputs.get(path)
+        there = output is not None and output != STANDARD and output.is_file()
+        if there and self.args.skip_existing:
+            self.skipped += 1
+            return
+        with opened(source) as file:
+            if self.manifest is not None:
+                self._digest = digest_of(file)
+                earlier = self.manifest.entries.get(self._key(output) or "")
+                if there and self.args.resume and earlier is not None and earlier.holds(self._digest, self.options):
+                    self.skipped += 1
+                    return
+            image = read_image(file, name=source.name)
         height, width = image.pixels.shape[2:]
+        mask = self.mask
         if mask is not None and mask.shape[1:] != (height, width):
             raise ImageFileError(
-                f"{path} is {width} x {height} px but the mask {args.mask} is {mask.shape[2]} x {mask.shape[1]}: "
-                "they must have the same size."
+                f"{source.name} is {width} x {height} px but the mask {self.args.mask} is {mask.shape[2]} x "
+                f"{mask.shape[1]}: they must have the same size."
             )
-        if image.note:
-            print_error(f"Note on {path}: {image.note}.")
-        guidance = None if args.no_guidance else pipe.describe(image, with_text=args.json is not None)
+        with_text = self.args.json is not None or self.manifest is not None
+        guidance = None if self.args.no_guidance else self.pipe.describe(image, with_text=with_text)
         if guidance is not None:
-            guidance = _steer(guidance, args)
-        result = pipe(image, guidance, strength=args.strength, mask=mask, tile=args.tile, on_tile=_tile_bar(path))
-        result.save(outputs[path])
-        results.append(_report(path, outputs[path], guidance, result))
+            guidance = _steer(guidance, self.args)
+        result = self.pipe(
+            image, guidance, strength=self.args.strength, mask=mask, tile=self.args.tile, on_tile=_tile_bar(path)
+        )
+        notes = list(filter(None, (image.note, self._save(result, self.outputs[path]))))
+        for note in notes:
+            print_error(f"Note on {source.name}: {note}.")
+        self.results.append(_report(source, self.outputs[path], guidance, result))
+        self._record(path, guidance=guidance, psnr=_change(image.pixels, result.image), note="; ".join(notes))
 
-    try:
-        return for_each_file(paths, restore)
-    finally:  # also what there is before a Ctrl-C, and an empty list where every image failed
-        write_json(args.json, results)
+    def note_error(self, path: Path, message: str) -> None:
+        """Record why an image has no result."""
+        self._record(path, error=" ".join(message.split()))
+
+    def report_skipped(self) -> None:
+        """Say how many images were left out."""
+        if self.skipped:
+            results = "its result is" if self.skipped == 1 else "their results are"
+            images = "1 image was" if self.skipped == 1 else f"{self.skipped} images were"
+            print_error(f"{images} left out, since {results} there.")
+
+    def _save(self, result: Restoration, output: Path) -> str:
+        """Write a result; return what does not fit into its format."""
+        from ..model.image_files import encode_image
+
+        quality = self.args.quality or QUALITY
+        if output != STANDARD:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            return result.save(output, quality=quality)
+        encoded = encode_image(result.image, self.args.format, like=result.source, quality=quality)
+        sys.stdout.buffer.write(encoded.data)
+        sys.stdout.buffer.flush()
+        return encoded.note
+
+    def _key(self, output: Path | None) -> str | None:
+        """Return the name of a result in the manifest."""
+        return None if output in (None, STANDARD) else output.relative_to(self.args.output).as_posix()
+
+    def _record(
+        self,
+        path: Path,
+        guidance: Guidance | None = None,
+        psnr: float | None = None,
+        note: str = "",
+        error: str | None = None,
+    ) -> None:
+        """Append what became of an image to the manifest, if there is one."""
+        from ..model.mllm.wording import scores_by_name
+
+        if self.manifest is None:
+            return
+        self.manifest.add(
+            Entry(
+                file=self.sources[path].name,
+                output=self._key(self.outputs.get(path)),
+                digest=self._digest,
+                options=self.options,
+                description=guidance.descriptions[0] if guidance else None,
+                scores=scores_by_name(guidance) if guidance else None,
+                seconds=round(time.monotonic() - self._started, 3),
+                psnr=None if psnr is None else round(psnr, 3),
+                note=note,
+                error=error,
+            )
+        )
 
 
-def _plan_outputs(paths: Sequence[Path], folder: Path, kept: Collection[Path]) -> dict[Path, Path]:
+def _plan_outputs(sources: Sequence[Source], args: argparse.Namespace, kept: Collection[Path]) -> dict[Path, Path]:
     """Return the output of each input.
 
     Files that are not images get no output; they are reported when they are reached.
 
     Args:
-        paths: The inputs.
-        folder: Where the outputs go.
+        sources: The inputs.
+        args: Of the command.
         kept: Files that must not be overwritten.
 
     Raises:
@@ -116,25 +251,100 @@ def _plan_outputs(paths: Sequence[Path], folder: Path, kept: Collection[Path]) -
     """
     from ..model.image_files import is_image_file
 
+    if args.output == STANDARD:
+        return {source.path: STANDARD for source in sources}
     outputs: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
-    kept_keys = set().union(*map(file_keys, kept))
-    originals = {path.parent.resolve() for path in paths}  # other files there may be originals, too
-    for path in filter(is_image_file, paths):
-        output = folder / f"{path.stem}.png"
-        earlier = taken.setdefault(path.stem.casefold(), path)
+    kept_keys = set().union(*(file_keys(path) for path in kept if path != STANDARD))
+    originals = {real_path(path).parent for path in kept}  # other files there may be originals, too
+    originals |= {real_path(path.parent) for path in kept}
+    done = read_manifest(args.manifest) if args.resume else {}
+    for source in sources:
+        path = source.path
+        if path != STANDARD and not is_image_file(path):
+            continue
+        place = source.place.with_name(f"{source.place.name}.{args.format}")
+        output = args.output / place
+        earlier = taken.setdefault(str(output).casefold(), path)
         if earlier is not path:
             raise CommandError(f"{earlier} and {path} would both become {output}: restore them to different folders.")
         if kept_keys & file_keys(output):
             raise CommandError(
                 f"{output} is one of the inputs and would be overwritten: choose another folder with -o."
             )
-        if output.exists() and folder.resolve() in originals:
+        again = args.skip_existing or place.as_posix() in done
+        if output.exists() and real_path(output.parent) in originals and not again:
             raise CommandError(
                 f"{output} is there already, beside the images to restore: choose another folder with -o."
             )
         outputs[path] = output
     return outputs
+
+
+def _read_mask(path: Path) -> Tensor:
+    """Return the mask [1, H, W].
+
+    Raises:
+        CommandError: Nothing in it is white.
+    """
+    from ..model.image_files import read_mask
+
+    source = Source(path, path)
+    with opened(source) as file:
+        mask = read_mask(file, name=source.name)
+    if not mask.any():
+        raise CommandError(
+            f"{source.name} is black everywhere, so nothing would be restored: paint white what is to be repaired "
+            "(transparency does not count)."
+        )
+    return mask
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Check that the options on the results go together.
+
+    Raises:
+        CommandError: They do not.
+    """
+    if args.quality is not None and args.format not in ("jpg", "webp"):
+        raise CommandError(
+            f"--quality is for --format jpg and webp, and {args.format} keeps every pixel: leave it out."
+        )
+    if args.quality is not None and args.quality > 100:
+        raise CommandError(f"--quality {args.quality} is too much: give a number from 1 to 100.")
+    if str(args.output) in ("/dev/stdout", "/dev/fd/1"):
+        args.output = STANDARD
+    if args.output != STANDARD:
+        return
+    if args.json == STANDARD:
+        raise CommandError("-o - and --json - would both write to standard output: name a file for one of them.")
+    if args.skip_existing or args.resume:
+        raise CommandError("--skip-existing and --resume need a folder of results: name one with -o.")
+    if sys.stdout.isatty():
+        raise CommandError(
+            "-o - would write an image to the terminal: send it to a file or a program, or name a folder."
+        )
+
+
+def _options(args: argparse.Namespace) -> str:
+    """Return everything that a result depends on besides its image, as one line."""
+    from ..model.image_files import open_file
+
+    names = ("format", "quality", "strength", "remove", "keep", "set", "no_guidance", "mllm", "restorer", "precision")
+    values = {name: getattr(args, name) for name in names}
+    if args.mask and args.mask != STANDARD:
+        with open_file(args.mask) as file:
+            values["mask"] = digest_of(file)
+    elif args.mask:
+        values["mask"] = "standard input"
+    return ", ".join(f"{name}={value}" for name, value in values.items() if value not in (None, False))
+
+
+def _change(before: Tensor, after: Tensor) -> float:
+    """Return how small the change of an image [1, C, H, W] is, as the PSNR of its colors in dB."""
+    from ..model.images import psnr
+
+    return psnr(after[:, :3].cpu(), before[:, :3])
 
 
 def _check_wishes(args: argparse.Namespace) -> None:
@@ -160,14 +370,14 @@ def _steer(guidance: Guidance, args: argparse.Namespace) -> Guidance:
     return guidance
 
 
-def _report(path: Path, output: Path, guidance: Guidance | None, result: Restoration) -> dict[str, Any]:
+def _report(source: Source, output: Path, guidance: Guidance | None, result: Restoration) -> dict[str, Any]:
     """Return the entry of one image in the JSON file."""
     from ..model.mllm.wording import report, scores_by_name
 
     height, width = result.image.shape[2:]
     return {
-        "file": str(path),
-        "output": str(output),
+        "file": source.name,
+        "output": "standard output" if output == STANDARD else str(output),
         "width": width,
         "height": height,
         "description": guidance.descriptions[0] if guidance else None,

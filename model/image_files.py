@@ -33,13 +33,8 @@ from .formats.metadata import (
     webp_options,
 )
 from .formats.png import insert_chunks
+from .formats.suffixes import FORMATS, QUALITY
 from .images import MIN_SIDE, HasPixels, pixels_of, rgb_of
-
-FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WebP", "tif": "TIFF"}
-"""Formats that can be written: suffix without its dot -> name."""
-
-QUALITY = 95
-"""Default of JPEG and WebP files."""
 
 _OTHER_SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
 _DEEP = ("png", "tif")
@@ -114,7 +109,7 @@ def read_image(source: str | Path | BinaryIO, *, name: str = "") -> ImageFile:
     """
     name = name or (str(source) if isinstance(source, str | Path) else "The image")
     try:
-        with warnings.catch_warnings(), _opened(source) as stream:
+        with warnings.catch_warnings(), open_file(source) as stream:
             warnings.simplefilter("ignore")  # also about damaged EXIF data, which are left out
             return _read(stream, name)
     except ImageFileError:
@@ -239,8 +234,11 @@ def read_mask(source: str | Path | BinaryIO, *, name: str = "") -> Tensor:
 
 
 @contextmanager
-def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
-    """Give a binary file in which one can go back, which pipes do not allow.
+def open_file(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    """Give an open binary file in which one can go back; what comes from a pipe is read to its end.
+
+    Args:
+        source: Path of the file or the pipe, or an open binary file.
 
     Raises:
         ImageFileError: There is none, or it does not end.
@@ -251,7 +249,7 @@ def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
             raise ImageFileError(f"There is no file {path}: check the path.")
         if path.is_dir():
             raise ImageFileError(f"{path} is a folder: name the images in it, for example {path / '*.jpg'}.")
-        with path.open("rb") as file, _opened(file) as stream:
+        with path.open("rb") as file, open_file(file) as stream:
             yield stream
     elif source.seekable():
         yield source

@@ -24,20 +24,13 @@ from PIL.ExifTags import Base
 
 from ..errors import ImageFileError
 from .metadata import DAMAGED
+from .suffixes import RAW_SUFFIXES
 
 INSTALL = 'pip install "mofe-restore[formats]"'
 """How to get all of the packages."""
 
 MODULES = {"HEIC": "pillow_heif", "JPEG XL": "pillow_jxl", "raw": "rawpy"}
 """Kinds of files, and the module that reads each."""
-
-RAW_SUFFIXES = frozenset(
-    (
-        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef"),
-        *(".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
-    )
-)
-"""File name suffixes of raw files."""
 
 _TIFF = (b"II*\0", b"MM\0*")
 _RAW_STARTS = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")

@@ -133,15 +133,17 @@ def tiff_options(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
     """Return Pillow's arguments for a TIFF file, and what does not fit into one."""
     options = {key: metadata[key] for key in ("icc_profile", "dpi") if key in metadata}
     lost = png.kinds_of(metadata.get("chunks", ()))
-    tags: dict[int, Any] = {tag: metadata[key] for tag, key in ((_XMP_TAG, "xmp"), (_IPTC_TAG, "iptc")) if key in metadata}
+    tags: dict[int, Any] = {
+        tag: metadata[key] for tag, key in ((_XMP_TAG, "xmp"), (_IPTC_TAG, "iptc")) if key in metadata
+    }
     exif = Image.Exif()
     exif.load(metadata.get("exif", b""))
     if "comment" in metadata and Base.ImageDescription in exif:
         lost.append("comment")
     elif "comment" in metadata:
         tags[Base.ImageDescription] = metadata["comment"]
-    for tag, value in (*_texts_as_bytes(exif), *tags.items()):
-        exif[tag] = value
+    for number, value in (*_texts_as_bytes(exif), *tags.items()):
+        exif[number] = value
     if exif.get_ifd(IFD.Exif) or exif.get_ifd(IFD.GPSInfo):
         options["compression"] = "raw"  # all that Pillow can write them with
     else:
@@ -246,8 +248,8 @@ def _kept_exif(exif: Image.Exif) -> Image.Exif:
     for tag in _TAGS_OF_THE_IMAGE:
         if exif.get(tag) is not None:
             kept[tag] = exif[tag]
-    for tag, value in _texts_as_bytes(kept):
-        kept[tag] = value
+    for number, value in _texts_as_bytes(kept):
+        kept[number] = value
     for folder in (IFD.Exif, IFD.GPSInfo):
         tags = {tag: value for tag, value in exif.get_ifd(folder).items() if tag not in _TAGS_OF_THE_FILE}
         if tags:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import RestorationError
 from ..guidance import Conditioning, Guidance
+from ..formats.suffixes import QUALITY
 from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..restorer.network import Restorer
@@ -49,19 +50,24 @@ class Restoration:
     routing: Routing
     source: ImageFile | None = None
 
-    def save(self, path: str | Path) -> None:
-        """Write the restored image as PNG, whole or not at all, with the color profile and EXIF data of its source.
+    def save(self, path: str | Path, *, quality: int = QUALITY) -> str:
+        """Write the restored image, whole or not at all, with what its source carries besides its pixels.
 
         Args:
-            path: The file to write; its folder must exist.
+            path: The file to write, with the suffix .png, .jpg, .webp or .tif; its folder must exist.
+            quality: Of JPEG and WebP, 1 to 100.
+
+        Returns:
+            What does not fit into the format, in words for the user, or "".
 
         Raises:
             ValueError: A batch of several images.
+            ImageFileError: Another suffix, or more pixels than the format holds.
             OSError: The file cannot be written.
         """
         if len(self.image) != 1:
             raise ValueError(f"a batch of {len(self.image)} images does not fit into one file")
-        write_image(path, self.image, like=self.source)
+        return write_image(path, self.image, like=self.source, quality=quality)
 
 
 def _wants_work(guidance: Guidance | None) -> bool:
