@@ -246,6 +246,8 @@ def open_file(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.exists():
+            if path.is_symlink():
+                raise ImageFileError(f"{path} is a link that leads nowhere: mend or delete it.")
             raise ImageFileError(f"There is no file {path}: check the path.")
         if path.is_dir():
             raise ImageFileError(f"{path} is a folder: name the images in it, for example {path / '*.jpg'}.")

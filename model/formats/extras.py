@@ -80,7 +80,11 @@ def missing_message(kind: str, name: str) -> str:
 
 
 def open_special(kind: str, stream: BinaryIO) -> Image.Image:
-    """Open a HEIC or JPEG XL file as Pillow opens others; its package must be installed."""
+    """Open a HEIC or JPEG XL file as Pillow opens others; its package must be installed.
+
+    Raises:
+        ValueError: It is damaged; also what Pillow raises.
+    """
     if kind == "HEIC":
         from pillow_heif import HeifImageFile
 
@@ -88,7 +92,10 @@ def open_special(kind: str, stream: BinaryIO) -> Image.Image:
         return file
     import pillow_jxl  # noqa: F401  # which makes it known to Pillow
 
-    return Image.open(stream)
+    try:
+        return Image.open(stream)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 def develop(data: bytes, name: str) -> np.ndarray:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import RestorationError
-from ..guidance import Conditioning, Guidance
 from ..formats.suffixes import QUALITY
+from ..guidance import Conditioning, Guidance
 from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..restorer.network import Restorer

@@ -43,6 +43,16 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert caught.value.filename == str(target)
 
 
+@pytest.mark.field
+@pytest.mark.skipif(os.name == "nt", reason="paths are limited there, not names")
+def test_row15_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    limit = os.pathconf(tmp_path, "PC_NAME_MAX")
+    target = tmp_path / ("n" * (limit - 4) + ".png")
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
 def test_text_is_written_in_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     write_text(target, "na\u00efve\nlines\n")
