@@ -157,16 +157,13 @@ class TestRow14Depth:
     def test_row14_metadata_of_sixteen_bits_of_color_are_kept(self) -> None:
         gamma = (b"gAMA", struct.pack(">I", 45455))
         image = read_image(io.BytesIO(png.insert_chunks(extras.encode_deep_png(DEEP[..., :3]), [gamma])))
-        kept = {**image.metadata, "icc_profile": b"a profile", "dpi": (300.0, 300.0), "xmp": XMP}
+        kept = {**image.metadata, "icc_profile": b"a profile", "dpi": (300.0, 300.0), "xmp": b"<x/>"}
         image = type(image)(image.pixels, 16, kept, "", 65535)
         chunks = chunks_of(encode_image(image, "png", like=image).data)
         assert chunks[b"gAMA"] == gamma[1] and {b"iCCP", b"pHYs", b"iTXt"} <= chunks.keys()
         again = read_image(io.BytesIO(encode_image(image, "tif", like=image).data))
-        assert (again.metadata["icc_profile"], again.metadata["dpi"], again.metadata["xmp"]) == (
-            b"a profile",
-            (300.0, 300.0),
-            XMP.replace(b'"6"', b'"1"'),
-        )
+        assert again.metadata["icc_profile"] == b"a profile" and again.metadata["xmp"] == b"<x/>"
+        assert again.metadata["dpi"] == (300.0, 300.0)
 
     def test_row14_without_the_packages_eight_bits_are_left_and_said(self, without_extras: None) -> None:
         data = file_of(COLORS, "PNG").getvalue()

@@ -12,7 +12,9 @@ from mofe_restore.model.images import (
     ceil_div,
     check_finite,
     check_image,
+    fill_hidden,
     is_finite,
+    is_hidden,
     pixels_of,
     psnr,
     rgb_of,
@@ -94,3 +96,29 @@ def test_the_image_with_values_that_are_not_finite_is_named_and_alpha_does_not_c
 def test_numbers_are_rounded_up() -> None:
     assert [ceil_div(value, 32) for value in (1, 32, 33, 64)] == [1, 1, 2, 2]
     assert [round_up(value, 32) for value in (1, 32, 33, 64)] == [32, 32, 64, 64]
+
+
+@pytest.mark.field
+class TestRow14HiddenColors:
+    def test_row14_hidden_colors_are_filled_from_visible_ones(self) -> None:
+        image = torch.rand(2, 4, 13, 22)
+        image[:, 3] = 1
+        image[0, 3, 4:9, 5:15] = 0
+        image[0, 0, 4:9, 5:15] = 50.0
+        filled = fill_hidden(image)
+        hidden = is_hidden(image)
+        assert hidden is not None and hidden.sum() == 50
+        assert torch.equal(filled[1], image[1]) and torch.equal(filled[:, 3], image[:, 3])
+        visible = ~hidden.expand(-1, 4, -1, -1)
+        assert torch.equal(filled[visible], image[visible])
+        assert filled.min() >= 0 and filled.max() <= 1
+
+    def test_row14_grey_stays_grey_and_opaque_images_are_not_copied(self) -> None:
+        image = torch.rand(1, 1, 9, 9).repeat(1, 4, 1, 1).round(decimals=1)
+        filled = fill_hidden(image)
+        assert torch.equal(filled[:, 0], filled[:, 1]) and torch.equal(filled[:, 0], filled[:, 2])
+        for opaque in (torch.rand(1, 3, 9, 9), torch.rand(1, 4, 9, 9) + 0.1):
+            assert fill_hidden(opaque) is opaque
+
+    def test_row14_a_fully_transparent_image_has_no_colors_to_take(self) -> None:
+        assert torch.isfinite(fill_hidden(torch.zeros(1, 4, 9, 9))).all()
