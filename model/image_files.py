@@ -274,7 +274,7 @@ def _read(stream: BinaryIO, name: str) -> ImageFile:
             if extras.missing("raw"):
                 raise ImageFileError(extras.missing_message("raw", name))
             return _read_raw(stream, name)
-        deep = extras.is_deep(file)  # what Pillow no longer tells when it has loaded the pixels
+        deep = extras.is_deep(file, stream)  # what Pillow no longer tells when it has loaded the pixels
         turn = _turn_of(file) if file.format == "TIFF" else 0
         try:
             file.load()
@@ -309,7 +309,7 @@ def _read_loaded(file: Image.Image, stream: BinaryIO, name: str, deep: bool, tur
     if colors is not None and (colors := _turned(colors, turn)).shape[:2] == values.shape[:2]:
         values, depth = colors.astype(np.float32), 16
     elif deep:
-        notes.append(f"its 16 bits a channel are read as 8 (they stay 16 after {extras.INSTALL})")
+        notes.append(f"more than 8 bits a channel are read as 8 (they stay after {extras.INSTALL})")
     white = 255
     if depth == 16:
         white, peak = _white_of(values, file), int(values.max(initial=0))

@@ -2,7 +2,7 @@
 
 | package | reads |
 |---|---|
-| imagecodecs | PNG and JPEG XL with 16 bits of color, and writes PNG |
+| imagecodecs | PNG, JPEG XL, JPEG 2000 and AVIF with more than 8 bits of color, and writes PNG |
 | tifffile | TIFF with 16 bits of color, and writes it |
 | pillow-heif | HEIC and HEIF |
 | pillow-jxl-plugin | JPEG XL |
@@ -122,7 +122,8 @@ def deep_color(file: Image.Image, stream: BinaryIO) -> np.ndarray | None:
 
     None where the file has no 16-bit color that a package reads, or where that package is not installed.
     """
-    reader = {"PNG": _deep_png, "TIFF": _deep_tiff, "JXL": _deep_jxl, "HEIF": _deep_heif}.get(file.format or "")
+    readers = {"PNG": _deep_png, "TIFF": _deep_tiff, "JXL": _deep_jxl, "HEIF": _deep_heif}
+    reader = (readers | dict.fromkeys(("JPEG2000", "AVIF"), _deep_coded)).get(file.format or "")
     if reader is None:
         return None
     stream.seek(0)
@@ -175,14 +176,44 @@ def _reason(error: Exception) -> str:
     return ", ".join(parts) or type(error).__name__
 
 
-def is_deep(file: Image.Image) -> bool:
-    """Return whether Pillow reads 16 bits of color, or of grey and alpha, as 8."""
+def is_deep(file: Image.Image, stream: BinaryIO) -> bool:
+    """Return whether Pillow reads more than 8 bits of color, or of grey and alpha, as 8; to be asked before it loads.
+
+    Args:
+        file: The image.
+        stream: The file's bytes.
+    """
+    if file.format in ("JPEG2000", "AVIF"):
+        return file.mode in ("RGB", "RGBA", "LA") and _bits_of(file, stream) > 8
     if file.format == "HEIF":
         return int(file.info.get("bit_depth", 8)) > 8
     arguments = [tile[3] for tile in getattr(file, "tile", ())]
     if file.format == "PPM":  # whose decoder takes the largest value
         return file.mode == "RGB" and any(isinstance(each, tuple) and each[1] > 255 for each in arguments)
     return file.mode in ("RGB", "RGBA", "LA") and any(";16" in str(each) for each in arguments)
+
+
+def _bits_of(file: Image.Image, stream: BinaryIO) -> int:
+    """Return the bits per channel that a JPEG 2000 or AVIF file says it has; 8 if it says nothing."""
+    position = stream.tell()
+    stream.seek(0)
+    head = stream.read(2**16)
+    stream.seek(position)
+    if file.format == "AVIF":
+        flags = head[(head + b"av1C").index(b"av1C") + 6 :][:1]
+        return 8 if not flags or not flags[0] & 0x40 else 12 if flags[0] & 0x20 else 10
+    depth = head[(head + b"\xff\x4f\xff\x51").index(b"\xff\x4f\xff\x51") + 42 :][:1]
+    return (depth[0] & 0x7F) + 1 if depth else 8
+
+
+def _deep_coded(file: Image.Image, stream: BinaryIO) -> np.ndarray | None:
+    """Return what a JPEG 2000 or AVIF file holds, on the scale of 16 bits."""
+    import imagecodecs
+
+    white = 2 ** _bits_of(file, stream) - 1
+    decode = imagecodecs.avif_decode if file.format == "AVIF" else imagecodecs.jpeg2k_decode
+    values: np.ndarray = decode(stream.read())
+    return (values.astype(np.float64) * (65535 / white)).round().clip(0, 65535).astype(np.uint16)
 
 
 def _deep_png(file: Image.Image, stream: BinaryIO) -> np.ndarray | None:

@@ -176,6 +176,20 @@ class TestRow14Depth:
         like = type(image)(image.pixels, 16)
         assert "mofe-restore[formats]" in encode_image(image, "png", like=like).note
 
+    @pytest.mark.parametrize(("kind", "bits"), [("avif", 10), ("avif", 12), ("jpeg2k", 12), ("jpeg2k", 16)])
+    def test_row14_more_than_eight_bits_of_other_formats_stay(self, kind: str, bits: int) -> None:
+        imagecodecs = pytest.importorskip("imagecodecs")
+        top = 2**bits - 1
+        ramp = np.linspace(0, top, 48 * 64).reshape(48, 64, 1).astype(np.uint16)
+        values = np.ascontiguousarray(np.repeat(ramp, 3, axis=2))
+        if kind == "avif":
+            data = imagecodecs.avif_encode(values, level=100, bitspersample=bits)
+        else:
+            data = imagecodecs.jpeg2k_encode(values, level=0, bitspersample=bits)
+        image = read_image(io.BytesIO(data))
+        assert (image.depth, image.white, image.note) == (16, 65535, "")
+        assert np.abs(image.pixels[0].permute(1, 2, 0).numpy() - values / top).max() < 1.5 / 255 / 2
+
     def test_row14_eight_bit_formats_say_that_they_take_eight(self) -> None:
         image = read_image(io.BytesIO(extras.encode_deep_png(DEEP[..., :3])))
         for kind in ("jpg", "webp"):
