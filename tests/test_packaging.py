@@ -23,7 +23,7 @@ else:
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "nodes", "server"}
 """What only ComfyUI provides."""
 
-MODULE_OF = {"pillow": "PIL"}
+MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif", "pillow-jxl-plugin": "pillow_jxl"}
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -67,7 +67,8 @@ def test_nothing_is_required_inside_comfyui(project: dict[str, Any]) -> None:
 
 def test_every_imported_package_is_declared(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    declared = {MODULE_OF.get(name, name) for extra in ("standalone", "train") for name in names_of(extras[extra])}
+    names = {name for extra in ("standalone", "train", "formats") for name in names_of(extras[extra])}
+    declared = {MODULE_OF.get(name, name) for name in names}
     known = declared | HOST | set(sys.stdlib_module_names) | {"tokenizers", "huggingface_hub"}  # both with transformers
     foreign = {
         (path.name, name) for path in own_sources() for name, _ in imports(path) if name.split(".")[0] not in known

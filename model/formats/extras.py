@@ -213,7 +213,8 @@ def _deep_coded(file: Image.Image, stream: BinaryIO) -> np.ndarray | None:
     white = 2 ** _bits_of(file, stream) - 1
     decode = imagecodecs.avif_decode if file.format == "AVIF" else imagecodecs.jpeg2k_decode
     values: np.ndarray = decode(stream.read())
-    return (values.astype(np.float64) * (65535 / white)).round().clip(0, 65535).astype(np.uint16)
+    scaled: np.ndarray = (values.astype(np.float64) * (65535 / white)).round().clip(0, 65535).astype(np.uint16)
+    return scaled
 
 
 def _deep_png(file: Image.Image, stream: BinaryIO) -> np.ndarray | None:
