@@ -6,9 +6,19 @@ nothing of this module can catch them.
 
 from __future__ import annotations
 
+_PUBLIC_MODULE = "mofe_restore.model.errors"
+"""ComfyUI imports the pack under the path of its folder and shows an error's type with its module: no path there."""
+
 
 class MofeError(ValueError):
     """Base of all errors that a user can mend; the message is one sentence."""
+
+    __module__ = _PUBLIC_MODULE
+
+    def __init_subclass__(cls) -> None:
+        """Give every error the public module name."""
+        super().__init_subclass__()
+        cls.__module__ = _PUBLIC_MODULE
 
 
 class GuidanceError(MofeError):

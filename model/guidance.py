@@ -226,6 +226,19 @@ class Guidance:
                 tokens += sign * token_move.to(tokens)
                 pooled += sign * pooled_move.to(pooled)
 
+    def reaches(self, threshold: float) -> Tensor:
+        """Return in which images something that is to be removed is seen at least at a score, or was ordered.
+
+        Args:
+            threshold: Score in 0..1; `PRESENT` is what the description calls present, 0 is reached by every image.
+
+        Returns:
+            [B] bool.
+        """
+        wanted = self._removal() > 0
+        seen = (self.scores >= threshold) | self._forced()
+        return (wanted & seen).any(1) | (threshold <= 0)
+
     def tone_removal(self) -> Tensor:
         """Return how much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).
 

@@ -97,17 +97,34 @@ def check_image(image: Tensor) -> None:
         RestorationError: Not [B, C, H, W] with C of 1, 3 or 4, not floating point, smaller than `MIN_SIDE` px a side,
             or with values that are not finite.
     """
-    if image.ndim != 4 or image.shape[1] not in (1, 3, 4) or not image.is_floating_point():
+    if image.ndim != 4:
         raise RestorationError(
-            f"The image is {image.dtype} of shape {tuple(image.shape)}: "
-            "give floating-point images [batch, channels, height, width] with 1, 3 or 4 channels."
+            f"The image has {image.ndim} dimensions: give images [batch, channels, height, width] with 1, 3 or 4 "
+            "channels."
         )
+    if not image.is_floating_point():
+        kind = str(image.dtype).removeprefix("torch.")
+        raise RestorationError(f"The image holds numbers of type {kind}: give floating-point numbers in 0..1.")
+    check_channels(image)
     height, width = image.shape[2:]
     if min(height, width) < MIN_SIDE:
         raise RestorationError(
             f"The image is {width} x {height} px: it must be at least {MIN_SIDE} px a side, enlarge it first."
         )
     check_finite(image)
+
+
+def check_channels(image: Tensor) -> None:
+    """Check the number of channels of images [B, C, H, W].
+
+    Raises:
+        RestorationError: Not 1, 3 or 4 channels.
+    """
+    if image.shape[1] not in (1, 3, 4):
+        raise RestorationError(
+            f"The image has {counted(image.shape[1], 'channel')}: give images with 1, 3 or 4 channels (grey, RGB, or "
+            "RGB with alpha)."
+        )
 
 
 def check_finite(image: Tensor) -> None:
@@ -140,6 +157,11 @@ def psnr(image: Tensor, reference: Tensor) -> float:
         some, others = some.cpu().double(), others.cpu().double()  # some devices have no float64
         total += float(((some.clamp(0, 1) - others) ** 2).sum())
     return PSNR_CAP if total == 0 else min(PSNR_CAP, -10.0 * math.log10(total / image.numel()))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 image, 2 images."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def ceil_div(value: int, divisor: int) -> int:

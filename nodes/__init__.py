@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .degradation_mask import DegradationMask
 from .degrade import DegradeImage
 from .describe import DescribeDegradation
 from .load_mllm import LoadMllm
@@ -27,5 +28,5 @@ class MofeRestoreExtension(ComfyExtension):
         """Return the classes of the nodes."""
         return [
             *(LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting),
-            *(SteerRestoration, DegradeImage),
+            *(SteerRestoration, DegradeImage, DegradationMask),
         ]

@@ -27,7 +27,7 @@ class DegradeImage(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_DegradeImage",
             display_name="Degrade Image",
-            category="MoFE",
+            category="image/restoration",
             description=(
                 "Adds low light, haze, rain, snow, noise, blur and JPEG blocks to a clean photograph, as in the "
                 "restorer's training: for tests and for comparisons of before and after."

@@ -26,7 +26,7 @@ class DescribeDegradation(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_DescribeDegradation",
             display_name="Describe Degradation",
-            category="MoFE",
+            category="image/restoration",
             description=(
                 "Describes in words and scores which degradations an image has (low light, haze, rain, snow, noise, "
                 "blur, JPEG blocks) and makes the guidance for Restore."
@@ -86,7 +86,7 @@ class DescribeDegradation(io.ComfyNode):
         batch = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
         describer = mllm.describer
         with host.release_on_error():
-            images.check_channels(batch)  # all of them, before the first one takes its time
+            images.check_describable(batch)  # all of them, before the first one takes its time
             if not mllm.loads_itself:
                 host.load_to_device(mllm.patcher, describer.memory_bytes)
             progress = host.Progress(len(batch) * describer.max_tokens)

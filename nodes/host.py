@@ -6,6 +6,8 @@ while it starts, and tests replace the modules.
 
 from __future__ import annotations
 
+import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,13 @@ from . import compat
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
+
+PREVIEW_SIDE = 512
+"""Longest side of a preview in px."""
+
+PREVIEW_SECONDS = 0.25
+"""Time between two previews."""
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -123,10 +132,64 @@ class Progress:
         self._bar = comfy.utils.ProgressBar(total)
         raise_if_cancelled()
 
-    def at(self, done: int, total: int) -> None:
-        """Show how much is done."""
+    def at(self, done: int, total: int, preview: Image.Image | None = None) -> None:
+        """Show how much is done, and an image of it."""
         raise_if_cancelled()
-        self._bar.update_absolute(done, total)
+        if preview is None:
+            self._bar.update_absolute(done, total)
+        else:
+            self._bar.update_absolute(done, total, ("JPEG", preview, PREVIEW_SIDE))
+
+
+class ImageProgress(Progress):
+    """Progress over a batch of images that shows the present one as far as it is done.
+
+    Args:
+        result: [B, C, H, W] in 0..1, which is filled meanwhile.
+    """
+
+    def __init__(self, result: torch.Tensor) -> None:
+        super().__init__(len(result))
+        self._result = result
+        self._index = 0
+        self._next = 0.0
+
+    def image(self, index: int) -> None:
+        """Say which image comes next."""
+        self._index = index
+
+    def tile(self, done: int, total: int) -> None:
+        """Show how much is done; a preview is sent a few times per second, and of a single tile there is none."""
+        now = time.monotonic()
+        if total > 1 and now >= self._next:
+            self._next = now + PREVIEW_SECONDS
+            self.at(done, total, small_image(self._result[self._index]))
+        else:
+            self.at(done, total)
+
+
+def small_image(image: torch.Tensor) -> Image.Image:
+    """Return an image [C, H, W] in 0..1 with sides up to about `PREVIEW_SIDE`; pixels are picked, which is quick."""
+    import torch
+    from PIL import Image
+
+    step = -(-max(image.shape[-2:]) // PREVIEW_SIDE)
+    picked = image[: 1 if len(image) == 1 else 3, ::step, ::step].float().clamp(0, 1)
+    values = (picked * 255).round().to(torch.uint8).movedim(0, -1).cpu().numpy()
+    return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).convert("RGB")
+
+
+def hidden(node: type, name: str) -> Any:
+    """Return what ComfyUI tells a running node beside its inputs, such as its id; None where nobody tells."""
+    return getattr(getattr(node, "hidden", None), name, None)
+
+
+def show_on_node(text: str, node_id: str | None) -> None:
+    """Show a text on a node, where a front end is there to do so; it stays until the node says something else."""
+    server = sys.modules.get("server")  # ComfyUI's, which is running if there is one
+    send = getattr(getattr(getattr(server, "PromptServer", None), "instance", None), "send_progress_text", None)
+    if send is not None and node_id is not None:
+        send(text, node_id)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

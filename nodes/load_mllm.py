@@ -19,7 +19,7 @@ class LoadMllm(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_LoadMLLM",
             display_name="Load MLLM",
-            category="MoFE/loaders",
+            category="model/loaders",
             description="Loads the multimodal language model (MLLM) that describes what is wrong with an image.",
             search_aliases=["vlm", "vision language model", "image to text", "restore", "all-in-one restoration"],
             inputs=[

@@ -17,7 +17,7 @@ class LoadRestorer(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_LoadRestorer",
             display_name="Load MoFE Restorer",
-            category="MoFE/loaders",
+            category="model/loaders",
             description="Loads the network that repairs images: a mixture of frequency experts guided by an MLLM.",
             search_aliases=["restore", "restoration model", "all-in-one restoration", "denoise", "dehaze", "derain"],
             inputs=[

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EMPTY_MASK_SIDE = 64
 """Load Image gives a black mask of this side when the file has no alpha channel."""
+
+ROUNDING = 1 / 255 + 1e-3
+"""Mask values up to this are 0: one step of 8 bits, which is what decoders make of the alpha channel of an opaque file,
+and what is left of it in half precision."""
+
+ALPHA_MASKS = {"LoadImage": 1, "LoadImageOutput": 1, "LoadImageMask": 0, "SplitImageWithAlpha": 1}
+"""Nodes of ComfyUI that make a mask of an image's alpha channel, and the number of that output. Where such a mask is
+black, the image is opaque and nobody has painted."""
 
 FEATHER_STEPS = 32
 """Maximum number of levels over which a mask fades in."""
@@ -28,11 +36,11 @@ def fit_mask(
         before_each: Called before each mask is feathered, which takes time; an error that it raises ends the work.
 
     Returns:
-        [B, height, width] fp32, the mask itself where nothing has to change; None for no mask, and for the empty mask
-        that Load Image gives for an image without alpha channel.
+        [B, height, width] fp32, the mask itself where nothing has to change; values up to `ROUNDING` become 0. None for
+        no mask, and for the empty mask that Load Image gives for an image without alpha channel.
 
     Raises:
-        ValueError: Not the shape of a mask.
+        ValueError: Not a mask.
     """
     import torch.nn.functional as F
 
@@ -44,19 +52,48 @@ def fit_mask(
     if mask.ndim == 4 and mask.shape[1] == 1:
         mask = mask[:, 0]
     if mask.ndim != 3:
-        raise ValueError(f"The mask has shape {tuple(mask.shape)}: give masks [batch, height, width].")
+        raise ValueError(f"The mask has {mask.ndim} dimensions: give masks [batch, height, width].")
+    if not mask.numel():
+        raise ValueError("The mask batch is empty: give at least one mask, or disconnect it.")
     size, default = tuple(mask.shape[1:]), (EMPTY_MASK_SIDE, EMPTY_MASK_SIDE)
     if size != (height, width):
-        if size == default and not bool(mask.any()):
+        if size == default and is_black(mask):
             return None
         mask = F.interpolate(mask[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
-    if feather <= 0:
+    traces = (mask > 0) & (mask <= ROUNDING)
+    if bool(traces.any()):
+        mask = mask.masked_fill(traces, 0.0)
+    if feather <= 0 or is_black(mask):
         return mask
     soft = mask.new_empty(mask.shape)
     for frame, result in zip(mask, soft, strict=True):  # one by one: a feather takes several times a mask's memory
         before_each()
         result.copy_(apply_feather(frame[None].clamp(0, 1), feather)[0])
     return soft
+
+
+def is_black(mask: Tensor) -> bool:
+    """Return whether nothing is to be restored with a mask of any shape, rounding of 8 bits aside."""
+    return not bool((~(mask <= ROUNDING)).any())  # what is not finite is not black, and is refused later
+
+
+def is_alpha_of_an_image(prompt: Any, node_id: str | None, name: str = "mask") -> bool:
+    """Return whether the mask that a node gets is the alpha channel of an image, straight from the node that read it.
+
+    Args:
+        prompt: ComfyUI's `DynamicPrompt`; None where it is not known.
+        node_id: Of the node that gets the mask.
+        name: Of its input.
+    """
+    if prompt is None or node_id is None:
+        return False
+    link = prompt.get_node(node_id)["inputs"].get(name)
+    if not isinstance(link, list | tuple):
+        return False
+    source = prompt.get_node(link[0])
+    if ALPHA_MASKS.get(source["class_type"]) != link[1]:
+        return False
+    return source["inputs"].get("channel", "alpha") == "alpha"
 
 
 def apply_feather(mask: Tensor, feather: int) -> Tensor:

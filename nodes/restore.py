@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from . import compat, host, images, masks
+from . import compat, host, images, masks, restore_note
 from .thumbnails import make_thumbnails
 from .types import GuidanceType, LoadedRestorer, RestorerType, RoutedImages, RoutingType
 
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
 
     from ..model.guidance import Guidance
 
-log = logging.getLogger(__name__)
+MIN_TILE = 64
+"""As in `model/inference/tiled.py`, which is not imported before a node runs."""
 
-BLACK_MASK = (
-    "Restore changed nothing, since the mask is black everywhere: paint what is to be repaired, or disconnect the "
-    "mask. Load Image gives such a mask for an image with an alpha channel in which nothing is transparent."
-)
+MAX_TILE = 8192
 
 
 class Restore(io.ComfyNode):
@@ -33,7 +30,7 @@ class Restore(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_Restore",
             display_name="Restore",
-            category="MoFE",
+            category="image/restoration",
             description=(
                 "Repairs photographs that suffer from low light, haze, rain, snow, noise, blur or JPEG blocks, or from "
                 "several at once. The size stays the same and no new content is generated."
@@ -64,10 +61,10 @@ class Restore(io.ComfyNode):
                     "tile_size",
                     default=0,
                     min=0,
-                    max=8192,
-                    step=64,
+                    max=MAX_TILE,
+                    step=MIN_TILE,
                     tooltip=(
-                        "Side of a tile in pixels; 0 chooses it by the image's size. Tiles save memory and leave no "
+                        "Side of a tile in pixels, 64 or more; 0 chooses it by the image's size. Tiles save memory and leave no "
                         "seams: the result is the same. When memory runs out, smaller tiles are used automatically."
                     ),
                 ),
@@ -85,7 +82,7 @@ class Restore(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "Where to repair: white is repaired, black stays as it is, bit by bit. Resized to the "
-                        "image. The empty mask that Load Image gives for an image without alpha counts as no mask."
+                        "image. The empty mask that Load Image gives for an opaque image counts as no mask."
                     ),
                 ),
                 compat.advanced_input(
@@ -97,7 +94,21 @@ class Restore(io.ComfyNode):
                     step=1,
                     tooltip="Pixels over which the repair fades in from the mask's edge inwards; 0 is a hard edge.",
                 ),
+                compat.advanced_input(
+                    io.Float.Input,
+                    "threshold",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip=(
+                        "Leaves clean images alone, bit by bit: those in which no degradation reaches this score. 0.5 "
+                        "is what Describe Degradation calls present, 0 repairs every image. What an instruction asks "
+                        "for is done all the same. Needs guidance."
+                    ),
+                ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
                 io.Image.Output(
                     "image", tooltip="The repaired images, in the size and with the channels of the input."
@@ -105,6 +116,13 @@ class Restore(io.ComfyNode):
                 RoutingType.Output("routing", tooltip="Which frequency expert worked where, for Show Routing."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, tile_size: int | None = None) -> bool | str:
+        """Refuse tiles that are smaller than the smallest one; ComfyUI itself only knows minimum and step."""
+        if tile_size is None or tile_size == 0 or MIN_TILE <= tile_size <= MAX_TILE:
+            return True
+        return f"The tile size is {tile_size}: give {MIN_TILE} to {MAX_TILE} px, or 0 to choose it by the image."
 
     @classmethod
     def execute(
@@ -116,6 +134,7 @@ class Restore(io.ComfyNode):
         guidance: Guidance | None = None,
         mask: torch.Tensor | None = None,
         feather: int = 0,
+        threshold: float = 0.0,
     ) -> io.NodeOutput:
         """Restore the images of a batch one after the other."""
         from ..model.inference.plan import plan_restoration
@@ -123,23 +142,28 @@ class Restore(io.ComfyNode):
         batch = images.channels_first(image)
         height, width = batch.shape[-2:]
         with host.release_on_error():
+            mask = masks.fit_mask(mask, height, width, feather, host.raise_if_cancelled)
+            ignored = mask is not None and masks.is_black(mask) and cls._mask_is_alpha()
             plan = plan_restoration(
                 restorer.network,
                 batch,
                 guidance,
                 strength=strength,
-                mask=masks.fit_mask(mask, height, width, feather, host.raise_if_cancelled),
+                mask=None if ignored else mask,
                 tile=tile_size,
                 precision=restorer.precision,
+                threshold=threshold,
             )
             if plan.has_work:
                 host.load_to_device(restorer.patcher, plan.memory_bytes)
-            elif strength > 0:
-                log.warning(BLACK_MASK)
-            result = plan.run(
-                into=images.channels_first(host.empty_result(image)),
-                on_tile=host.Progress(len(batch)).at,
-                is_oom=host.is_out_of_memory,
-            )
+            text = restore_note.note(plan, mask_ignored=ignored)
+            into = images.channels_first(host.empty_result(image))
+            progress = host.ImageProgress(into)
+            result = plan.run(into=into, on_image=progress.image, on_tile=progress.tile, is_oom=host.is_out_of_memory)
+            host.show_on_node(text, host.hidden(cls, "unique_id"))
             routing = RoutedImages(result.routing, make_thumbnails(result.image))
-            return io.NodeOutput(result.image.movedim(1, -1), routing)
+            return io.NodeOutput(result.image.movedim(1, -1), routing, ui={"text": (text,)})
+
+    @classmethod
+    def _mask_is_alpha(cls) -> bool:
+        return masks.is_alpha_of_an_image(host.hidden(cls, "dynprompt"), host.hidden(cls, "unique_id"))

@@ -23,7 +23,7 @@ class ShowRouting(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_ShowRouting",
             display_name="Show Routing",
-            category="MoFE",
+            category="image/restoration",
             description=(
                 "Draws a chart of a restoration: which degradations were found, how much each frequency expert worked, "
                 "and where in the image."

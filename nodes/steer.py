@@ -23,7 +23,7 @@ class SteerRestoration(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_SteerRestoration",
             display_name="Steer Restoration",
-            category="MoFE",
+            category="image/restoration",
             description=(
                 "Sets how much of each degradation Restore removes, such as: remove the rain, keep the fog; and how "
                 "strong it is, where the MLLM saw too little or too much. Put it between Describe Degradation and "

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..errors import GuidanceError, RestorationError
 from ..guidance import Guidance
-from ..images import is_finite
+from ..images import counted, is_finite
 from ..restorer.network import Restorer
 
 
@@ -19,11 +19,18 @@ def check_mask(mask: Tensor | None, image: Tensor) -> None:
     if mask is None:
         return
     batch, _, height, width = image.shape
-    if mask.ndim != 3 or mask.shape[0] not in (1, batch) or mask.shape[1:] != (height, width):
+    if mask.ndim != 3:
         raise RestorationError(
-            f"The mask has shape {tuple(mask.shape)} but the image needs {(batch, height, width)} or "
-            f"{(1, height, width)}: resize the mask or make one per image."
+            f"The mask has {mask.ndim} dimensions: give masks [batch, height, width], here {batch} or 1 of "
+            f"{width} x {height} px."
         )
+    if mask.shape[1:] != (height, width):
+        raise RestorationError(
+            f"The mask is {mask.shape[2]} x {mask.shape[1]} px but the image {width} x {height} px: resize the mask."
+        )
+    if mask.shape[0] not in (1, batch):
+        fitting = "one mask" if batch == 1 else f"one mask for all or {batch} masks, one per image"
+        raise RestorationError(f"There are {counted(mask.shape[0], 'mask')} for {counted(batch, 'image')}: give {fitting}.")
     if not is_finite(mask):
         raise RestorationError(
             "The mask holds values that are not finite (NaN or infinity): check the node that made it."

@@ -15,7 +15,7 @@ from ..restorer.config import RestorerConfig
 from ..restorer.network import Restorer
 from .checks import check_guidance, check_mask
 from .out_of_memory import is_out_of_memory
-from .tiled import MIN_TILE, Restoration, TiledRun, has_work
+from .tiled import MIN_TILE, Restoration, TiledRun, has_work, without_hidden
 
 WHOLE_PIXELS = 1024 * 1024
 """Up to this many pixels an image is restored in one piece when the tile size is automatic."""
@@ -46,6 +46,7 @@ class RestorationPlan:
         mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
         tile_side: Side of a tile's core in px, a multiple of the network's.
         precision: fp32, or bf16 or fp16 under autocast.
+        threshold: Score in 0..1 that something has to reach for its image to be restored; 0 restores every image.
     """
 
     network: Restorer
@@ -55,11 +56,35 @@ class RestorationPlan:
     mask: Tensor | None
     tile_side: int
     precision: torch.dtype
+    threshold: float = 0.0
 
     @property
     def has_work(self) -> bool:
-        """Whether there is anything to restore with this strength and mask, in any image."""
-        return has_work(self.strength, self.mask) and (self.guidance is None or bool(self.guidance.has_work().any()))
+        """Whether there is anything to restore with this strength, mask and threshold, in any image."""
+        return any(self.has_work_in(index) for index in range(len(self.image)))
+
+    def has_work_in(self, index: int) -> bool:
+        """Return whether there is anything to restore in one image."""
+        return self.is_wanted(index) and has_work(self.strength, self.mask_of(index))
+
+    def is_wanted(self, index: int) -> bool:
+        """Return whether the guidance of one image leaves anything to do, whatever strength and mask."""
+        guidance = self.guidance_of(index)
+        return self.reaches_threshold(index) and (guidance is None or bool(guidance.has_work().any()))
+
+    def mask_of(self, index: int) -> Tensor | None:
+        """Return the mask [H, W] of one image, without what is fully transparent in it."""
+        mask = None if self.mask is None else self.mask[index if len(self.mask) > 1 else 0]
+        return without_hidden(mask, self.image[index])
+
+    def guidance_of(self, index: int) -> Guidance | None:
+        """Return the guidance of one image."""
+        return None if self.guidance is None else self.guidance.for_frame(index, len(self.image))
+
+    def reaches_threshold(self, index: int) -> bool:
+        """Return whether the MLLM saw enough in one image; without guidance nobody looked, and it is restored."""
+        guidance = self.guidance_of(index)
+        return guidance is None or bool(guidance.reaches(self.threshold))
 
     @property
     def memory_bytes(self) -> int:
@@ -74,22 +99,26 @@ class RestorationPlan:
         self,
         *,
         into: Tensor | None = None,
+        on_image: Callable[[int], None] | None = None,
         on_tile: Callable[[int, int], None] | None = None,
         is_oom: Callable[[BaseException], bool] = is_out_of_memory,
     ) -> Restoration:
         """Restore image by image; pixels where strength times mask is 0 are returned bit-exact.
 
+        So are images in which nothing reaches the threshold.
+
         Args:
             into: [B, C, H, W] to write the result to, of any floating-point type and on any device; None makes one like
                 the input.
+            on_image: Called with the index of each image before its first tile.
             on_tile: Called after every tile with the number of tiles done and in total; an error that it raises ends
-                the run.
+                the run. The tile is in the result by then.
             is_oom: Recognizes out-of-memory errors, which halve the tile for the rest of the run; may free caches.
 
         Raises:
             RestorationError: The result is not finite even in fp32.
         """
-        return TiledRun(self, on_tile, is_oom).restore(into)
+        return TiledRun(self, on_image, on_tile, is_oom).restore(into)
 
 
 def plan_restoration(
@@ -101,6 +130,7 @@ def plan_restoration(
     mask: Tensor | None = None,
     tile: int = 0,
     precision: torch.dtype = torch.float32,
+    threshold: float = 0.0,
 ) -> RestorationPlan:
     """Validate the inputs of a restoration and choose the size of its tiles; nothing is computed yet.
 
@@ -117,6 +147,8 @@ def plan_restoration(
         mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
         tile: Side of a tile's core in px, rounded up to the network's multiple; 0 chooses by the size.
         precision: fp32, or bf16 or fp16 under autocast.
+        threshold: Score in 0..1: images in which nothing that is to be removed reaches it are returned bit-exact. What
+            was ordered counts as reached; without guidance every image is restored.
 
     Raises:
         RestorationError: An input that makes no sense.
@@ -125,12 +157,14 @@ def plan_restoration(
     check_image(image)
     if not 0 <= strength <= 1:
         raise RestorationError(f"The strength is {strength}: it must lie between 0 and 1.")
+    if not 0 <= threshold <= 1:
+        raise RestorationError(f"The threshold is {threshold}: it must lie between 0 and 1.")
     if tile < 0:
         raise RestorationError(f"The tile size is {tile}: give a size in pixels, or 0 to choose it by the image.")
     check_guidance(guidance, network, len(image))
     check_mask(mask, image)
     side = choose_tile_side(tile, image.shape[2], image.shape[3], network.multiple)
-    return RestorationPlan(network, image, guidance, strength, mask, side, precision)
+    return RestorationPlan(network, image, guidance, strength, mask, side, precision, threshold)
 
 
 def choose_tile_side(tile: int, height: int, width: int, multiple: int) -> int:

@@ -70,11 +70,6 @@ class Restoration:
         return write_image(path, self.image, like=self.source, quality=quality)
 
 
-def _wants_work(guidance: Guidance | None) -> bool:
-    """Return whether the guidance of one image leaves anything to do; without guidance there is."""
-    return guidance is None or bool(guidance.has_work())
-
-
 def has_work(strength: float, mask: Tensor | None) -> bool:
     """Return whether there is anything to restore with this strength and mask."""
     return strength > 0 and (mask is None or bool((mask > 0).any()))
@@ -96,6 +91,7 @@ class TiledRun:
 
     Args:
         plan: What to restore.
+        on_image: Called with the index of each image before its first tile.
         on_tile: Called after every tile with the number of tiles done and in total.
         is_oom: Recognizes out-of-memory errors.
     """
@@ -103,10 +99,11 @@ class TiledRun:
     def __init__(
         self,
         plan: RestorationPlan,
+        on_image: Callable[[int], None] | None,
         on_tile: Callable[[int, int], None] | None,
         is_oom: Callable[[BaseException], bool],
     ) -> None:
-        self.plan, self.on_tile = plan, on_tile
+        self.plan, self.on_image, self.on_tile = plan, on_image, on_tile
         self.policy = _TilePolicy(plan.tile_side, plan.network.multiple, plan.precision, is_oom)
 
     def restore(self, into: Tensor | None) -> Restoration:
@@ -114,12 +111,11 @@ class TiledRun:
         plan, policy = self.plan, self.policy
         frames, _, height, width = plan.image.shape
         result = plan.image.detach().clone() if into is None else into.copy_(plan.image)
-        guides = [None if plan.guidance is None else plan.guidance.for_frame(index, frames) for index in range(frames)]
+        guides = [plan.guidance_of(index) for index in range(frames)]
         jobs: dict[int, _ImageJob] = {}
         for index in range(frames):
-            mask = None if plan.mask is None else plan.mask[index if len(plan.mask) > 1 else 0]
-            mask = without_hidden(mask, plan.image[index])
-            if has_work(plan.strength, mask) and _wants_work(guides[index]):
+            if plan.has_work_in(index):
+                mask = plan.mask_of(index)
                 jobs[index] = _ImageJob(plan.network, policy, plan.image[index], guides[index], plan.strength, mask)
         # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
         blocks = plan.network.mofe_blocks()
@@ -128,6 +124,8 @@ class TiledRun:
         while jobs:
             index = next(iter(jobs))
             job = jobs.pop(index)
+            if self.on_image is not None:
+                self.on_image(index)
             for left in job.restore(result[index], canvases[index]):
                 done += 1
                 if self.on_tile is not None:

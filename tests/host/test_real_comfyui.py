@@ -25,7 +25,7 @@ CHAINED = ["Restore, then diffusion detail", "Restore, then upscale"]
 ALL_WORKFLOWS = sorted([*WORKFLOWS, *CHAINED, "Restore a video"])
 NODES = [
     *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
-    *("MoFE_SteerRestoration", "MoFE_DegradeImage"),
+    *("MoFE_SteerRestoration", "MoFE_DegradeImage", "MoFE_DegradationMask"),
 ]
 
 

@@ -71,6 +71,7 @@ class Schema:
     description: str = ""
     search_aliases: list[str] = field(default_factory=list)
     is_output_node: bool = False
+    hidden: list[str] = field(default_factory=list)
 
 
 class NodeOutput:
@@ -81,6 +82,18 @@ class NodeOutput:
 
 class ComfyNode:
     """Runs `execute` as ComfyUI does: with the inputs' ids as names."""
+
+    hidden: Any = None
+
+
+class Prompt:
+    """A `DynamicPrompt`: node id -> class_type and inputs."""
+
+    def __init__(self, nodes: dict[str, dict[str, Any]]) -> None:
+        self._nodes = nodes
+
+    def get_node(self, node_id: str) -> dict[str, Any]:
+        return self._nodes[node_id]
 
 
 class PreviewImage:
@@ -147,13 +160,16 @@ class Clip:
 
 
 class ProgressBar:
-    def __init__(self, total: int, seen: list[tuple[int, int]]) -> None:
+    def __init__(self, total: int, seen: list[tuple[int, int]], previews: list[Any]) -> None:
         self.total = total
         self.seen = seen
+        self.previews = previews
 
-    def update_absolute(self, value: int, total: int | None = None) -> None:
+    def update_absolute(self, value: int, total: int | None = None, preview: Any = None) -> None:
         self.total = total or self.total
         self.seen.append((value, self.total))
+        if preview is not None:
+            self.previews.append(preview)
 
 
 class Host:
@@ -163,6 +179,8 @@ class Host:
         modules: what to put into `sys.modules`.
         loaded: (patcher, memory_required) of every `load_models_gpu`.
         progress: (value, total) of every step.
+        previews: (format, image, side) of every step that had one.
+        texts: (text, node id) of everything that was to be shown on a node.
         cancel_after: checks until Cancel is found pressed; None for never.
         cache_emptied: how often the cache was asked to be emptied.
     """
@@ -170,6 +188,8 @@ class Host:
     def __init__(self, models: Path) -> None:
         self.loaded: list[tuple[Any, int]] = []
         self.progress: list[tuple[int, int]] = []
+        self.previews: list[tuple[str, Any, int]] = []
+        self.texts: list[tuple[str, str]] = []
         self.cancel_after: int | None = None
         self.cache_emptied = 0
         self.modules = {
@@ -177,7 +197,8 @@ class Host:
             "comfy": ModuleType("comfy"),
             "comfy.model_management": self._model_management(),
             "comfy.model_patcher": module("comfy.model_patcher", CoreModelPatcher=Patcher, ModelPatcher=Patcher),
-            "comfy.utils": module("comfy.utils", ProgressBar=lambda total: ProgressBar(total, self.progress)),
+            "comfy.utils": module("comfy.utils", ProgressBar=lambda total: ProgressBar(total, self.progress, self.previews)),
+            "server": module("server", PromptServer=SimpleNamespace(instance=self._prompt_server())),
             "comfy_api": ModuleType("comfy_api"),
             "comfy_api.latest": api_module(),
         }
@@ -192,6 +213,9 @@ class Host:
             self.cancel_after = None  # as in ComfyUI, a Cancel is used up
             raise Interrupted
         self.cancel_after -= 1
+
+    def _prompt_server(self) -> SimpleNamespace:
+        return SimpleNamespace(send_progress_text=lambda text, node_id: self.texts.append((text, node_id)))
 
     def _model_management(self) -> ModuleType:
         cpu = torch.device("cpu")
@@ -240,7 +264,10 @@ def api_module() -> ModuleType:
         name: port_type(name.upper())
         for name in ("Image", "Mask", "String", "Int", "Float", "Boolean", "Combo", "Clip")
     }
-    io = SimpleNamespace(Schema=Schema, ComfyNode=ComfyNode, NodeOutput=NodeOutput, Custom=port_type, **kinds)
+    hidden = SimpleNamespace(unique_id="UNIQUE_ID", dynprompt="DYNPROMPT")
+    io = SimpleNamespace(
+        Schema=Schema, ComfyNode=ComfyNode, NodeOutput=NodeOutput, Custom=port_type, Hidden=hidden, **kinds
+    )
     extension = type("ComfyExtension", (), {})
     return module("comfy_api.latest", io=io, ui=SimpleNamespace(PreviewImage=PreviewImage), ComfyExtension=extension)
 
@@ -278,10 +305,20 @@ def folder_paths_module(models: Path) -> ModuleType:
     )
 
 
-def run(node: type, **inputs: Any) -> NodeOutput:
-    """Runs a node as the executor does: under inference mode, with every input checked against the schema."""
+def run(node: type, _prompt: dict[str, dict[str, Any]] | None = None, _id: str = "1", **inputs: Any) -> NodeOutput:
+    """Runs a node as the executor does: under inference mode, with every input checked against the schema.
+
+    Args:
+        node: its class.
+        _prompt: the whole prompt in API form, if the node is to know of it.
+        _id: of the node in it.
+        inputs: by id.
+    """
     declared = {port.id: port for port in node.define_schema().inputs}
     assert set(inputs) <= set(declared), f"not declared: {set(inputs) - set(declared)}"
     assert set(inspect.signature(node.execute).parameters) == set(declared)
+    if hasattr(node, "hidden"):
+        told = SimpleNamespace(unique_id=_id, dynprompt=None if _prompt is None else Prompt(_prompt))
+        node = type(node.__name__, (node,), {"hidden": told})  # a class of its own for every run
     with torch.inference_mode():
         return node.execute(**inputs)

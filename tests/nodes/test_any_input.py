@@ -85,7 +85,7 @@ def outside_of(mask: torch.Tensor | None, batch: int, height: int, width: int) -
     mask = mask.reshape(-1, 1, *mask.shape[-2:])
     if mask.shape[-2:] != (height, width):
         mask = F.interpolate(mask, (height, width), mode="bilinear", align_corners=False)
-    return (mask[:, 0] == 0).expand(batch, height, width)
+    return (mask[:, 0] <= 1 / 255 + 1e-3).expand(batch, height, width)  # one step of 8 bits is black
 
 
 @any_input

@@ -59,14 +59,13 @@ def test_the_empty_mask_of_load_image_is_no_mask(restore: Callable[..., Any]) ->
     assert torch.equal(restore(image, mask=torch.zeros(1, 64, 64)).args[0], restore(image).args[0])
 
 
-def test_an_empty_mask_of_the_images_size_is_obeyed(
-    restore: Callable[..., Any], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_empty_mask_of_the_images_size_is_obeyed(restore: Callable[..., Any], host: Host) -> None:
     for size in (40, 64):
         image = random_image(height=size, width=size)
-        caplog.clear()
-        assert torch.equal(restore(image, mask=torch.zeros(1, size, size)).args[0], image)
-        assert caplog.text.count("the mask is black everywhere") == 1
+        output = restore(image, mask=torch.zeros(1, size, size))
+        assert torch.equal(output.args[0], image)
+        assert "the mask is black everywhere" in host.texts[-1][0]
+        assert output.ui == {"text": (host.texts[-1][0],)}
 
 
 def test_a_mask_of_another_size_is_fitted(restore: Callable[..., Any]) -> None:
@@ -149,7 +148,7 @@ def test_guidance_of_another_batch_is_refused(restore: Callable[..., Any], make_
         (torch.full((1, 32, 32, 3), torch.nan), "not finite"),
         (torch.rand(1, 32, 32, 2), "1, 3 or 4 channels"),
         (torch.rand(0, 32, 32, 3), "empty"),
-        (torch.rand(32, 32, 3), "shape"),
+        (torch.rand(32, 32, 3), "3 dimensions"),
     ],
 )
 def test_an_image_that_makes_no_sense_gets_one_sentence(

@@ -48,10 +48,26 @@ def test_a_mask_for_all_images_or_for_each_is_accepted(shape: tuple[int, ...]) -
     check_mask(None, torch.rand(2, 3, 32, 40))
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 40), (32, 40), (1, 40, 32), (1, 1, 32, 40)])
-def test_a_mask_of_another_shape_is_refused_with_the_shapes_that_fit(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RestorationError, match=r"needs \(2, 32, 40\) or \(1, 32, 40\)"):
+@pytest.mark.field
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((3, 32, 40), "There are 3 masks for 2 images: give one mask for all or 2 masks, one per image."),
+        ((1, 40, 32), "The mask is 32 x 40 px but the image 40 x 32 px: resize the mask."),
+        ((32, 40), "The mask has 2 dimensions: give masks [batch, height, width], here 2 or 1 of 40 x 32 px."),
+        ((1, 1, 32, 40), "The mask has 4 dimensions: give masks [batch, height, width], here 2 or 1 of 40 x 32 px."),
+    ],
+)
+def test_row4_a_mask_that_does_not_fit_is_refused_with_what_would(shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(RestorationError) as caught:
         check_mask(torch.rand(shape), torch.rand(2, 3, 32, 40))
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.field
+def test_row4_one_image_takes_one_mask() -> None:
+    with pytest.raises(RestorationError, match="There are 2 masks for 1 image: give one mask."):
+        check_mask(torch.rand(2, 32, 40), torch.rand(1, 3, 32, 40))
 
 
 def test_strengths_that_nothing_can_follow_are_refused(restorer: Restorer, make_guidance: MakeGuidance) -> None:

@@ -55,7 +55,7 @@ def test_strength_mask_and_tile_are_checked(restorer: Restorer) -> None:
     image = torch.rand(1, 3, 64, 64)
     with pytest.raises(RestorationError, match="strength is 1.5"):
         plan_restoration(restorer, image, strength=1.5)
-    with pytest.raises(RestorationError, match="mask has shape"):
+    with pytest.raises(RestorationError, match="mask is 64 x 32 px"):
         plan_restoration(restorer, image, mask=torch.ones(1, 32, 64))
     with pytest.raises(RestorationError, match="mask holds"):
         plan_restoration(restorer, image, mask=torch.full((1, 64, 64), float("nan")))

@@ -1,0 +1,63 @@
+"""What Restore says on its node: what was repaired, what was left alone, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model.guidance import Guidance
+    from ..model.inference.plan import RestorationPlan
+
+NO_STRENGTH = "Nothing was changed: the strength is 0."
+BLACK_MASK = "Nothing was changed: the mask is black everywhere. Paint what is to be repaired, or disconnect the mask."
+IGNORED_MASK = "The mask is the alpha channel of an opaque image and counts as no mask."
+NO_GUIDANCE = "The threshold has no effect without guidance: connect Describe Degradation."
+
+
+def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
+    """Return what a restoration does, one sentence or two per line.
+
+    Args:
+        plan: Of the restoration.
+        mask_ignored: Whether a mask was connected that counts as none.
+    """
+    if plan.strength == 0:
+        return NO_STRENGTH
+    images = len(plan.image)
+    clean = [index for index in range(images) if not plan.reaches_threshold(index)]
+    repaired = sum(plan.has_work_in(index) for index in range(images))
+    masked = images - repaired - len(clean)
+    lines = []
+    if repaired:
+        lines.append(f"{_counted('Repaired', repaired, images)}. {_seen(plan.guidance)}")
+    if clean:
+        lines.append(
+            f"{_counted('Left alone, bit by bit', len(clean), images)}: nothing that is to be removed reaches the "
+            f"threshold of {plan.threshold:.2f}. {_seen(plan.guidance)}"
+        )
+    if masked:
+        everywhere = masked == images
+        lines.append(BLACK_MASK if everywhere else f"{_counted('Unchanged', masked, images)}: the mask is black there.")
+    if mask_ignored:
+        lines.append(IGNORED_MASK)
+    if plan.threshold > 0 and plan.guidance is None:
+        lines.append(NO_GUIDANCE)
+    return "\n".join(lines)
+
+
+def _counted(what: str, number: int, images: int) -> str:
+    return what if images == 1 else f"{what}: {number} of {images} images"
+
+
+def _seen(guidance: Guidance | None) -> str:
+    """Return what the MLLM saw in any of the images, and what is kept all the same."""
+    from ..model.vocabulary import DISPLAY_NAMES, PRESENT
+
+    if guidance is None:
+        return "No guidance."
+    scores = dict(zip(DISPLAY_NAMES.values(), guidance.scores.amax(0).tolist(), strict=True))
+    present = [f"{name} {score:.2f}" for name, score in scores.items() if score >= PRESENT]
+    if present:
+        return f"Seen: {', '.join(present)}."
+    name = max(scores, key=lambda each: scores[each])
+    return f"Nothing is clearly seen, {name} {scores[name]:.2f} at most."
