@@ -6,11 +6,15 @@ A name in a prompt is never used as a path: it is looked up again among the choi
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import folder_paths
+
+log = logging.getLogger(__name__)
 
 SHIPPED = "shipped default"
 RESTORER_FOLDER = "mofe"
@@ -31,8 +35,11 @@ def register_folders() -> None:
 
 def restorer_choices() -> list[str]:
     """Return the names that Load MoFE Restorer offers."""
-    files = folder_paths.get_filename_list(RESTORER_FOLDER)
-    return [SHIPPED, *(name for name in files if name.lower().endswith(SUFFIX))]
+    files = [name for name in folder_paths.get_filename_list(RESTORER_FOLDER) if name.lower().endswith(SUFFIX)]
+    roots = [Path(root) for root in folder_paths.get_folder_paths(RESTORER_FOLDER)]
+    for name in files:
+        _warn_of_copies(name, [root / name for root in roots if (root / name).is_file()])
+    return [SHIPPED, *files]
 
 
 def restorer_path(name: str) -> Path:
@@ -85,17 +92,47 @@ def fingerprint(path: Path, *settings: str) -> str:
     return digest.hexdigest()
 
 
+def warn_of_two_packs(first: type | None, folder: Path) -> None:
+    """Warn that the pack is installed in two folders, of which ComfyUI uses the one that it loads last.
+
+    Args:
+        first: The class that is registered for a node of the pack already, if any.
+        folder: Of the copy that is being loaded.
+    """
+    module = sys.modules.get(getattr(first, "__module__", ""))
+    other = getattr(module, "__file__", None)
+    if other is not None and (place := Path(other).parents[1]) != folder:
+        log.warning(
+            "MoFE Restore is installed twice, in %s and in %s: the second one is used. Remove one of them.",
+            place,
+            folder,
+        )
+
+
+_warned: set[str] = set()
+"""Names of models of which there are two; the lists are made anew whenever the front end asks."""
+
+
+def _warn_of_copies(name: str, places: list[Path]) -> None:
+    different = {place.resolve() for place in places}
+    if len(different) > 1 and name not in _warned:
+        _warned.add(name)
+        log.warning("There are two models %r: %s is used, %s is not. Rename one of them.", name, *places[:2])
+
+
 def _mllm_roots() -> list[str]:
     return [root for name in MLLM_FOLDERS for root in folder_paths.get_folder_paths(name)]
 
 
 def _mllm_folders() -> dict[str, Path]:
     """Return model folders by their name relative to the root; of two with the same name, that of the first root."""
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for root in map(Path, _mllm_roots()):
         for folder in _model_folders(root, DEPTH):
-            found.setdefault(folder.relative_to(root).as_posix(), folder)
-    return found
+            found.setdefault(folder.relative_to(root).as_posix(), []).append(folder)
+    for name, folders in found.items():
+        _warn_of_copies(name, folders)
+    return {name: folders[0] for name, folders in found.items()}
 
 
 def _model_folders(parent: Path, depth: int) -> Iterator[Path]:

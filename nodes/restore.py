@@ -38,6 +38,8 @@ class Restore(io.ComfyNode):
             search_aliases=[
                 *("restore photo", "restoration", "all-in-one", "denoise", "derain", "desnow", "dehaze", "deblur"),
                 *("low light", "brighten", "jpeg", "remove artifacts", "clean up", "enhance"),
+                *("old photo", "fix photo", "repair photo", "night photo", "remove noise", "remove fog", "remove rain"),
+                *("unblur", "fog", "grain", "scratch"),  # scratches are not repaired, the help page says so
                 *("修复", "去雾", "去雨", "去雪", "去噪", "去模糊", "低光增强"),  # ComfyUI has no translated aliases
             ],
             inputs=[
