@@ -30,7 +30,9 @@ def check_mask(mask: Tensor | None, image: Tensor) -> None:
         )
     if mask.shape[0] not in (1, batch):
         fitting = "one mask" if batch == 1 else f"one mask for all or {batch} masks, one per image"
-        raise RestorationError(f"There are {counted(mask.shape[0], 'mask')} for {counted(batch, 'image')}: give {fitting}.")
+        raise RestorationError(
+            f"There are {counted(mask.shape[0], 'mask')} for {counted(batch, 'image')}: give {fitting}."
+        )
     if not is_finite(mask):
         raise RestorationError(
             "The mask holds values that are not finite (NaN or infinity): check the node that made it."

@@ -197,7 +197,9 @@ class Host:
             "comfy": ModuleType("comfy"),
             "comfy.model_management": self._model_management(),
             "comfy.model_patcher": module("comfy.model_patcher", CoreModelPatcher=Patcher, ModelPatcher=Patcher),
-            "comfy.utils": module("comfy.utils", ProgressBar=lambda total: ProgressBar(total, self.progress, self.previews)),
+            "comfy.utils": module(
+                "comfy.utils", ProgressBar=lambda total: ProgressBar(total, self.progress, self.previews)
+            ),
             "server": module("server", PromptServer=SimpleNamespace(instance=self._prompt_server())),
             "comfy_api": ModuleType("comfy_api"),
             "comfy_api.latest": api_module(),
@@ -297,6 +299,7 @@ def folder_paths_module(models: Path) -> ModuleType:
     return module(
         "folder_paths",
         models_dir=str(models),
+        get_input_directory=lambda: str(models.parent / "input"),
         folder_names_and_paths=registered,
         add_model_folder_path=add_model_folder_path,
         get_folder_paths=lambda name: registered[name][0][:],

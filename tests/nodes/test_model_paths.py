@@ -113,3 +113,47 @@ def test_a_replaced_file_of_a_model_folder_is_loaded_again(nodes: ModuleType, tm
 def test_the_fingerprint_of_a_missing_model_leaves_the_error_to_execute(nodes: ModuleType) -> None:
     assert nodes.LoadRestorer.fingerprint_inputs(model="gone.safetensors", precision="auto") == ""
     assert nodes.LoadMllm.fingerprint_inputs(model=None, precision=None) == ""
+
+
+@pytest.mark.field
+def test_row4_a_model_that_is_installed_twice_warns_once(
+    host: Host, folders: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = host.modules["folder_paths"]
+    for kind, file in (("mofe", "twice.safetensors"), ("LLM", "owner/twice/config.json")):
+        paths.add_model_folder_path(kind, str(tmp_path / "second" / kind))
+        for root in ("models", "second"):
+            touch(tmp_path / root / kind / file)
+    for _ in range(3):
+        folders.restorer_choices()
+        folders.mllm_choices()
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 2
+    first, second = (tmp_path / root / "mofe" / "twice.safetensors" for root in ("models", "second"))
+    assert warnings[0] == (
+        f"There are two models 'twice.safetensors': {first} is used, {second} is not. Rename one of them."
+    )
+    assert folders.restorer_path("twice.safetensors") == first
+
+
+@pytest.mark.field
+def test_row4_one_folder_under_two_names_is_no_second_model(
+    host: Host, folders: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path / "models" / "mofe" / "once.safetensors")
+    (tmp_path / "link").symlink_to(tmp_path / "models" / "mofe")
+    host.modules["folder_paths"].add_model_folder_path("mofe", str(tmp_path / "link"))
+    folders.restorer_choices()
+    assert not caplog.records
+
+
+@pytest.mark.field
+def test_row4_two_copies_of_the_pack_warn(
+    folders: ModuleType, nodes: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = Path(nodes.__file__).parents[1]
+    folders.warn_of_two_packs(None, own)
+    folders.warn_of_two_packs(nodes.Restore, own)
+    assert not caplog.records
+    folders.warn_of_two_packs(nodes.Restore, tmp_path)
+    assert "MoFE Restore is installed twice" in caplog.text and str(own) in caplog.text and str(tmp_path) in caplog.text

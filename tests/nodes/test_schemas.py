@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,24 @@ def test_every_node_can_be_found_and_says_what_it_does(schemas: dict) -> None:
         assert schema.display_name
         assert schema.description.endswith(".")
         assert "restore" in " ".join(schema.search_aliases)
+
+
+@pytest.mark.field
+def test_row7_doers_and_loaders_lie_where_comfyui_has_its_own(schemas: dict) -> None:
+    loaders = {name for name, schema in schemas.items() if schema.category == "model/loaders"}
+    assert loaders == {"MoFE_LoadMLLM", "MoFE_LoadRestorer"}
+    assert {schemas[name].category for name in set(schemas) - loaders} == {"image/restoration"}
+
+
+WORDS = ["old photo", "fix photo", "remove noise", "unblur", "night photo", "fog", "grain", "scratch"]
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("words", WORDS)
+def test_row5_restore_and_the_blueprint_name_what_people_search_for(schemas: dict, root: Path, words: str) -> None:
+    assert words in schemas["MoFE_Restore"].search_aliases
+    blueprint = json.loads((root / "subgraphs" / "Restore Photo (MoFE).json").read_text(encoding="utf-8"))
+    assert words in blueprint["extra"]["BlueprintSearchAliases"]
 
 
 def test_restore_is_found_in_chinese_too(schemas: dict) -> None:
