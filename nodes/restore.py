@@ -66,8 +66,9 @@ class Restore(io.ComfyNode):
                     max=MAX_TILE,
                     step=MIN_TILE,
                     tooltip=(
-                        "Side of a tile in pixels, 64 or more; 0 chooses it by the image's size. Tiles save memory and leave no "
-                        "seams: the result is the same. When memory runs out, smaller tiles are used automatically."
+                        "Side of a tile in pixels, 64 or more; 0 chooses it by the image's size. Tiles save memory and "
+                        "leave no seams: the result is the same. When memory runs out, smaller tiles are used "
+                        "automatically."
                     ),
                 ),
                 GuidanceType.Input(

@@ -103,7 +103,10 @@ class Studio:
         outputs = self.server.run(without_foreign_models(to_prompt(graph)))
         names = {str(node["id"]): node.get("title", node["type"]) for node in graph["nodes"]}
         images = {
-            names[number]: self.fetch(shown["images"][0]) for number, shown in outputs.items() if "images" in shown
+            names[number]: self.fetch(shown[kind][0])
+            for number, shown in outputs.items()
+            for kind in ("images", "b_images")  # of a comparison, what came out
+            if shown.get(kind)
         }
         texts = {names[number]: shown["text"][0] for number, shown in outputs.items() if "text" in shown}
         return images, texts
@@ -213,6 +216,7 @@ def write_cards(studio: Studio) -> None:
     images, texts = studio.run("Restore a photo", "chelsea.png")
     pair = [("before", studio.input("chelsea.png")), ("after", images["SaveImage"])]
     save(side_by_side(pair, CARD), cards / "Restore a photo.jpg")
+    save(side_by_side(pair, CARD), cards / "Restore a photo with one node.jpg")
     save(side_by_side(pair, PAGE), HELP / "MoFE_Restore.jpg")
     three = [*pair, ("original", studio.input("chelsea.jpg"))]
     title = f"{EXAMPLES[1].title}. Seen: {texts['Description']}"
@@ -247,7 +251,7 @@ def write_cards(studio: Studio) -> None:
         ("Restore, then diffusion detail", "chelsea", "then new detail\nby your\ndiffusion model"),
     ):
         images, _ = studio.run(name, f"{photo}.png")
-        pair = [("photo", studio.input(f"{photo}.png")), ("restored", images["Restored"])]
+        pair = [("photo", studio.input(f"{photo}.png")), ("restored", images["Before and after"])]
         save(side_by_side([*pair, (text, None)], CARD), cards / f"{name}.jpg")
 
     studio.make_video("rocket.jpg", "rain.mp4")

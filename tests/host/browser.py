@@ -22,6 +22,8 @@ LOOPBACK = ("127.0.0.1", "localhost")
 START_SECONDS = 90
 RUN_SECONDS = 300
 
+CABLES = Path(__file__).with_name("cables.js")
+
 DROP = """workflow => {
     const transfer = new DataTransfer()
     transfer.items.add(new File([JSON.stringify(workflow)], 'workflow.json', { type: 'application/json' }))
@@ -121,6 +123,43 @@ class Page:
         self.page.evaluate("() => window.app.canvas.deselectAll()")
         self.page.keyboard.press(".")
         self.page.wait_for_timeout(1500)
+
+    def cables_behind_nodes(self) -> tuple[int, list[str]]:
+        """How many pieces of cable there are, and which run behind a node, as the front end has drawn them."""
+        count, *found = self.page.evaluate(CABLES.read_text(encoding="utf-8"))
+        return count, found
+
+    def text_on(self, kind: str) -> str:
+        """What a node, the first of its type, says on itself; empty where it says nothing."""
+        return self.page.evaluate(
+            """kind => window.app.graph.nodes.find(node => node.type === kind)
+                .widgets.find(widget => widget.name === '$$node-text-preview')?.value ?? ''""",
+            kind,
+        )
+
+    def open_side_panel(self) -> None:
+        """Opens the panel at the right side, which holds the settings of nodes."""
+        self.page.get_by_role("button", name="Toggle properties panel").first.click()
+        self.page.wait_for_timeout(1000)
+
+    def seen_of_the_graph(self) -> tuple[float, list[str]]:
+        """The scale of the view, and the nodes that do not lie in it whole."""
+        scale, hidden = self.page.evaluate(
+            """() => {
+                const canvas = window.app.canvas, { scale, offset } = canvas.ds
+                const box = canvas.canvas.getBoundingClientRect()
+                const panel = document.querySelector('[data-testid="properties-panel"]')?.getBoundingClientRect()
+                const right = panel && panel.width ? panel.left : box.right
+                const hidden = window.app.graph.nodes.filter(node => {
+                    const [x, y, width, height] = node.getBounding()
+                    const [left, top] = [(x + offset[0]) * scale + box.left, (y + offset[1]) * scale + box.top]
+                    return left < box.left || top < box.top || left + width * scale > right
+                        || top + height * scale > box.bottom
+                })
+                return [scale, hidden.map(node => node.title)]
+            }"""
+        )
+        return scale, hidden
 
     def speak(self, locale: str) -> None:
         self.page.evaluate("locale => window.app.extensionManager.setting.set('Comfy.Locale', locale)", locale)

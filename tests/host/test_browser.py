@@ -18,6 +18,7 @@ from mofe_restore.tests.host import browser
 from mofe_restore.tests.host.browser import Page
 from mofe_restore.tests.host.server import Server
 from mofe_restore.tests.host.test_real_comfyui import ALL_WORKFLOWS, CHAINED, NODES, workflow
+from mofe_restore.tests.nodes.test_schemas import WORDS
 
 pytestmark = pytest.mark.skipif(browser.missing() is not None, reason=f"no browser: {browser.missing()}")
 
@@ -89,6 +90,59 @@ def test_a_workflow_that_is_dropped_runs_shows_its_results_and_survives_a_reload
     assert page.errors == []
 
 
+LEAST_SCALE = 0.6
+"""Of the view in which a workflow opens: below, the front end leaves texts out."""
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("name", ALL_WORKFLOWS)
+@pytest.mark.usefixtures("film")
+def test_row6_a_workflow_opens_legibly_and_without_cables_behind_nodes(page: Page, root: Path, name: str) -> None:
+    page.drop(small(root, name))
+    pieces, behind = page.cables_behind_nodes()
+    assert pieces >= len(workflow(root, name)["links"])
+    assert behind == []
+    assert not page.page.evaluate("() => window.app.graph.nodes.some(node => node.has_errors)"), "a red ring"
+    page.open_side_panel()
+    if os.environ.get("MOFE_SHOTS"):
+        page.screenshot(Path(os.environ["MOFE_SHOTS"]) / f"opened, {name}, {page.rendering}.png")
+    scale, hidden = page.seen_of_the_graph()
+    page.open_side_panel()  # closes it
+    assert scale >= LEAST_SCALE and hidden == []
+
+
+PREVIEWS = """() => {
+    window.mofePreviews = []
+    window.app.api.addEventListener('b_preview_with_metadata', event => window.mofePreviews.push(event.detail.nodeId))
+}"""
+
+
+@pytest.mark.field
+def test_row8_tiles_are_seen_while_they_are_done_and_row9_the_node_says_what_it_did(page: Page, root: Path) -> None:
+    graph = small(root, "Restore a photo")
+    for node in graph["nodes"]:
+        if node["type"] == "LoadImage":
+            node["widgets_values"][0] = "example.png"
+        if node["type"] == "MoFE_Restore":
+            node["widgets_values"][:2] = [0.8, 128]
+    page.drop(graph)
+    page.page.evaluate(PREVIEWS)
+    page.press_run()
+    assert page.wait_for_end()["kind"] == "execution_success"
+    (restore,) = [str(node["id"]) for node in graph["nodes"] if node["type"] == "MoFE_Restore"]
+    assert set(page.page.evaluate("() => window.mofePreviews.map(String)")) == {restore}
+    assert page.text_on("MoFE_Restore").startswith("Repaired.")
+    for node in graph["nodes"]:
+        if node["type"] == "MoFE_Restore":
+            node["widgets_values"][3] = 1.0
+    page.drop(graph)
+    page.press_run()
+    assert page.wait_for_end()["kind"] == "execution_success"
+    if os.environ.get("MOFE_SHOTS"):
+        page.screenshot(Path(os.environ["MOFE_SHOTS"]) / f"left alone, {page.rendering}.png")
+    assert page.text_on("MoFE_Restore").startswith("Left alone, bit by bit")
+
+
 def test_cancel_stops_a_run_and_the_next_one_works(page: Page, root: Path, plain_server: Server) -> None:
     graph = small(root, "Restore a photo")
     for node in graph["nodes"]:
@@ -109,6 +163,12 @@ def test_cancel_stops_a_run_and_the_next_one_works(page: Page, root: Path, plain
 @pytest.mark.parametrize("words", ["dehaze", "derain", "denoise", "deblur", "low light", "jpeg", "restore"])
 def test_the_nodes_are_found_by_what_they_are_for(page: Page, words: str) -> None:
     assert {"Restore", "Describe Degradation"} <= set(page.search_by_double_click(words))
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("words", WORDS)
+def test_row5_restore_is_found_among_the_first(page: Page, words: str) -> None:
+    assert "Restore" in page.search_by_double_click(words)[:8]
 
 
 def test_the_node_library_finds_them_too_and_the_blueprint(page: Page) -> None:

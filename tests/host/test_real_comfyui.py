@@ -22,7 +22,9 @@ from mofe_restore.tests.host.server import Rejected, Server, events, to_prompt
 
 WORKFLOWS = ["Restore a photo", "Restore and explain", "Steer - keep the fog", "Test on a degraded photo"]
 CHAINED = ["Restore, then diffusion detail", "Restore, then upscale"]
-ALL_WORKFLOWS = sorted([*WORKFLOWS, *CHAINED, "Restore a video"])
+ONE_NODE = "Restore a photo with one node"
+"""The workflow of the blueprint, whose subgraph only the front end takes apart."""
+ALL_WORKFLOWS = sorted([*WORKFLOWS, *CHAINED, "Restore a video", ONE_NODE])
 NODES = [
     *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
     *("MoFE_SteerRestoration", "MoFE_DegradeImage", "MoFE_DegradationMask"),
@@ -97,8 +99,8 @@ def test_a_workflow_runs_with_a_tiny_model_of_the_kind_that_it_names(
     result = pixels(server.image(saved["images"][0]))
     assert result.shape == (height, width, 3)
     assert result.std() > 1, "not one color, as a result that is not finite would be"
-    (seen,) = outputs_of(prompt, outputs, "PreviewImage")
-    assert pixels(server.image(seen["images"][0])).shape == (128, 160, 3)
+    (seen,) = outputs_of(prompt, outputs, "ImageCompare")
+    assert pixels(server.image(seen["b_images"][0])).shape == (128, 160, 3)
 
 
 def test_a_video_comes_back_with_its_frames_rate_and_size(server: Server, root: Path, video: str) -> None:
@@ -118,6 +120,14 @@ def test_a_video_comes_back_with_its_frames_rate_and_size(server: Server, root: 
         frames = [pixels(server.image(each)) for each in again["see"]["images"]]
         shown[file] = [len(frames), frames[0].shape, again["rate"]["text"][0]]
     assert shown["restored.mp4"] == shown[video] == [6, (128, 160, 3), "12.0"]
+
+
+@pytest.mark.field
+def test_row6_the_video_workflow_opens_with_a_clip_that_is_there(server: Server, root: Path) -> None:
+    brought = (root / "workflows" / "example.mp4").read_bytes()
+    assert (server.base / "input" / "example.mp4").exists()
+    offered = server.get("/object_info")["LoadVideo"]["input"]["required"]["file"]
+    assert "example.mp4" in json.dumps(offered) and len(brought) > 1000
 
 
 def test_one_guidance_for_a_video_says_what_was_seen_in_its_first_frame(server: Server, root: Path, video: str) -> None:
@@ -257,6 +267,97 @@ def test_cancel_stops_between_tiles_and_the_next_run_works(server: Server) -> No
     assert time.monotonic() - pressed < 10
     assert interrupted["node_id"] == "restore"
     assert server.run(small_prompt(strength=0.5))["save"]["images"]
+
+
+def opaque_files(server: Server) -> dict[str, str]:
+    """Opaque files of one picture by kind, in the input folder."""
+    folder, photo = server.base / "input", Image.open(server.base / "input" / "small.png")
+    photo.convert("CMYK").save(folder / "opaque cmyk.jpg", quality=95)
+    photo.convert("LA").save(folder / "opaque grey.png")
+    photo.convert("RGBA").save(folder / "opaque.png")
+    return {"cmyk": "opaque cmyk.jpg", "grey": "opaque grey.png", "rgba": "opaque.png", "rgb": "small.png"}
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("kind", ["cmyk", "grey", "rgba", "rgb"])
+def test_row1_an_opaque_image_is_repaired_with_its_mask_connected(server: Server, kind: str) -> None:
+    name = opaque_files(server)[kind]
+    texts = []
+    for mask in ({}, {"mask": ["photo", 1]}):
+        prompt = small_prompt(**mask)
+        prompt["photo"]["inputs"]["image"] = name
+        prompt["before"] = {"class_type": "PreviewImage", "inputs": {"images": ["photo", 0]}}
+        outputs = server.run(prompt)
+        before, after = (pixels(server.image(outputs[node]["images"][0])) for node in ("before", "save"))
+        assert abs(before - after).max() > 20
+        texts.append(outputs["restore"]["text"][0])
+    assert texts[0].startswith("Repaired.") and texts[1].startswith(texts[0])
+    assert ("counts as no mask" in texts[1]) == (kind != "rgb")
+
+
+@pytest.mark.field
+def test_row1_a_black_mask_is_obeyed_and_said(server: Server) -> None:
+    prompt = small_prompt(mask=["black", 0])
+    prompt["black"] = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 768, "height": 768}}
+    outputs = server.run(prompt)
+    assert outputs["restore"]["text"][0].startswith("Nothing was changed: the mask is black everywhere.")
+
+
+@pytest.mark.field
+def test_row4_errors_read_well(server: Server) -> None:
+    with pytest.raises(Rejected, match="The tile size is 10: give 64 to 8192 px, or 0 to choose it by the image"):
+        server.queue(small_prompt(tile_size=10))
+    prompt = small_prompt(mask=["masks", 0])
+    prompt |= {
+        "white": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 2, "color": 0}},
+        "masks": {"class_type": "ImageToMask", "inputs": {"image": ["white", 0], "channel": "red"}},
+    }
+    error = events(server.wait(server.queue(prompt)))["execution_error"]
+    assert error["exception_type"] == "mofe_restore.model.errors.RestorationError"
+    assert error["exception_message"].strip() == "There are 2 masks for 1 image: give one mask."
+
+
+@pytest.mark.field
+def test_row7_the_nodes_lie_where_comfyui_has_its_own(server: Server) -> None:
+    schemas = server.get("/object_info")
+    assert schemas["MoFE_LoadRestorer"]["category"] == schemas["UpscaleModelLoader"]["category"]
+    assert schemas["MoFE_Restore"]["category"] == "image/restoration"
+
+
+@pytest.mark.field
+def test_row8_a_mask_says_where_and_can_be_chained(server: Server) -> None:
+    prompt = small_prompt()
+    prompt["photo"]["inputs"]["image"] = "small.png"
+    prompt |= {
+        "where": {
+            "class_type": "MoFE_DegradationMask",
+            "inputs": {
+                "restorer": ["restorer", 0],
+                "image": ["photo", 0],
+                "guidance": ["describe", 0],
+                "degradation": "noise",
+            },
+        },
+        "pasted": {
+            "class_type": "ImageCompositeMasked",
+            "inputs": {
+                **{"destination": ["photo", 0], "source": ["restore", 0], "mask": ["where", 0]},
+                **{"x": 0, "y": 0, "resize_source": False},
+            },
+        },
+        "see": {"class_type": "PreviewImage", "inputs": {"images": ["pasted", 0]}},
+    }
+    outputs = server.run(prompt)
+    assert pixels(server.image(outputs["where"]["images"][0])).shape == (128, 160, 3)
+    assert pixels(server.image(outputs["see"]["images"][0])).shape == (128, 160, 3)
+
+
+@pytest.mark.field
+def test_row9_below_the_threshold_the_image_is_left_alone_and_the_run_says_so(server: Server) -> None:
+    outputs = server.run(small_prompt(threshold=1.0))
+    before = pixels((server.base / "input" / "example.png").read_bytes())
+    assert abs(pixels(server.image(outputs["save"]["images"][0])) - before).max() == 0
+    assert outputs["restore"]["text"][0].startswith("Left alone, bit by bit")
 
 
 def test_models_can_be_unloaded_between_runs(server: Server) -> None:

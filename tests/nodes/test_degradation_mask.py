@@ -24,7 +24,7 @@ def test_row8_a_mask_per_degradation_in_the_images_size(
     output = run(nodes.DegradationMask, restorer=restorer, image=image, guidance=guidance, degradation="haze")
     (mask,) = output.args
     assert mask.shape == (2, 50, 70) and mask.dtype == torch.float32
-    assert 0 <= mask.min() and mask.max() <= 0.8
+    assert mask.min() >= 0 and mask.max() <= 0.8
     assert output.ui.image.shape == (1, 50, 70, 3)
     assert host.texts[-1][0].startswith("haze: up to ") and "cells of 16 x 16 px" in host.texts[-1][0]
     assert host.progress[-1] == (4, 4), "two restorations per image"

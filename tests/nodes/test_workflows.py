@@ -42,7 +42,7 @@ def schemas(nodes: ModuleType) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_node_of_ours_has_the_inputs_and_outputs_of_today(path: Path, schemas: dict[str, Any]) -> None:
-    assert list(ours(path))
+    assert len(list(ours(path))) >= 4
     for node in ours(path):
         schema = schemas[node["type"]]
         known = [port.id for port in schema.inputs]
@@ -83,7 +83,7 @@ def boxes(nodes: list[dict[str, Any]]) -> dict[int, tuple[float, float, float, f
 
 def test_there_are_the_workflows_that_the_readme_names() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(WORKFLOWS) == 7
+    assert len(WORKFLOWS) == 8
     for path in WORKFLOWS:
         assert f"*{path.stem}*" in readme
 
@@ -130,6 +130,44 @@ def test_models_that_exist_only_elsewhere_say_where(path: Path) -> None:
             assert set(model) == {"name", "url", "directory"}
             assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{model['name']}")
             assert model["name"].endswith(".safetensors") and model["name"] in node["widgets_values"]
+
+
+def drawn_links(path: Path) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """The name of each link and the places it is led through: from its node, over its reroutes, to the next node."""
+    file = json.loads(path.read_text(encoding="utf-8"))
+    by_id = {node["id"]: node for node in file["nodes"]}
+    reroutes = {each["id"]: each for each in file["extra"].get("reroutes", [])}
+    last = {each["id"]: each["parentId"] for each in file["extra"].get("linkExtensions", [])}
+    for number, source, _, target, _, _ in file["links"]:
+        chain, each = [], last.get(number)
+        while each is not None:
+            chain.insert(0, tuple(reroutes[each]["pos"]))
+            assert number in reroutes[each]["linkIds"]
+            each = reroutes[each].get("parentId")
+        start, end = by_id[source], by_id[target]
+        places = [(start["pos"][0] + start["size"][0], start["pos"][1]), *chain, tuple(end["pos"])]
+        yield f"{start['type']} > {end['type']}", places
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_row6_cables_run_from_left_to_right_and_around_nodes(path: Path) -> None:
+    nodes = boxes(json.loads(path.read_text(encoding="utf-8"))["nodes"])
+    for name, places in drawn_links(path):
+        for x, y in places[1:-1]:
+            for left, top, right, bottom in nodes.values():
+                assert not (left < x < right and top < y < bottom), name
+        assert len(places) > 2 or places[0][0] < places[1][0], f"{name} runs backwards"
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_row6_every_photo_has_its_before_and_after(path: Path) -> None:
+    file = json.loads(path.read_text(encoding="utf-8"))
+    compared = [node for node in file["nodes"] if node["type"] == "ImageCompare"]
+    assert len(compared) == (0 if "video" in path.stem else 1)
+    for node in compared:
+        assert [port["link"] is not None for port in node["inputs"]] == [True, True, False]
 
 
 def test_the_video_has_one_guidance_for_all_its_frames() -> None:
