@@ -93,7 +93,7 @@ def is_alpha_of_an_image(prompt: Any, node_id: str | None, name: str = "mask") -
     source = prompt.get_node(link[0])
     if ALPHA_MASKS.get(source["class_type"]) != link[1]:
         return False
-    return source["inputs"].get("channel", "alpha") == "alpha"
+    return bool(source["inputs"].get("channel", "alpha") == "alpha")
 
 
 def apply_feather(mask: Tensor, feather: int) -> Tensor:
