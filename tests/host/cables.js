@@ -14,7 +14,7 @@
     for (const node of graph.nodes) {
         const [left, top, width, height] = node.getBounding()
         for (const [name, path] of paths)
-            for (let x = left + 16; x <= left + width - 16; x += 5)
+            for (let x = left + 8; x <= left + width - 8; x += 5)
                 for (let y = top + 6; y <= top + height - 6; y += 5)
                     if (context.isPointInStroke(path, x, y)) { found.add(`${name} behind ${node.title}`); x = 1e9; break }
     }
