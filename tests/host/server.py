@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 NOT_PART_OF_THE_PACK = (".*", "__pycache__", "tests", "tools", "runs", "demo_output", "build", "*.egg-info")
-START_SECONDS = 120
+START_SECONDS = 300
 RUN_SECONDS = 300
 
 
