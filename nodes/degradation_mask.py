@@ -76,7 +76,7 @@ class DegradationMask(io.ComfyNode):
     def execute(
         cls, restorer: LoadedRestorer, image: torch.Tensor, guidance: Guidance, degradation: str
     ) -> io.NodeOutput:
-        """Restore the images twice, and compare."""
+        """Restore the images of this degradation alone, and see what changes."""
         from ..model.inference.degradation_map import DegradationMapper
         from ..model.vocabulary import DISPLAY_NAMES
 

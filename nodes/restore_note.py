@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 NO_STRENGTH = "Nothing was changed: the strength is 0."
 BLACK_MASK = "Nothing was changed: the mask is black everywhere. Paint what is to be repaired, or disconnect the mask."
 IGNORED_MASK = "The mask is the alpha channel of an opaque image and counts as no mask."
+NOTHING_TO_REMOVE = (
+    "the guidance leaves nothing to remove, or the image only looks degraded, such as a drawing. Ask for a removal in "
+    "the instruction of Describe Degradation to have it all the same."
+)
 NO_GUIDANCE = "The threshold has no effect without guidance: connect Describe Degradation."
 
 
@@ -26,7 +30,8 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
     images = len(plan.image)
     clean = [index for index in range(images) if not plan.reaches_threshold(index)]
     repaired = sum(plan.has_work_in(index) for index in range(images))
-    masked = images - repaired - len(clean)
+    guarded = [index for index in range(images) if index not in clean and not plan.is_wanted(index)]
+    masked = images - repaired - len(clean) - len(guarded)
     lines = []
     if repaired:
         lines.append(f"{_counted('Repaired', repaired, images)}. {_seen(plan.guidance)}")
@@ -35,6 +40,8 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
             f"{_counted('Left alone, bit by bit', len(clean), images)}: nothing that is to be removed reaches the "
             f"threshold of {plan.threshold:.2f}. {_seen(plan.guidance)}"
         )
+    if guarded:
+        lines.append(f"{_counted('Left alone, bit by bit', len(guarded), images)}: {NOTHING_TO_REMOVE}")
     if masked:
         everywhere = masked == images
         lines.append(BLACK_MASK if everywhere else f"{_counted('Unchanged', masked, images)}: the mask is black there.")

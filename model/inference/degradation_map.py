@@ -1,8 +1,7 @@
 """Where and how strongly a degradation was repaired: what its removal alone changes in an image (our design).
 
-The restorer is run twice, once with this degradation to be removed and nothing else, once with nothing to be removed.
-The difference is averaged over cells of the size of the finest window for which the router decides: what lies closer
-together is not told apart.
+The restorer is run with this degradation to be removed and nothing else. What it changes is averaged over cells of the
+size of the finest window for which the router decides: what lies closer together is not told apart.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ..images import ceil_div
 from ..restorer.network import Restorer
 from ..vocabulary import DEGRADATIONS
 from .out_of_memory import is_out_of_memory
-from .plan import RestorationPlan, plan_restoration
+from .plan import plan_restoration
 
 UNCHANGED = 0.5 / 255
 """Mean change of a cell, in 0..1 of the range of colors, up to which the repair is rounding and the map is 0."""
@@ -51,11 +50,7 @@ class DegradationMapper:
         precision: torch.dtype = torch.float32,
     ) -> None:
         alone = guidance.with_removal({other: 0.0 for other in DEGRADATIONS if other != name})
-        none = guidance.with_removal({name: 0.0})
-        none = none.with_removal(dict.fromkeys(DEGRADATIONS, 0.0))
-        self.plan, self.reference = (
-            plan_restoration(network, image, each, precision=precision) for each in (alone, none)
-        )
+        self.plan = plan_restoration(network, image, alone, precision=precision)
         self.cell_px = min((block.window_px for block in network.mofe_blocks()), default=network.multiple)
         scores = guidance.scores[:, DEGRADATIONS.index(name)].float().cpu()
         amounts = alone.removal
@@ -87,31 +82,26 @@ class DegradationMapper:
         frames, _, height, width = self.plan.image.shape
         maps = torch.zeros(frames, height, width)
         for index in range(frames):
-            if self._scores[index] > 0:
-                counted = None if on_tile is None else _Counter(on_tile, index, frames)
-                changed = self._restore(self.plan, index, is_oom, counted)
-                changed -= self._restore(self.reference, index, is_oom, counted)
-                maps[index] = self._map(changed[0], float(self._scores[index]))
-            elif on_tile is not None:
-                on_tile(index + 1, frames)
+            counted = None if on_tile is None else _batch_progress(on_tile, index, frames)
+            if self._scores[index] > 0 and self.plan.has_work_in(index):
+                restored = self._restore(index, is_oom, counted)
+                maps[index] = self._map(restored - self.plan.image[index].cpu().float(), float(self._scores[index]))
+            elif counted is not None:
+                counted(1, 1)
         return maps
 
     def _restore(
-        self,
-        plan: RestorationPlan,
-        index: int,
-        is_oom: Callable[[BaseException], bool],
-        on_tile: Callable[[int, int], None] | None,
+        self, index: int, is_oom: Callable[[BaseException], bool], on_tile: Callable[[int, int], None] | None
     ) -> Tensor:
-        frame = plan.image[index : index + 1]
+        plan, frame = self.plan, self.plan.image[index : index + 1]
         one = plan_restoration(
             plan.network, frame, plan.guidance_of(index), tile=plan.tile_side, precision=plan.precision
         )
         into = torch.empty(frame.shape, dtype=torch.float32)
-        return one.run(into=into, on_tile=on_tile, is_oom=is_oom).image
+        return one.run(into=into, on_tile=on_tile, is_oom=is_oom).image[0]
 
     def _map(self, changed: Tensor, score: float) -> Tensor:
-        """Return the map [H, W] of one image from the difference [C, H, W] of its restorations."""
+        """Return the map [H, W] of one image from what its restoration changes, [C, H, W]."""
         height, width = changed.shape[-2:]
         change = cell_means(changed[:3].abs().mean(0), self.cell_px)
         full = torch.quantile(change.flatten(), FULL_SHARE) if change.numel() > 1 else change.max()
@@ -123,18 +113,9 @@ class DegradationMapper:
         return score * smooth[:height, :width]
 
 
-class _Counter:
-    """Count the tiles of two runs per image over a whole batch; images count alike, whatever their tiles."""
-
-    def __init__(self, on_tile: Callable[[int, int], None], index: int, frames: int) -> None:
-        self._on_tile, self._index, self._frames = on_tile, index, frames
-        self._runs = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        steps = 2 * total
-        self._on_tile(self._index * steps + self._runs * total + done, self._frames * steps)
-        if done == total:
-            self._runs += 1
+def _batch_progress(on_tile: Callable[[int, int], None], index: int, frames: int) -> Callable[[int, int], None]:
+    """Return a callback for the tiles of one image that reports to the one of the batch; images count alike."""
+    return lambda done, total: on_tile(index * total + done, frames * total)
 
 
 def cell_means(values: Tensor, side: int) -> Tensor:

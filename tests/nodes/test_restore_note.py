@@ -85,6 +85,14 @@ def test_row9_without_guidance_the_node_says_that_the_threshold_has_no_effect(
     assert "threshold has no effect without guidance" in host.texts[-1][0]
 
 
+def test_row9_what_the_guidance_leaves_alone_is_said_too(
+    restore: Callable[..., Any], guidance_of: Callable[..., Guidance], host: Host
+) -> None:
+    drawing = replace(guidance_of(0.9), protected=torch.tensor([True]))
+    assert torch.equal(restore(IMAGE, guidance=drawing), IMAGE)
+    assert "the image only looks degraded" in host.texts[-1][0]
+
+
 def test_row9_no_strength_is_said_on_the_node(restore: Callable[..., Any], host: Host) -> None:
     restore(IMAGE, strength=0.0)
     assert host.texts[-1][0] == "Nothing was changed: the strength is 0."
