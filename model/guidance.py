@@ -101,6 +101,7 @@ class Guidance:
         protected: [B] bool, images whose content only looks degraded (`mllm.content`): they are returned as they are
             unless a removal is forced. None protects none.
         directions: Of the MLLM's embedding, which severities that are set move; None where it has none.
+        notes: Sentences for the user, such as what of an instruction was not understood.
     """
 
     tokens: Tensor
@@ -114,6 +115,7 @@ class Guidance:
     severities: Tensor | None = None
     protected: Tensor | None = None
     directions: Directions | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -180,6 +182,12 @@ class Guidance:
         moved = replace(self, tokens=tokens, pooled=pooled, scores=scores, severities=told)
         absent = {name: 0.0 for name, strength in severities.items() if strength == 0}
         return moved.with_removal(absent, [name for name, strength in severities.items() if strength > 0])
+
+    def with_notes(self, notes: Sequence[str]) -> Guidance:
+        """Return guidance with further notes, which also begin every description that is not empty."""
+        added = [note for note in notes if note not in self.notes]
+        descriptions = tuple(text and " ".join([*added, text]) for text in self.descriptions)
+        return replace(self, descriptions=descriptions, notes=(*self.notes, *added))
 
     def removing_only(self, amounts: Mapping[str, float]) -> Guidance:
         """Return guidance that removes the named degradations, seen or not, and keeps all others (our design).
@@ -310,7 +318,8 @@ class Guidance:
             if getattr(parts[0], name) is not None
         }
         descriptions = tuple(text for part in parts for text in part.descriptions)
-        return replace(parts[0]._with_tensors(joined), descriptions=descriptions)
+        notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        return replace(parts[0]._with_tensors(joined), descriptions=descriptions, notes=notes)
 
     def _removal(self) -> Tensor:
         """`removal`, ones where there is none."""

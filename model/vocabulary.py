@@ -31,6 +31,9 @@ DISPLAY_NAMES = dict(
 )
 """Name of each degradation in a sentence."""
 
+CHINESE_NAMES = dict(zip(DEGRADATIONS, ("低光", "雾", "雨", "雪", "噪声", "模糊", "JPEG 伪影"), strict=True))
+"""The same in Chinese."""
+
 PRESENT = 0.5
 """A score of this much and above means that the degradation is present."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ..vocabulary import DEGRADATIONS, DISPLAY_NAMES, PRESENT, strength_from_score, strength_word
-from .instructions import ADJECTIVES, WORDS
+from .order_words import ADJECTIVES, WORDS
 from .wording import DESCRIBE, description, sentence
 
 _NAMED = {name: re.compile(r"\b(?:" + "|".join((*WORDS[name], *ADJECTIVES[name])) + r")\b") for name in DEGRADATIONS}

@@ -77,7 +77,7 @@ ALL = set(DEGRADATIONS)
         ("Remove noise from this rain photo", {"noise"}),
         ("Keep the snow scene", ALL - {"snow"}),
         ("Keep the low light picture", ALL - {"low_light"}),
-        ("Gently denoise", {"noise"}),
+        ("Quickly denoise", {"noise"}),
         ("Carefully remove the noise", {"noise"}),
         ("First remove the rain", {"rain"}),
         ("Let's remove the rain", {"rain"}),
