@@ -67,6 +67,7 @@ class ClipDescriber:
         *,
         instruction: str = "",
         on_token: Callable[[], None] | None = None,
+        on_check: Callable[[], None] | None = None,
     ) -> Guidance:
         """Describe each image of a batch.
 
@@ -74,17 +75,26 @@ class ClipDescriber:
             images: [B, 3, H, W] in 0..1.
             instruction: As for `Mllm.describe`.
             on_token: Called before every question to the model; an error that it raises ends the run.
+            on_check: The same before every layer of the model, so also while it reads a prompt.
 
         Raises:
             ValueError: The model gave values that are not finite.
         """
         from ..model.guidance import Guidance
-        from ..model.mllm.instructions import apply_instruction, is_instruction
+        from ..model.mllm.instructions import read_order
+        from ..model.mllm.order_notes import in_language_of
+        from ..model.mllm.prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer
         from ..model.mllm.wording import DESCRIBE
 
-        question = DESCRIBE if not instruction or is_instruction(instruction) else instruction
-        parts = [self._describe_one(shrink(image), question, on_token) for image in images]
-        return apply_instruction(Guidance.join(parts), instruction)
+        order, question, notes = read_order(instruction), DESCRIBE, []
+        if instruction and not order.is_order:
+            question, say = as_text(instruction[:MAX_QUESTION_CHARACTERS]), in_language_of(instruction)
+            notes = [] if order.is_question else [say.only_asked(instruction)]
+            if len(instruction) > MAX_QUESTION_CHARACTERS:
+                notes.append(say.cut_question(MAX_QUESTION_CHARACTERS))
+        with checked_at_every_layer(self._clip.cond_stage_model, on_check):
+            parts = [self._describe_one(shrink(image), question, on_token) for image in images]
+        return order.apply(Guidance.join(parts).with_notes(notes))
 
     def _describe_one(self, image: Tensor, question: str, on_token: Callable[[], None] | None) -> Guidance:
         import torch

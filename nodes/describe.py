@@ -56,11 +56,13 @@ class DescribeDegradation(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip=(
-                        'Empty: the standard description. "Remove only the rain" or "keep the fog" tells Restore what '
-                        "to remove. Any other text is asked as a question and changes the description only."
+                        'Empty: the standard description. "Remove half of the haze" or "keep the fog", in English or '
+                        "Chinese, tells Restore what to remove; what is not understood is said on the node. A question "
+                        "changes the description only."
                     ),
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 GuidanceType.Output("guidance", tooltip="What the model found, in the form that Restore uses."),
                 io.String.Output(
@@ -98,12 +100,28 @@ class DescribeDegradation(io.ComfyNode):
                     rgb_of(fill_hidden(batch[index : index + 1])),
                     instruction=instruction.strip(),
                     on_token=counter.token,
+                    on_check=host.raise_if_cancelled,
                 )
                 parts.append(described.to(host.intermediate_device()))
             counter.finish()
         guidance = Guidance.join(parts)
         text = json.dumps(report(guidance), indent=2, allow_nan=False)
+        show_notes(guidance.notes, host.hidden(cls, "unique_id"))
         return io.NodeOutput(guidance, join_descriptions(guidance.descriptions), text)
+
+
+_noted: set[str] = set()
+"""Nodes that show notes of an earlier run."""
+
+
+def show_notes(notes: tuple[str, ...], node_id: str | None) -> None:
+    """Show notes on a node, and clear away those of an earlier run."""
+    if notes and node_id is not None:
+        _noted.add(node_id)
+        host.show_on_node(" ".join(notes), node_id)
+    elif node_id in _noted:
+        _noted.discard(str(node_id))
+        host.show_on_node("The instruction was understood.", node_id)
 
 
 class TokenCounter:

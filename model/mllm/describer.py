@@ -22,7 +22,9 @@ from ..vocabulary import DEGRADATIONS, PARAMETERS
 from .answers import answer_from_scores
 from .content import recognize
 from .head import DegradationHead
-from .instructions import apply_instruction, is_instruction
+from .instructions import Order, read_order
+from .order_notes import in_language_of
+from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
 from .views import CROPS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence, yes_no_question
 
@@ -60,6 +62,7 @@ class Describer(Protocol):
         *,
         instruction: str = "",
         on_token: Callable[[], None] | None = None,
+        on_check: Callable[[], None] | None = None,
     ) -> Guidance:
         """Describe each image of a batch.
 
@@ -68,6 +71,7 @@ class Describer(Protocol):
             instruction: Asked instead of the standard question, or obeyed if it says what to remove or to keep.
             on_token: Called before every image and question, and after every token where the model allows it; an error
                 that it raises ends the run.
+            on_check: The same before every layer of the model, so also while it reads a prompt.
         """
         ...
 
@@ -119,6 +123,7 @@ class Mllm:
         self.width = int(language_model.get_input_embeddings().embedding_dim)
         self.sees_detail = bool(getattr(language_model.config, DETAIL_KEY, False))
         self._image_token = _image_token(language_model, processor)
+        self._positions = _positions(language_model.config)
         takes = inspect.signature(type(language_model).forward).parameters
         # an embedding needs no logits: with a vocabulary of 150,000 words those of a whole prompt are gigabytes
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
@@ -146,6 +151,7 @@ class Mllm:
         instruction: str = "",
         max_new_tokens: int | None = None,
         on_token: Callable[[], None] | None = None,
+        on_check: Callable[[], None] | None = None,
         with_text: bool = True,
     ) -> Guidance:
         """Describe each image of a batch.
@@ -153,25 +159,45 @@ class Mllm:
         Args:
             images: [B, 3, H, W] in 0..1, any size from 2 px up.
             instruction: Asked instead of the standard question; it changes the description, not the embedding. One that
-                says what to remove or to keep (`is_instruction`) is not asked but obeyed. A model with a head answers
-                the standard question, and whether and how strongly a named degradation is present, from its scores
-                (`answer_from_scores`).
+                says what to remove or to keep (`read_order`) is not asked but obeyed. A model with a head answers the
+                standard question, and whether and how strongly a named degradation is present, from its scores
+                (`answer_from_scores`); in the place of any other answer it says what it can answer. What is not
+                understood or not followed is in the notes of the guidance.
             max_new_tokens: Length limit of each description; None for `max_tokens`.
             on_token: Called before every image and question, and after every token; an error that it raises ends the
                 run.
+            on_check: The same before every layer of the model, so also while it reads a prompt.
             with_text: False leaves the descriptions empty and saves their time.
 
         Raises:
             MllmError: The model gave values that are not finite, or cannot answer yes or no.
         """
-        question = DESCRIBE if not instruction or is_instruction(instruction) else instruction
-        guidance = Guidance.join(
-            [
+        order = read_order(instruction)
+        question = instruction if instruction and not order.is_order else DESCRIBE
+        notes: list[str] = []
+        if with_text and self.network.head is None and question != DESCRIBE:
+            question, notes = self._fit(question, order, max_new_tokens or self.max_tokens)
+        with checked_at_every_layer(self.network, on_check):
+            parts = [
                 self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, with_text)
                 for image in images
             ]
-        )
-        return apply_instruction(guidance, instruction)
+        guidance = Guidance.join(parts)
+        if with_text and self.network.head is not None and _cannot_answer(question):
+            say = in_language_of(question)
+            notes = [say.cannot_answer(question) if order.is_question else say.not_understood(question)]
+        return order.apply(guidance.with_notes(notes))
+
+    def _fit(self, question: str, order: Order, max_new_tokens: int) -> tuple[str, list[str]]:
+        """Return a user's question as text that the model has room for, and notes about what was done to it."""
+        say = in_language_of(question)
+        notes = [] if order.is_question else [say.only_asked(question)]
+        text = as_text(question[:MAX_QUESTION_CHARACTERS], control_tokens(self.processor))
+        taken = self.inputs(self.views(torch.zeros(3, 64, 64))[None], "")["input_ids"].shape[1]
+        asked = cut_to_tokens(text, self.processor.tokenizer, max(1, self._positions - taken - max_new_tokens))
+        if len(question) > MAX_QUESTION_CHARACTERS or asked != text:
+            notes.append(say.cut_question(len(asked)))
+        return asked, notes
 
     def views(self, image: Tensor) -> Tensor:
         """Return the views of an image [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""
@@ -237,13 +263,12 @@ class Mllm:
         content = "" if self.network.head is None else recognize(image)
         if content:  # what the head sees in it is wrong, so nothing is seen
             scores, parameters = torch.zeros_like(scores), torch.full_like(parameters, torch.nan)
-        known: str | None = None if with_text else ""
+        text = ""
         if with_text and self.network.head is not None:
-            known = answer_from_scores(question, scores[0].tolist(), parameters[0].tolist())
-            if known is None:
-                # the words come from one set of views: the one whose scores are nearest to those of all together
-                views = view_sets[int((self.network.head(pooled_each).scores() - scores).abs().sum(1).argmin())]
-        text = self._generate(views, question, max_new_tokens, on_token) if known is None else known
+            known = (scores[0].tolist(), parameters[0].tolist())
+            text = answer_from_scores(question, *known) or answer_from_scores(DESCRIBE, *known) or ""
+        elif with_text:
+            text = self._generate(views, question, max_new_tokens, on_token)
         if content and text:
             text = f"{text} {protection_sentence(content)}"
         protected = torch.full((1,), bool(content), device=pooled.device)
@@ -300,6 +325,18 @@ class Mllm:
             for name, value in inputs.items()
             if isinstance(value, Tensor)
         }
+
+
+def _cannot_answer(question: str) -> bool:
+    """Return whether scores do not answer a question, whatever they are."""
+    return answer_from_scores(question, [0.0] * len(DEGRADATIONS), [0.0] * len(PARAMETERS)) is None
+
+
+def _positions(config: Any) -> int:
+    """Return how many tokens a model can read and write together; a large number where it does not say."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    positions = getattr(text, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else 1 << 20
 
 
 _ANSWERS = (("yes", " yes", "Yes", " Yes"), ("no", " no", "No", " No"))

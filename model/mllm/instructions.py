@@ -96,7 +96,7 @@ def _order(reader: Reader, whole: str, tokens: list[Token], is_foreign: bool) ->
     if rest is None and amounts:
         rest = 0.0 if any(claim.mode == "remove" and claim.name in amounts for claim in sure) else 1.0
     notes = []
-    if len(whole) > MAX_CHARACTERS:
+    if len(whole) > MAX_CHARACTERS and (rest is not None or reader.has_order):
         notes.append(say.too_long(MAX_CHARACTERS))
     if contradictions:
         notes.append(say.contradiction(contradictions, whole if rest is None else ""))

@@ -69,11 +69,11 @@ class Notes:
             return f"指令太长：只读取前 {limit} 个字符。"
         return f"The instruction is too long: only its first {limit:,} characters are read."
 
-    def cut_prompt(self, tokens: int) -> str:
+    def cut_question(self, characters: int) -> str:
         """Say that a question was cut to what the model can read."""
         if self.is_chinese:
-            return f"问题太长，模型读不完：已截到前 {tokens} 个词元。"
-        return f"The question is longer than the model can read: it was cut after {tokens:,} tokens."
+            return f"问题太长，模型读不完：只提问前 {characters} 个字符。"
+        return f"The question is too long for the model: only its first {characters:,} characters were asked."
 
     def cannot_answer(self, text: str) -> str:
         """Say what the shipped model can answer, in the place of an answer."""

@@ -81,3 +81,26 @@ def test_every_question_of_the_evaluation_is_answered_with_yes_or_no() -> None:
         assert str(answer_from_scores(yes_no_question(name), scores, NUMBERS)).startswith("No ")
         scores[index] = 0.9
         assert str(answer_from_scores(yes_no_question(name), scores, NUMBERS)).startswith("Yes, strong ")
+
+
+@pytest.mark.field
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("有雾吗？", "有，中等的雾。"),
+        ("图里有没有雨", "没有雨。"),
+        ("有噪点或雪吗?", "有，没有雪，轻微的噪声。"),
+        ("雾有多大？", "中等的雾。"),
+        ("這張照片有霧嗎？", "有，中等的雾。"),
+        ("这张照片有什么问题？", "中等的雾，轻微的噪声。"),
+        ("需要去除什么？", "中等的雾，轻微的噪声。"),
+    ],
+)
+def test_row3_a_question_in_chinese_is_answered_in_chinese(question: str, answer: str) -> None:
+    assert answer_from_scores(question, HAZY, NUMBERS) == answer
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("text", ["为什么有雾？", "雪是白的吗", "图片里有谁？", "雾", "你好", "Is there haze? " + "a" * 1_000_000])
+def test_row3_what_scores_cannot_answer_is_not_answered(text: str) -> None:
+    assert answer_from_scores(text, HAZY, NUMBERS) in (None, "Yes, moderate haze.")
