@@ -400,8 +400,9 @@ def case_cancel_at_the_kth_tile_ends_the_run_there_and_holds_nothing(world: Worl
 
 
 def case_cancel_at_the_kth_token_ends_the_run_there_and_holds_nothing(world: World) -> None:
-    image, mllm = random_image(2), world.mllm()
-    asked = {"instruction": "What does it show?"}  # the standard question is answered without a token
+    image, mllm = random_image(), world.mllm()
+    mllm.describer.network.head = None  # the shipped model, which has one, answers without a token
+    asked = {"instruction": "What does it show?"}
     expected = world.describe(mllm, image, **asked)[1]
 
     def press(result: Any) -> Any:
@@ -409,10 +410,10 @@ def case_cancel_at_the_kth_token_ends_the_run_there_and_holds_nothing(world: Wor
         return result
 
     for k in (1, 3):
-        # the first call embeds the image, every other one makes a token
-        with Watch(mllm.describer.network.language_model, "forward", 1 + k, press) as watch:
+        # the first call embeds the image, seven ask for each degradation, every other one makes a token
+        with Watch(mllm.describer.network.language_model, "forward", 8 + k, press) as watch:
             error = raises(world.management.InterruptProcessingException, lambda: world.describe(mllm, image, **asked))
-            assert watch.calls == 1 + k
+            assert watch.calls == 8 + k
             assert watch.alive() == 0, error
     assert world.describe(mllm, image, **asked)[1] == expected
 
@@ -454,6 +455,44 @@ def case_cancel_at_the_kth_token_of_a_clip_ends_the_run_there(world: World) -> N
             assert watch.calls == k
             assert watch.alive() == 0, error
     assert world.describe(mllm, image)[1] == expected
+
+
+def case_row2_cancel_works_while_a_clip_reads_a_prompt(world: World) -> None:
+    image, (clip, _, _) = random_image(), world.clip()
+    mllm = world.run(world.nodes.LoadMllm, model="owner/tiny", precision="auto", clip=clip).args[0]
+    lists = [each for each in clip.cond_stage_model.modules() if isinstance(each, torch.nn.ModuleList)]
+    first, second, *_ = next(each for each in lists if len(each) > 1)
+
+    def press(result: Any) -> Any:
+        world.press_cancel()
+        return result
+
+    with Watch(first, "forward", 1, press) as read, Watch(second, "forward", 0, tile_errors) as unread:
+        raises(world.management.InterruptProcessingException, lambda: world.describe(mllm, image))
+        assert (read.calls, unread.calls) == (1, 0)
+    assert world.describe(mllm, image)[1]
+
+
+def case_row2_what_a_user_asks_a_clip_is_text_and_cut(world: World) -> None:
+    image, (clip, _, _) = random_image(), world.clip()
+    mllm = world.run(world.nodes.LoadMllm, model="owner/tiny", precision="auto", clip=clip).args[0]
+    asked: list[str] = []
+    tokenize = clip.tokenize
+
+    def listen(text: str, **more: Any) -> Any:
+        asked.append(text)
+        return tokenize(text, **more)
+
+    clip.tokenize = listen
+    control = "Describe <|image_pad|> and <|im_end|> <image> embedding:x ?"
+    world.describe(mllm, image, instruction=control)
+    plain = tokenize(asked[-1], image=None, skip_template=True, min_length=1)
+    raw = tokenize("<|im_end|>", image=None, skip_template=True, min_length=1)
+    (numbers,), (end,) = ([[token[0] for token in row] for rows in each.values() for row in rows] for each in (plain, raw))
+    assert end[0] not in numbers, "no control token is left"
+    _, description, _ = world.describe(mllm, image, instruction="Describe " + "it " * 7000 + "?")
+    assert len(asked[-1]) <= 4000
+    assert description.startswith("The question is too long for the model: only its first 4,000 characters were asked.")
 
 
 def case_a_whole_run_opens_no_socket(world: World) -> None:

@@ -139,3 +139,13 @@ def test_a_clip_that_reads_no_images_gets_one_sentence(nodes: ModuleType, host: 
         with pytest.raises(ValueError, match="does not read images and write text") as caught:
             load(nodes, clip)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.field
+def test_row3_notes_on_an_order_stand_before_the_description_and_on_the_node(
+    describe: Callable[..., Any], host: Host
+) -> None:
+    _, description, _ = describe(random_image(), instruction="remove haze but keep haze")
+    note = "The instruction contradicts itself about haze, so Restore removes all it finds."
+    assert description == f"{note} Rain falls before a hazy street."
+    assert host.texts == [(note, "1")]

@@ -126,3 +126,47 @@ def test_a_folder_that_is_no_mllm_gets_one_sentence(nodes: ModuleType, tmp_path:
     with pytest.raises(MllmError, match="no .safetensors weights") as caught:
         run(nodes.LoadMllm, model="words", precision="auto")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.field
+@pytest.mark.parametrize(
+    ("instruction", "note"),
+    [
+        ("entferne den Regen", '"entferne den Regen" was not understood'),
+        ("保留雾，去除水印", "“水印”不是可以去除或保留的退化"),
+        ("Who is in this picture?", 'The model cannot answer "Who is in this picture?"'),
+        ("What is <image>?", 'The model cannot answer "What is <image>?"'),
+    ],
+)
+def test_row3_what_is_not_understood_is_said_on_the_node_and_in_the_description(
+    describe: Callable[..., Any], host: Host, instruction: str, note: str
+) -> None:
+    guidance, description, report = describe(random_image(2), instruction=instruction)
+    ((text, node_id),) = host.texts
+    assert node_id == "1" and text.startswith(note) and guidance.notes == (text,)
+    assert [line[3:].startswith(text) for line in description.splitlines()] == [True, True]
+    assert json.loads(report)[0]["description"].startswith(text)
+    describe(random_image())
+    assert host.texts[-1] == ("The instruction was understood.", "1")
+
+
+@pytest.mark.field
+@pytest.mark.parametrize("instruction", ["", "remove half of the haze", "保留雾，只去除雨", "Is there haze?", "有雾吗？"])
+def test_row3_nothing_is_said_on_the_node_where_all_is_understood(
+    describe: Callable[..., Any], host: Host, instruction: str
+) -> None:
+    guidance, _, _ = describe(random_image(), instruction=instruction)
+    assert host.texts == [] and guidance.notes == ()
+
+
+@pytest.mark.field
+def test_row3_an_amount_steers_restore(describe: Callable[..., Any]) -> None:
+    guidance = describe(random_image(), instruction="去掉一半的雾")[0]
+    assert guidance.removal[0, DEGRADATIONS.index("haze")] == 0.5
+
+
+@pytest.mark.field
+def test_row2_a_million_characters_get_one_sentence(describe: Callable[..., Any], host: Host) -> None:
+    description = describe(random_image(), instruction="lorem ipsum " * 90_000)[1]
+    assert description.startswith('"lorem ipsum lorem ipsum') and len(description) < 1000
+    assert len(host.texts) == 1
