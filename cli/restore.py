@@ -144,6 +144,7 @@ class _Batch:
     def restore(self, path: Path) -> None:
         """Restore one image, unless its result is there and is not to be made again."""
         from ..model.image_files import read_image
+        from ..model.inference.effect import note_on_order
 
         self._digest, self._started = None, time.monotonic()
         source, output = self.sources[path], self.outputs.get(path)
@@ -174,6 +175,10 @@ class _Batch:
             image, guidance, strength=self.args.strength, mask=mask, tile=self.args.tile, on_tile=_tile_bar(path)
         )
         notes = list(filter(None, (image.note, self._save(result, self.outputs[path]))))
+        if guidance is not None:
+            share = self.args.strength if mask is None else self.args.strength * mask
+            told = note_on_order(guidance, image.pixels, result.image.to(image.pixels.device), share)
+            notes += [told.rstrip(".")] if told else []
         for note in notes:
             print_error(f"Note on {source.name}: {note}.")
         self.results.append(_report(source, self.outputs[path], guidance, result))

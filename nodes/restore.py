@@ -140,6 +140,7 @@ class Restore(io.ComfyNode):
         threshold: float = 0.0,
     ) -> io.NodeOutput:
         """Restore the images of a batch one after the other."""
+        from ..model.inference.effect import note_on_order
         from ..model.inference.plan import plan_restoration
 
         batch = images.channels_first(image)
@@ -163,6 +164,10 @@ class Restore(io.ComfyNode):
             into = images.channels_first(host.empty_result(image))
             progress = host.ImageProgress(into)
             result = plan.run(into=into, on_image=progress.image, on_tile=progress.tile, is_oom=host.is_out_of_memory)
+            if guidance is not None and plan.has_work:
+                mean_mask = 1.0 if mask is None else float(mask.float().mean())
+                share = strength * mean_mask
+                text = " ".join(filter(None, (text, note_on_order(guidance, batch, into, share))))
             host.show_on_node(text, host.hidden(cls, "unique_id"))
             routing = RoutedImages(result.routing, make_thumbnails(result.image))
             return io.NodeOutput(result.image.movedim(1, -1), routing, ui={"text": (text,)})

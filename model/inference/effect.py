@@ -16,11 +16,17 @@ def note_on_order(guidance: Guidance, before: Tensor, after: Tensor, strength: f
     """Return a sentence that an order changed next to nothing, or an empty text.
 
     Args:
-        guidance: What was to be removed, of one image; only what is removed whether it is seen or not is an order.
-        before: The image [1, C, H, W] in 0..1.
-        after: The restored image.
-        strength: 0..1, or a mask [1, H, W] of it; where it is 0 nothing is expected to change.
+        guidance: What was to be removed; only what is removed whether it is seen or not is an order.
+        before: The images [B, C, H, W] in 0..1.
+        after: The restored images; the sentence is about the first one if it holds for all.
+        strength: 0..1, or masks [B or 1, H, W] of it; where it is 0 nothing is expected to change.
     """
+    if len(guidance) > 1 or len(before) > 1:
+        notes = [
+            note_on_order(guidance.for_frame(index, len(before)), before[index, None], after[index, None], strength)
+            for index in range(len(before))
+        ]
+        return next((note for note in notes if note), "") if all(notes) else ""
     if guidance.forced is None or guidance.removal is None:
         return ""
     wanted = (guidance.forced & (guidance.removal > 0)).any(0).tolist()

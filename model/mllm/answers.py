@@ -36,7 +36,9 @@ _OPEN = re.compile(
 _LONGEST = 500
 """Characters of a question that are read; what scores can answer is asked in fewer."""
 _CHINESE_STRENGTHS = {"light": "轻微", "moderate": "中等", "strong": "严重"}
-_CHINESE_ASKS = re.compile("(?:有没有|有|是否|是不是|存在|看得?到).*(?:吗|么|[?]|没有)|(?:严重|明显|强|大|多)(?:吗|么)|多强|多大|多严重|多少|有没有|是否有")
+_CHINESE_ASKS = re.compile(
+    "(?:有没有|有|是否|是不是|存在|看得?到).*(?:吗|么|[?]|没有)|(?:严重|明显|强|大|多)(?:吗|么)|多强|多大|多严重|多少|有没有|是否有"
+)
 _CHINESE_OPEN = re.compile(
     "(?:有|存在|是)(?:什么|哪些|啥)(?:问题|缺陷|瑕疵|退化|毛病)|哪里有问题|(?:应该|需要|要)(?:去除|修复|处理)什么|怎么了"
 )

@@ -18,6 +18,7 @@ from .order_words import Token, is_strange, normalized, tokenize
 MAX_CHARACTERS = 2000
 """Length up to which an instruction is read as an order."""
 
+
 def only(removed: Collection[str]) -> dict[str, float]:
     """Return the amounts for `Guidance.with_removal` that remove these degradations and keep all others."""
     return {name: float(name in removed) for name in DEGRADATIONS}

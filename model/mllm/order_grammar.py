@@ -489,4 +489,3 @@ def _is_clear(clause: list[Token], verb: int) -> bool:
 
 def _joined(words: list[str]) -> str:
     return " ".join(words) if any(word < "z" for word in words) else "".join(words)
-

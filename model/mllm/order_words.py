@@ -247,8 +247,16 @@ _VAGUE = (
         r" | subtly | little",
         "一点点?|稍微|少许|略微|轻微|稍稍|稍|略|些许|轻度|一些|有点|点(?=雾|雨|雪|噪|模糊)|少量",
     ),
-    (0.5, r"some(?:what)? | part(?:ly|ially) | part of | gently | moderately | softly | mildly", "部分地?|适当|适度|一部分"),
-    (0.75, r"most(?:ly)?(?: of)? | largely | much of | a lot of | a great deal of | mainly", "大部分|大多数?|大半|多数|大量|大幅"),
+    (
+        0.5,
+        r"some(?:what)? | part(?:ly|ially) | part of | gently | moderately | softly | mildly",
+        "部分地?|适当|适度|一部分",
+    ),
+    (
+        0.75,
+        r"most(?:ly)?(?: of)? | largely | much of | a lot of | a great deal of | mainly",
+        "大部分|大多数?|大半|多数|大量|大幅",
+    ),
     (
         1.0,
         r"all(?: of)? | too (?:much|strongly|far) | completely | fully | entirely | totally | wholly | strongly | every bit of",

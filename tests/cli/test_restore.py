@@ -376,3 +376,18 @@ def test_an_order_acts_on_what_is_not_seen_and_in_the_amount_that_is_asked(tmp_p
     assert whole < half < none
     tone = ("--keep", "low_light,haze")
     assert error("--set", "noise=0", *tone) > error("--set", "noise=0.4", *tone)
+
+
+@pytest.mark.field
+def test_row13_an_order_that_changes_next_to_nothing_says_so_on_the_error_stream(
+    photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("restore", photo, "-o", tmp_path / "out", "--restorer", restorer)
+    assert run(*arguments, "--remove", "noise") == 0
+    assert "next to nothing" not in capsys.readouterr().err
+    monkeypatch.setattr("mofe_restore.model.inference.effect.NEXT_TO_NOTHING", 1.0)
+    assert run(*arguments) == 0
+    assert "next to nothing" not in capsys.readouterr().err
+    assert run(*arguments, "--remove", "noise") == 0
+    said = capsys.readouterr().err
+    assert f"Note on {photo}: The order to remove noise changed next to nothing (by " in said

@@ -488,7 +488,9 @@ def case_row2_what_a_user_asks_a_clip_is_text_and_cut(world: World) -> None:
     world.describe(mllm, image, instruction=control)
     plain = tokenize(asked[-1], image=None, skip_template=True, min_length=1)
     raw = tokenize("<|im_end|>", image=None, skip_template=True, min_length=1)
-    (numbers,), (end,) = ([[token[0] for token in row] for rows in each.values() for row in rows] for each in (plain, raw))
+    (numbers,), (end,) = (
+        [[token[0] for token in row] for rows in each.values() for row in rows] for each in (plain, raw)
+    )
     assert end[0] not in numbers, "no control token is left"
     _, description, _ = world.describe(mllm, image, instruction="Describe " + "it " * 7000 + "?")
     assert len(asked[-1]) <= 4000

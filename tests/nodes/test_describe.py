@@ -151,7 +151,9 @@ def test_row3_what_is_not_understood_is_said_on_the_node_and_in_the_description(
 
 
 @pytest.mark.field
-@pytest.mark.parametrize("instruction", ["", "remove half of the haze", "保留雾，只去除雨", "Is there haze?", "有雾吗？"])
+@pytest.mark.parametrize(
+    "instruction", ["", "remove half of the haze", "保留雾，只去除雨", "Is there haze?", "有雾吗？"]
+)
 def test_row3_nothing_is_said_on_the_node_where_all_is_understood(
     describe: Callable[..., Any], host: Host, instruction: str
 ) -> None:

@@ -332,3 +332,18 @@ def test_a_frame_that_is_not_there_gets_one_sentence(nodes: ModuleType, restore:
 def test_an_image_that_was_not_touched_has_a_chart_too(nodes: ModuleType, restore: Callable[..., Any]) -> None:
     routing = restore(random_image(), strength=0.0).args[1]
     assert run(nodes.ShowRouting, routing=routing, frame=0).args[0].shape[3] == 3
+
+
+@pytest.mark.field
+def test_row13_an_order_that_changes_next_to_nothing_says_so_on_the_node(
+    restore: Callable[..., Any], make_guidance: Callable[..., Any], host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = make_guidance().removing_only({"noise": 1.0})
+    note = "The order to remove noise changed next to nothing"
+    restore(random_image(), guidance=told)
+    assert not any(note in text for text, _ in host.texts)
+    monkeypatch.setattr("mofe_restore.model.inference.effect.NEXT_TO_NOTHING", 1.0)
+    restore(random_image(), guidance=make_guidance())
+    assert not any(note in text for text, _ in host.texts)
+    restore(random_image(), guidance=told)
+    assert any(note in text for text, _ in host.texts)

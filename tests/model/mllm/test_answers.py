@@ -101,6 +101,8 @@ def test_row3_a_question_in_chinese_is_answered_in_chinese(question: str, answer
 
 
 @pytest.mark.field
-@pytest.mark.parametrize("text", ["为什么有雾？", "雪是白的吗", "图片里有谁？", "雾", "你好", "Is there haze? " + "a" * 1_000_000])
+@pytest.mark.parametrize(
+    "text", ["为什么有雾？", "雪是白的吗", "图片里有谁？", "雾", "你好", "Is there haze? " + "a" * 1_000_000]
+)
 def test_row3_what_scores_cannot_answer_is_not_answered(text: str) -> None:
     assert answer_from_scores(text, HAZY, NUMBERS) in (None, "Yes, moderate haze.")

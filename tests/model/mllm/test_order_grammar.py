@@ -323,7 +323,10 @@ def test_row3_a_phrase_removes_what_it_says(text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("remove haze but keep haze", "The instruction contradicts itself about haze, so Restore removes all it finds."),
+        (
+            "remove haze but keep haze",
+            "The instruction contradicts itself about haze, so Restore removes all it finds.",
+        ),
         ("keep the mist, remove the fog and the rain", "contradicts itself about haze, so that part is not followed."),
         ("remove everything, keep everything", "contradicts itself about everything"),
         ("remove the noise and the scratches", 'no degradation that can be removed or kept: "scratches".'),

@@ -21,7 +21,16 @@ from mofe_restore.model.mllm.prompts import (
 
 pytestmark = pytest.mark.field
 
-CONTROL = ["<image>", "<end_of_utterance>", "<|im_start|>", "<|image_pad|>", "<start_of_turn>", "<image|>", "[INST]", "</s>"]
+CONTROL = [
+    "<image>",
+    "<end_of_utterance>",
+    "<|im_start|>",
+    "<|image_pad|>",
+    "<start_of_turn>",
+    "<image|>",
+    "[INST]",
+    "</s>",
+]
 
 
 @pytest.fixture(scope="module")
