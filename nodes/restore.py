@@ -167,7 +167,7 @@ class Restore(io.ComfyNode):
             if guidance is not None and plan.has_work:
                 mean_mask = 1.0 if mask is None else float(mask.float().mean())
                 share = strength * mean_mask
-                text = " ".join(filter(None, (text, note_on_order(guidance, batch, into, share))))
+                text = " ".join(filter(None, (text, note_on_order(guidance, batch, into.to(batch.device), share))))
             host.show_on_node(text, host.hidden(cls, "unique_id"))
             routing = RoutedImages(result.routing, make_thumbnails(result.image))
             return io.NodeOutput(result.image.movedim(1, -1), routing, ui={"text": (text,)})

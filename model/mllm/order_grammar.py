@@ -238,9 +238,10 @@ class Reader:
             claimed += self._read_objects(clause, verb + 1, end, token, lead_share, claimed)
             if not claimed and not self._excepted:
                 claimed += self._claim_antecedent(clause, verb, end, mode, lead_share)
-            if not claimed and mode == "keep" and token.kind not in ("wanted", "add") and not self._excepted:
-                if not any(each.kind in ("word", "benign") for each in clause[verb:end]):
-                    claimed.append(self._claim("everything", "keep", None))  # "leave it as it is"
+            is_bare = not any(each.kind in ("word", "benign") for each in clause[verb:end])
+            is_bare &= not claimed and not self._excepted and token.kind not in ("wanted", "add")
+            if is_bare and mode == "keep":
+                claimed.append(self._claim("everything", "keep", None))  # "leave it as it is"
             if lead == "and" and claimed:  # "besides the rain, also remove the fog"
                 claimed += [self._claim(name, self._mode, None) for name in self._excepted]
                 self._excepted = []
@@ -388,9 +389,7 @@ class Reader:
             wish = next(token.text for token in clause if token.kind == "negative")
             mode = "remove" if wish in _UNWANTED else "keep"
             sure &= mode == "remove" or all(clause[at].kind in _ALL for at in objects)
-        elif not mode and any(clause[at].kind in _ALL for at in objects):
-            mode = "remove"
-        elif not mode and (has_only or amounts):
+        elif not mode and any(clause[at].kind in _ALL for at in objects) or not mode and (has_only or amounts):
             mode = "remove"
         if not mode or is_statement:
             self._loose += [name for at in objects for name in _names(clause[at])]
@@ -481,9 +480,9 @@ def _is_clear(clause: list[Token], verb: int) -> bool:
             return False
         if token.kind == "amount" and not 0 <= token.share <= 1:
             return False
-        if token.kind == "word" and at < verb and token.text < "z" and len(token.text) > 1:
-            if not any(each.kind == "context" for each in clause[:at]):
-                return False
+        is_strange = token.kind == "word" and token.text < "z" and len(token.text) > 1
+        if is_strange and at < verb and not any(each.kind == "context" for each in clause[:at]):
+            return False
     return not any(math.isnan(token.share) for token in clause)
 
 

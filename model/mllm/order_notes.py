@@ -21,13 +21,17 @@ class Notes:
     def names_none(self, text: str) -> str:
         """Say that an order names nothing that can be removed."""
         if self.is_chinese:
-            return f"“{_short(text)}”没有提到{'、'.join(CHINESE_NAMES.values())}中的任何一种，因此“修复”会去除它发现的一切。"
+            names = "、".join(CHINESE_NAMES.values())
+            return f"“{_short(text)}”没有提到{names}中的任何一种，因此“修复”会去除它发现的一切。"
         return f'"{_short(text)}" names none of {_listed("and")}, so Restore removes all it finds.'
 
     def not_understood(self, text: str) -> str:
         """Say that a text is no order that can be followed."""
         if self.is_chinese:
-            return f"没有看懂“{_short(text)}”，因此“修复”会去除它发现的一切。请用中文或英文写明要去除或保留什么，例如“去掉一半的雾”或“保留雾，只去除雨”。"
+            return (
+                f"没有看懂“{_short(text)}”，因此“修复”会去除它发现的一切。"
+                "请用中文或英文写明要去除或保留什么，例如“去掉一半的雾”或“保留雾，只去除雨”。"
+            )
         return (
             f'"{_short(text)}" was not understood, so Restore removes all it finds: say what to remove or to keep in '
             'English or Chinese, such as "remove half of the haze" or "keep the fog, remove only the rain".'
@@ -40,7 +44,7 @@ class Notes:
         return f"Not understood, so nothing is removed because of it: {_quoted(parts)}."
 
     def contradiction(self, names: Sequence[str], text: str) -> str:
-        """Say about what an order contradicts itself, and whether anything of it is followed (where `text` is empty)."""
+        """Say about what an order contradicts itself; nothing of it is followed where its `text` is given."""
         if self.is_chinese:
             about = "、".join(CHINESE_NAMES.get(name, "全部内容") for name in names)
             end = "因此“修复”会去除它发现的一切" if text else "这一部分没有执行"
@@ -76,7 +80,8 @@ class Notes:
     def cannot_answer(self, text: str) -> str:
         """Say what the shipped model can answer, in the place of an answer."""
         if self.is_chinese:
-            return f"随附的模型无法回答“{_short(text)}”：它只能说明图片有什么问题，以及{'、'.join(CHINESE_NAMES.values())}是否存在、有多强。"
+            names = "、".join(CHINESE_NAMES.values())
+            return f"模型无法回答“{_short(text)}”：它只能说明图片有什么问题，以及{names}是否存在、有多强。"
         return (
             f'The model cannot answer "{_short(text)}": it says what is wrong with a picture, and whether and how '
             f"strongly there is {_listed('or')}."

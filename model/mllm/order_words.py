@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..vocabulary import DEGRADATIONS
@@ -76,7 +77,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     "stop": (r"[.;!?\n]+(?!\d)", "[。！？；]+"),
     "comma": (r"[,:()\"]", "[、，：“”]"),
     "ask": (
-        r"describe | explain | tell | list | name | what(?:'s|s)? | which | why | how | who | whose | is there | are there"
+        r"describe | explain | tell | list | name | what(?:'s|s)? | which | why | how | who | whose"
+        r" | is there | are there"
         r" | should (?:i|we) | do you | does it | is it",
         "要不要|是不是|有没有|是否|什么(?!都|也|东西都|东西也)|为什么|怎么|如何|哪些?|多少|多强|多大|吗|描述|说明|解释|告诉",
     ),
@@ -88,9 +90,11 @@ _KINDS: dict[str, tuple[str, str]] = {
     ),
     "forget": (r"forget | hesitate | fail | neglect", "忘了?|忘记"),
     "negative": (
-        r"(?:do|does|did|is|are|was|should|must|ca|could|would|wo|need)(?:n'?t) | do not | not | never | cannot | without"
+        r"(?:do|does|did|is|are|was|should|must|ca|could|would|wo|need)(?:n'?t) | do not | not | never"
+        r" | cannot | without"
         r" | neither | nor | refrain(?:ing)? from | avoid(?:ing)? | stop | skip | instead of | rather than | no need to"
-        r" | no longer | by no means | (?:under|in) no circumstances? | i'd hate to | hate to | wrong to | pity to | no(?: more)?"
+        r" | no longer | by no means | (?:under|in) no circumstances? | i'd hate to | hate to"
+        r" | wrong to | pity to | no(?: more)?"
         r" | nobody | disable | (?:turn|switch) off | nothing(?= (?:should|must|may) )",
         "不要?|不用|无需|不必|不可以?|不能|请勿|切勿|切莫|没有?|不许|禁止|避免|不准|不应该?|不得|不想|不会|并非|而不是|而非|不是"
         "|不再|拒绝|停止|防止|以免|免得|别|勿|莫|甭|无|非|未",
@@ -140,7 +144,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     "only": (r"only | just | solely | exclusively", "仅仅|只要|只是|只需|只|仅|单独"),
     "remove": (
         r"remov(?:e|es|ing) | tak(?:e|ing) (?:out|away|off) | ge?t(?:ting)? rid of | delet(?:e|ing) | eras(?:e|ing)"
-        r" | eliminat(?:e|ing) | eradicat(?:e|ing) | clear(?:ing)? (?:away|up|out|off) | strip(?:ping)?(?: away)? | kill"
+        r" | eliminat(?:e|ing) | eradicat(?:e|ing) | clear(?:ing)? (?:away|up|out|off)"
+        r" | strip(?:ping)?(?: away)? | kill"
         r" | los(?:e|ing) | wip(?:e|ing)(?: (?:out|away|off))? | filter(?:ing)?(?: out)? | suppress(?:ing)? | scrub"
         r" | smooth(?:ing)? (?:out|away) | do away with | rid | undo | drop(?:ping)? | deal(?:ing)? with | cut out"
         r" | tak(?:e|ing)(?= (?:the |all |all the |this |that )?\w+ (?:out|away|off)\b)",
@@ -158,21 +163,25 @@ _KINDS: dict[str, tuple[str, str]] = {
         "保留下?|留下|保持|留住|保存|留着|留(?!言)|维持|保护",
     ),
     "touch": (
-        r"touch(?:ing)? | chang(?:e|ing) | alter(?:ing)? | affect(?:ing)? | modif(?:y|ying) | (?:mess|tamper)(?:ing)? with",
+        r"touch(?:ing)? | chang(?:e|ing) | alter(?:ing)? | affect(?:ing)? | modif(?:y|ying) | (?:mess"
+        r"|tamper)(?:ing)? with",
         "改变|改动|触碰|动|碰|影响",
     ),
     "fix": (
-        r"clean(?:ing)?(?: up)? | fix(?:ing)?(?: up)? | repair(?:ing)? | correct(?:ing)? | heal(?:ing)? | treat | handle",
+        r"clean(?:ing)?(?: up)? | fix(?:ing)?(?: up)? | repair(?:ing)? | correct(?:ing)? | heal(?:ing)?"
+        r" | treat | handle",
         "清理|处理|改掉|解决|纠正|校正|修掉",
     ),
     "improve": (
-        r"improv(?:e|ing)(?: the)?(?: overall)?(?: (?:image |picture |photo )?quality)? | (?:restor|enhanc)(?:e|ing)(?! the (?:fog|haze|mist|rain|snow|grain|noise|blur|darkness))"
+        r"improv(?:e|ing)(?: the)?(?: overall)?(?: (?:image |picture |photo )?quality)? | (?:restor"
+        r"|enhanc)(?:e|ing)(?! the (?:fog|haze|mist|rain|snow|grain|noise|blur|darkness))"
         r" | beautify | optimi[sz]e | clearer | better | nicer | restoration",
         "修复|修一下|修图|修补|优化|增强|改善|提升|提高|美化|变好|更好看?|(?:提高|提升|改善)?(?:画质|图像质量|质量)(?:增强|提升)?|高清",
     ),
     "add": (
         r"add(?:ing|s)? | introduc(?:e|ing) | creat(?:e|ing) | increas(?:e|ing) | strengthen(?:ing)? | amplify(?:ing)?"
-        r" | intensify(?:ing)? | boost(?:ing)? | simulat(?:e|ing) | darken(?:ing)? | darker | foggier | hazier | blurrier"
+        r" | intensify(?:ing)? | boost(?:ing)? | simulat(?:e|ing) | darken(?:ing)? | darker | foggier"
+        r" | hazier | blurrier"
         r" | noisier | more | (?:restor|enhanc)(?:e|ing)(?= the (?:fog|haze|mist|rain|snow|grain|noise|blur|darkness))",
         "增加|添加|加上|加强|变暗|调暗|加(?=雨|雪|雾|噪)|更多的?|(?:增强|提高|提升)(?=雾|雨|雪|噪|模糊)|多(?=一?[点些])",
     ),
@@ -198,15 +207,23 @@ _KINDS: dict[str, tuple[str, str]] = {
     "copula": (r"is | are | was | were | looks? | has", "很|是|有"),
     "filler": (
         r"a | an | the | this | that | these | those | my | your | our | its | their | his | her | any | please"
-        r" | kindly | rather | instead | too | really | very | now | first | second | next | finally | i | i'd | i'm | we | you | me | us"
-        r" | he | she | they | am | be | been | will | would | can | could | should | shall | must | may | might | needs?"
-        r" | let | let'?s | make | makes | get | have | had | do | does | try | trying | go | ahead | thanks? | thank you"
-        r" | hello | hi | hey | dear | ok | okay | well | maybe | perhaps | possible | much | again | always | there | here"
-        r" | up | out | off | away | as | all | both | each | either | out | ask | order | see | help | bit | lot | amount"
-        r" | strength | level | images? | pictures? | photos? | photographs? | shots? | frames? | scans? | x-?rays? | scenes?"
-        r" | version | result | effects? | layer | looks | look | kind | of | by | same | other | more of | \w{2,}ly | jpe?g file"
+        r" | kindly | rather | instead | too | really | very | now | first | second | next | finally"
+        r" | i | i'd | i'm | we | you | me | us"
+        r" | he | she | they | am | be | been | will | would | can | could | should | shall | must"
+        r" | may | might | needs?"
+        r" | let | let'?s | make | makes | get | have | had | do | does | try | trying | go | ahead"
+        r" | thanks? | thank you"
+        r" | hello | hi | hey | dear | ok | okay | well | maybe | perhaps | possible | much | again"
+        r" | always | there | here"
+        r" | up | out | off | away | as | all | both | each | either | out | ask | order | see | help"
+        r" | bit | lot | amount"
+        r" | strength | level | images? | pictures? | photos? | photographs? | shots? | frames?"
+        r" | scans? | x-?rays? | scenes?"
+        r" | version | result | effects? | layer | looks | look | kind | of | by | same | other"
+        r" | more of | \w{2,}ly | jpe?g file"
         r" | mind | about | around | approximately | up to | at (?:most|least) | clean (?:picture|photo|image|street)"
-        r" | what'?s (?:left|there) | that'?s | whole | entire | every | today | yes | no problem | being | want to | apply | perform | use | run | start | doing"
+        r" | what'?s (?:left|there) | that'?s | whole | entire | every | today | yes | no problem"
+        r" | being | want to | apply | perform | use | run | start | doing"
         r" | would like to | like to | need to | necessary | it is | ever | -",
         "请问?|把|将|的|了|吧|呢|啊|一下|帮我|帮忙|麻烦|这张?|那张?|张|个|照片|图片|图像|相片|画面|图|里面?|中|上|我们?|你|您"
         "|想|希望|应该?|给|让|使|都|且|就|先|后|最后|部分|程度|尽量|尽可能|谢谢|你好|在|些|地|得|变|更|太|从|对|于|由|出来"
@@ -216,7 +233,8 @@ _KINDS: dict[str, tuple[str, str]] = {
         r"nicht | kein(?:e[nmrs]?)? | ohne | bitte | und | der | das | ein | eine[nmrs]? | entfern\w* | behalte?n?"
         r" | lass(?:en|e)? | weniger | nur | ne | pas | sans | avec | les | le | du | supprim\w* | enl[eè]v\w*"
         r" | gard(?:e|er|ez) | quit(?:a|ar|es|en) | el | los | eliminar | mantener | sin | solo | senza | rimuov\w*"
-        r" | togli\w* | lascia\w* | sem | remova | remover | zonder | geen | niet | verwijder\w* | bez | usu[nń]\w* | nie",
+        r" | togli\w* | lascia\w* | sem | remova | remover | zonder | geen | niet | verwijder\w* | bez"
+        r" | usu[nń]\w* | nie",
         "",
     ),
 }
@@ -224,7 +242,7 @@ _KINDS: dict[str, tuple[str, str]] = {
 
 _NUMBER = r"\d{1,6}(?:[.,]\d{1,6})?"
 _CHINESE_NUMBER = "[零一二两三四五六七八九十百半]{1,5}"
-_MEASURES = (
+_MEASURES: tuple[tuple[str, Callable[[str, str], float]], ...] = (
     (r"(-?NUMBER) ?(?:%|percent\b|per cent\b|pct\b)", lambda a, _: _float(a) / 100),
     (r"百分之(CHINESE|NUMBER)", lambda a, _: _float(a) / 100),
     (r"([一二两三四五六七八九十\d])成", lambda a, _: _float(a) / 10),
@@ -243,7 +261,8 @@ _VAGUE = (
     (0.1, r"(?:a|one)[ -]tenth", ""),
     (
         0.25,
-        r"(?:just )?a (?:little|tiny|small)(?: bit)?(?: of)? | a (?:bit|touch|tad|hint|trace)(?: of)? | slightly | lightly"
+        r"(?:just )?a (?:little|tiny|small)(?: bit)?(?: of)? | a (?:bit|touch|tad|hint|trace)(?: of)?"
+        r" | slightly | lightly"
         r" | subtly | little",
         "一点点?|稍微|少许|略微|轻微|稍稍|稍|略|些许|轻度|一些|有点|点(?=雾|雨|雪|噪|模糊)|少量",
     ),
@@ -259,7 +278,8 @@ _VAGUE = (
     ),
     (
         1.0,
-        r"all(?: of)? | too (?:much|strongly|far) | completely | fully | entirely | totally | wholly | strongly | every bit of",
+        r"all(?: of)? | too (?:much|strongly|far) | completely | fully | entirely | totally | wholly"
+        r" | strongly | every bit of",
         "全部|完全|彻底|所有|全都|全|干净|太多|过度|过分",
     ),
 )
@@ -371,8 +391,12 @@ def _patterns(is_chinese: bool) -> list[tuple[re.Pattern[str], str, str, float]]
     words.append((*_KINDS["everything"], "everything", "", 1.0))  # before "all" as an amount
     words += [(english, chinese, "amount", "", share) for share, english, chinese in _VAGUE]
     words += [(english, chinese, kind, "", 1.0) for kind, (english, chinese) in _KINDS.items()]
-    patterns = ((chinese if is_chinese else _english(english), *rest) for english, chinese, *rest in words)
-    return [(re.compile(pattern), *rest) for pattern, *rest in patterns if pattern]
+    found = []
+    for english, chinese, kind, name, share in words:
+        pattern = chinese if is_chinese else _english(english)
+        if pattern:
+            found.append((re.compile(pattern), kind, name, share))
+    return found
 
 
 def _english(words: str) -> str:

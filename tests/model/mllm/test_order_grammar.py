@@ -15,7 +15,7 @@ pytestmark = pytest.mark.field
 
 
 def amounts(wanted: str) -> dict[str, float]:
-    """What a line of the tables says: "rain noise=0.5" removes these only, "all haze=0" all but haze, "" is no order."""
+    """What a line of the tables says: "rain noise=0.5" removes these only, "all haze=0" all but haze, "" no order."""
     if not wanted:
         return {}
     named = dict(part.split("=") if "=" in part else (part, "1") for part in wanted.split())

@@ -144,7 +144,7 @@ def test_row2_layers_are_checked_only_meanwhile() -> None:
     [
         ("entferne den Regen", '"entferne den Regen" was not understood, so Restore removes all it finds:'),
         ("What is the capital of France?", "The model cannot answer"),
-        ("这是哪里？", "随附的模型无法回答“这是哪里？”"),
+        ("这是哪里？", "模型无法回答“这是哪里？”"),
         ("remove haze but keep haze", "contradicts itself about haze"),
         ("improve quality", "names none of low light"),
         ("fog", '"fog" was not understood'),
