@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -64,6 +65,7 @@ def start(
         shutil.copy(comfyui / "input" / "example.png", base / "input")
         small = Image.open(comfyui / "input" / "example.png").convert("RGB").resize((160, 128))
         small.save(base / "input" / "small.png")
+        make_photo(comfyui / "input" / "example.png").save(base / "input" / "photo.png")
         paths = base / "extra_model_paths.yaml"
         example = (root / "extra_model_paths.example.yaml").read_text(encoding="utf-8")
         assert "D:/models/" in example
@@ -80,6 +82,13 @@ def start(
     yield start
     for server in running:
         server.stop()
+
+
+def make_photo(drawing: Path) -> Image.Image:
+    """ComfyUI's drawing, 384 x 384, with grain: flat graphics are left alone, this is taken for a photograph."""
+    image = np.asarray(Image.open(drawing).convert("RGB").resize((384, 384))).astype(float)
+    grain = np.random.default_rng(0).normal(0, 25, image.shape)
+    return Image.fromarray((image * 0.7 + 30 + grain).clip(0, 255).astype(np.uint8))
 
 
 def install_pack(root: Path, pack: Path, second_root: Path) -> None:

@@ -122,7 +122,7 @@ def test_row8_tiles_are_seen_while_they_are_done_and_row9_the_node_says_what_it_
     graph = small(root, "Restore a photo")
     for node in graph["nodes"]:
         if node["type"] == "LoadImage":
-            node["widgets_values"][0] = "example.png"
+            node["widgets_values"][0] = "photo.png"
         if node["type"] == "MoFE_Restore":
             node["widgets_values"][:2] = [0.8, 128]
     page.drop(graph)
@@ -147,7 +147,7 @@ def test_cancel_stops_a_run_and_the_next_one_works(page: Page, root: Path, plain
     graph = small(root, "Restore a photo")
     for node in graph["nodes"]:
         if node["type"] == "LoadImage":
-            node["widgets_values"][0] = "example.png"
+            node["widgets_values"][0] = "photo.png"
         if node["type"] == "MoFE_Restore":
             node["widgets_values"][:2] = [0.9, 64]  # many tiles
     page.drop(graph)
