@@ -26,7 +26,7 @@ def test_row4_an_errors_type_holds_no_path_wherever_the_pack_lies(tmp_path: Path
     source = Path(errors.__file__).read_text(encoding="utf-8")
     copy = tmp_path / "errors.py"
     copy.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("/home/me/custom_nodes/mofe restore.model.errors", copy)
+    spec = importlib.util.spec_from_file_location("/opt/host/custom_nodes/mofe restore.model.errors", copy)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
