@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 STANDARD = Path("-")
 """Standard input, or output, as an argument."""
 
+_SUFFIXES = {"--json": ".json", "--report": ".html"}
+"""Suffix of files that an option may replace."""
+
 # Arguments ----------------------------------------------------------------------------------------------------------
 
 
@@ -168,8 +171,9 @@ def prepare_output_file(path: Path | None, option: str = "--json", used: Collect
         raise CommandError(f"{path} is a folder: give {option} the name of a file.")
     if any(file_keys(path) & file_keys(other) for other in used):
         raise CommandError(f"{path} is a file of this run and would be overwritten: give {option} another name.")
-    if option == "--json" and path.exists() and path.suffix.lower() != ".json":
-        raise CommandError(f"{path} exists and is not a .json file: give --json the name of the file to write.")
+    suffix = _SUFFIXES.get(option)
+    if suffix is not None and path.exists() and path.suffix.lower() != suffix:
+        raise CommandError(f"{path} exists and is not a {suffix} file: give {option} the name of the file to write.")
     prepare_output_folder(path.parent, option)
 
 

@@ -80,13 +80,15 @@ def restore_examples(pipe: RestorationPipeline, folder: Path) -> None:
 
     Args:
         pipe: The models.
-        folder: Gets `<photo>.png` (before and after) and `<photo>_routing.png`.
+        folder: Gets `<photo>.png` (before and after), `<photo>_routing.png`, and `index.html`, which shows them all.
     """
     from ..model.charts.comparison import draw_comparison
     from ..model.charts.routing_chart import draw_routing
     from ..model.images import psnr
+    from .report.page import ReportPage
 
     start = time.perf_counter()
+    page = ReportPage(folder / "index.html", "MoFE Restore: the bundled photographs", len(EXAMPLES))
     for number, example in enumerate(EXAMPLES):
         clean, photo = make_example(number)
         guidance = pipe.describe(photo)
@@ -108,8 +110,18 @@ def restore_examples(pipe: RestorationPipeline, folder: Path) -> None:
         ):
             with atomic_write(folder / f"{name}.png") as path:
                 drawing.save(path, "PNG")
+        page.add(
+            f"{example.file}: {example.title}",
+            photo,
+            restored,
+            guidance=guidance,
+            routing=result.routing,
+            reference=None if example.severities is None else clean,
+            files=[("Sheet", folder / f"{stem}.png"), ("Routing chart", folder / f"{stem}_routing.png")],
+        )
+    page.finish()
     seconds = time.perf_counter() - start
-    print(f"{len(EXAMPLES)} photographs in {seconds:.1f} s; sheets and routing charts are in {folder.resolve()}")
+    print(f"{len(EXAMPLES)} photographs in {seconds:.1f} s: open {(folder / 'index.html').resolve()}")
 
 
 def draw_contact_sheets(pipe: RestorationPipeline, folder: Path) -> None:

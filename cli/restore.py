@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..model.guidance import Guidance
+    from ..model.image_files import ImageFile
     from ..model.inference.tiled import Restoration
     from ..model.pipeline import RestorationPipeline
+    from .report.page import ReportPage
 
 
 def add_parser(commands: Any) -> None:
@@ -76,6 +78,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--manifest", type=Path, metavar="FILE", help="append a line of JSON per image as soon as it is done"
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a page for a browser: every image before and after"
+    )
     earlier = parser.add_mutually_exclusive_group()
     earlier.add_argument("--skip-existing", action="store_true", help="leave out images whose result is there")
     earlier.add_argument(
@@ -102,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     used = [*inputs, *outputs.values()]
     prepare_output_file(args.json, used=used)
     prepare_output_file(args.manifest, "--manifest", [*used, *([args.json] if args.json else [])])
+    prepare_output_file(args.report, "--report", [*used, *filter(None, (args.json, args.manifest))])
     pipe = open_pipeline(args)
     if args.output != STANDARD:
         prepare_output_folder(args.output)
@@ -112,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         return status or min(found.failed, 1)
     finally:  # also what there is before a Ctrl-C, and an empty list where every image failed
         write_json(args.json, batch.results)
+        if batch.page is not None:
+            batch.page.finish()
 
 
 class _Batch:
@@ -137,6 +145,7 @@ class _Batch:
         self.manifest = Manifest(args.manifest) if args.manifest else None
         self.options = _options(args)
         self.results: list[dict[str, Any]] = []
+        self.page = _open_report(args.report, len(sources))
         self.skipped = 0
         self._digest: str | None = None
         self._started = 0.0
@@ -167,7 +176,7 @@ class _Batch:
                 f"{source.name} is {width} x {height} px but the mask {self.args.mask} is {mask.shape[2]} x "
                 f"{mask.shape[1]}: they must have the same size."
             )
-        with_text = self.args.json is not None or self.manifest is not None
+        with_text = self.args.json is not None or self.manifest is not None or self.page is not None
         guidance = None if self.args.no_guidance else self.pipe.describe(image, with_text=with_text)
         if guidance is not None:
             guidance = _steer(guidance, self.args)
@@ -182,11 +191,35 @@ class _Batch:
         for note in notes:
             print_error(f"Note on {source.name}: {note}.")
         self.results.append(_report(source, self.outputs[path], guidance, result))
+        if self.page is not None:
+            self._show(self.page, path, image, result, guidance)
         self._record(path, guidance=guidance, psnr=_change(image.pixels, result.image), note="; ".join(notes))
 
     def note_error(self, path: Path, message: str) -> None:
         """Record why an image has no result."""
+        if self.page is not None:
+            self.page.add_failure(self.sources[path].name, message)
         self._record(path, error=" ".join(message.split()))
+
+    def _show(
+        self, page: ReportPage, path: Path, image: ImageFile, result: Restoration, guidance: Guidance | None
+    ) -> None:
+        """Add an image to the report."""
+        facts = [("Time", f"{time.monotonic() - self._started:.1f} s")]
+        if self.args.strength < 1:
+            facts.insert(0, ("Strength", f"{self.args.strength:g}"))
+        if self.args.mask:
+            facts.insert(0, ("Mask", self.args.mask.name))
+        files = [("Original", path), ("Restored", self.outputs[path])]
+        page.add(
+            self.sources[path].name,
+            image,
+            result.image,
+            guidance=guidance,
+            routing=result.routing,
+            facts=facts,
+            files=[(name, file) for name, file in files if file != STANDARD],
+        )
 
     def report_skipped(self) -> None:
         """Say how many images were left out."""
@@ -239,6 +272,15 @@ class _Batch:
                 error=error,
             )
         )
+
+
+def _open_report(path: Path | None, images: int) -> ReportPage | None:
+    """Return the page that `--report` asks for."""
+    if path is None:
+        return None
+    from .report.page import ReportPage
+
+    return ReportPage(path, "Restored photographs", images)
 
 
 def _plan_outputs(sources: Sequence[Source], args: argparse.Namespace, kept: Collection[Path]) -> dict[Path, Path]:

@@ -168,12 +168,22 @@ def _fitted(backdrop: Image.Image, width: int, height: int) -> Image.Image:
     return backdrop.resize((max(1, round(backdrop.width * fit)), max(1, round(backdrop.height * fit))))
 
 
-def _draw_leaders(block: BlockRouting, backdrop: Image.Image, colors: list[Color]) -> Image.Image:
-    """Draw each window in the color of the expert that exceeds its own mean most there; opacity is the excess."""
+def leaders(block: BlockRouting) -> tuple[Tensor, Tensor]:
+    """Return who works more in each window than elsewhere in the image, and by how much.
+
+    Returns:
+        Index of the expert that exceeds its own mean most, [nH, nW] int64, and the excess as a share of the largest in
+        the image, [nH, nW] in 0..1: 0 where windows were not visited, and everywhere if they hardly differ.
+    """
     excess, leader = (block.map - block.weights.to(block.map)[:, None, None]).max(0)
     excess = torch.where(block.seen, excess, 0)
     maximum = float(excess.max())
-    level = excess / maximum if maximum > EVEN else torch.zeros_like(excess)
+    return leader, excess / maximum if maximum > EVEN else torch.zeros_like(excess)
+
+
+def _draw_leaders(block: BlockRouting, backdrop: Image.Image, colors: list[Color]) -> Image.Image:
+    """Draw each window in the color of its leader; opacity is the excess."""
+    leader, level = leaders(block)
     opacity = Image.fromarray((level * 235 + 0.5).to(torch.uint8).cpu().numpy())
     paint = Image.fromarray(np.asarray(colors, dtype=np.uint8)[leader.cpu().numpy()])
     nearest = Image.Resampling.NEAREST

@@ -1,0 +1,1 @@
+"""The page of `mofe restore --report`: one self-contained HTML file that shows photographs before and after."""
