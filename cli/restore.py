@@ -30,6 +30,7 @@ from .common import (
 )
 from .inputs import Source, check_standard_input, find_sources, opened
 from .manifest import NAME, Entry, Manifest, digest_of, read_manifest
+from .video.suffixes import is_video, video_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
-    text = "Restore images, each to DIR/<name>.png; those of a folder keep their subfolders."
+    text = "Restore images and videos, each to DIR/<name>.png or .mp4; those of a folder keep their subfolders."
     parser = add_command(commands, "restore", run, text, guided_arguments())
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="file, folder, pattern or - (stdin)")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="file, folder, pattern, video or - (stdin)"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="created if it does not exist; - for stdout"
     )
@@ -103,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and args.manifest is None:
         args.manifest = args.output / NAME
     outputs = _plan_outputs(found.sources, args, inputs)
+    if any(map(is_video, outputs)):
+        import av  # noqa: F401  # before the work, not in the middle of it, it turns out to be missing
     mask = _read_mask(args.mask) if args.mask else None
     used = [*inputs, *outputs.values()]
     prepare_output_file(args.json, used=used)
@@ -159,15 +164,18 @@ class _Batch:
         source, output = self.sources[path], self.outputs.get(path)
         there = output is not None and output != STANDARD and output.is_file()
         if there and self.args.skip_existing:
-            self.skipped += 1
+            self._skip(path)
             return
         with opened(source) as file:
             if self.manifest is not None:
                 self._digest = digest_of(file)
                 earlier = self.manifest.entries.get(self._key(output) or "")
                 if there and self.args.resume and earlier is not None and earlier.holds(self._digest, self.options):
-                    self.skipped += 1
+                    self._skip(path)
                     return
+            if is_video(path):
+                self._restore_video(path)
+                return
             image = read_image(file, name=source.name)
         height, width = image.pixels.shape[2:]
         mask = self.mask
@@ -194,6 +202,45 @@ class _Batch:
         if self.page is not None:
             self._show(self.page, path, image, result, guidance)
         self._record(path, guidance=guidance, psnr=_change(image.pixels, result.image), note="; ".join(notes))
+
+    def _restore_video(self, path: Path) -> None:
+        """Restore one video."""
+        from .video.command import restore_video
+
+        output = self.outputs[path]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        entry, guidance = restore_video(
+            path,
+            output,
+            self.pipe,
+            self.args,
+            mask=self.mask,
+            steer=lambda seen: _steer(seen, self.args),
+            options=self.options,
+            page=self.page,
+        )
+        self.results.append(entry)
+        self._record(path, guidance=guidance)
+
+    def _skip(self, path: Path) -> None:
+        """Leave an image out whose result is there; the report shows it all the same."""
+        self.skipped += 1
+        if self.page is None or is_video(path):
+            return
+        from ..model.image_files import read_image
+
+        earlier = self.manifest.entries.get(self._key(self.outputs[path]) or "") if self.manifest else None
+        with opened(self.sources[path]) as file:
+            before = read_image(file, name=self.sources[path].name)
+        self.page.add(
+            self.sources[path].name,
+            before,
+            read_image(self.outputs[path]).pixels,
+            description=earlier.description if earlier else None,
+            scores=earlier.scores if earlier else None,
+            facts=[("Restored", "in an earlier run")],
+            files=[("Original", path), ("Restored", self.outputs[path])],
+        )
 
     def note_error(self, path: Path, message: str) -> None:
         """Record why an image has no result."""
@@ -299,6 +346,8 @@ def _plan_outputs(sources: Sequence[Source], args: argparse.Namespace, kept: Col
     from ..model.image_files import is_image_file
 
     if args.output == STANDARD:
+        if any(is_video(source.path) for source in sources):
+            raise CommandError("-o - writes an image, not a video: name a folder with -o.")
         return {source.path: STANDARD for source in sources}
     outputs: dict[Path, Path] = {}
     taken: dict[str, Path] = {}
@@ -308,9 +357,10 @@ def _plan_outputs(sources: Sequence[Source], args: argparse.Namespace, kept: Col
     done = read_manifest(args.manifest) if args.resume else {}
     for source in sources:
         path = source.path
-        if path != STANDARD and not is_image_file(path):
+        if path != STANDARD and not is_video(path) and not is_image_file(path):
             continue
-        place = source.place.with_name(f"{source.place.name}.{args.format}")
+        name = video_name(path) if is_video(path) else f"{source.place.name}.{args.format}"
+        place = source.place.with_name(name)
         output = args.output / place
         earlier = taken.setdefault(str(output).casefold(), path)
         if earlier is not path:
@@ -357,6 +407,8 @@ def _check_output(args: argparse.Namespace) -> None:
         raise CommandError(
             f"--quality is for --format jpg and webp, and {args.format} keeps every pixel: leave it out."
         )
+    if args.report == STANDARD:
+        raise CommandError("--report writes a page for a browser: name a file for it.")
     if args.quality is not None and args.quality > 100:
         raise CommandError(f"--quality {args.quality} is too much: give a number from 1 to 100.")
     if str(args.output) in ("/dev/stdout", "/dev/fd/1"):

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,8 @@ from ...model.guidance import Guidance
 from ...model.image_files import ImageFile
 from ...model.images import rgb_of
 from ...model.inference.routing import Routing
-from .photo import facts_of, orders_of, pictures_of, routing_of, scores_of, sizes_for
+from ...model.mllm.wording import scores_by_name
+from .photo import bars_of, facts_of, orders_of, pictures_of, routing_of, sizes_for
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 """The template of the page, its style and its script."""
@@ -60,6 +61,8 @@ class ReportPage:
         after: Tensor,
         *,
         guidance: Guidance | None = None,
+        description: str | None = None,
+        scores: Mapping[str, float] | None = None,
         routing: Routing | None = None,
         reference: Tensor | None = None,
         facts: Sequence[tuple[str, str]] = (),
@@ -72,6 +75,8 @@ class ReportPage:
             before: The file, or [1, C, H, W] in 0..1.
             after: [1, C, H, W] in 0..1.
             guidance: What was seen; None where nothing looked at it.
+            description: Of an earlier run, in the place of guidance.
+            scores: The same.
             routing: Which expert worked where.
             reference: [1, 3, H, W], the original without any degradation, if it is known.
             facts: More names and values.
@@ -90,9 +95,9 @@ class ReportPage:
             "height": height,
             "detail": detail,
             "change": round(float((new - old).abs().mean()), 5),
-            "description": "" if guidance is None else guidance.descriptions[0],
-            "scores": [] if guidance is None else scores_of(guidance),
-            "guided": guidance is not None,
+            "description": (description or "") if guidance is None else guidance.descriptions[0],
+            "scores": bars_of(scores or {}) if guidance is None else bars_of(scores_by_name(guidance)),
+            "guided": guidance is not None or bool(scores),
             "facts": [*facts_of(old, new, reference), *told, *facts],
             "routing": [] if routing is None else routing_of(routing),
             "files": [(label, self._link(file)) for label, file in files],

@@ -121,13 +121,13 @@ def _fitting_size(images: Sequence[Tensor], side: int, limit: int, profile: byte
         side = max(SMALLEST, int(side * max(0.5, 0.95 * math.sqrt(limit / size))))
 
 
-def scores_of(guidance: Guidance) -> list[dict[str, Any]]:
+def bars_of(scores: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return one bar per degradation, the highest score first: its name, its score in 0..1, and the score in words."""
-    scores = zip(DEGRADATIONS, guidance.scores[0].tolist(), strict=True)
-    return [score_bar(name, score) for name, score in sorted(scores, key=lambda each: -each[1])]
+    known = [(name, score) for name, score in scores.items() if name in DEGRADATIONS]
+    return [_bar(name, score) for name, score in sorted(known, key=lambda each: -each[1])]
 
 
-def score_bar(degradation: str, score: float) -> dict[str, Any]:
+def _bar(degradation: str, score: float) -> dict[str, Any]:
     """Return the bar of one degradation."""
     present = score >= PRESENT
     return {

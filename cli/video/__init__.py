@@ -1,0 +1,1 @@
+"""Videos on the command line: `mofe restore clip.mp4`. Needs PyAV, the extra `[video]`."""
