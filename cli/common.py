@@ -230,7 +230,7 @@ def for_each_file(
         try:
             work(path)
         except Exception as error:
-            text = _message_about_one_file(error)
+            text = message_about_one_file(error)
             if text is None:  # it concerns every file, or is a defect of ours
                 raise
             failed += 1
@@ -258,7 +258,7 @@ def os_error_message(error: OSError) -> str:
     return f"{where}{error.strerror or error}."
 
 
-def _message_about_one_file(error: Exception) -> str | None:
+def message_about_one_file(error: Exception) -> str | None:
     """Return the message of an error that concerns one file only, or None where it is not of that kind."""
     from ..model.inference.out_of_memory import is_out_of_memory
 

@@ -18,6 +18,7 @@ from .common import Parser, os_error_message, print_error
 EXTRAS = {
     "standalone": ("torch", "numpy", "PIL", "safetensors", "transformers", "tqdm", "psutil"),
     "video": ("av",),
+    "ray": ("ray", "pyarrow", "fsspec"),
     "train": ("accelerate", "torchmetrics", "matplotlib", "lightning_utilities", "tomli"),
 }
 """Modules that each extra of the package installs; where one is missing, the message names the extra."""

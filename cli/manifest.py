@@ -93,15 +93,22 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     for number, line in enumerate(lines, 1):
         try:
             values: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
-        if isinstance(values, dict) and names <= values.keys():
+        if isinstance(values, dict) and names <= values.keys() and _is_entry(values):
             entry = Entry(**{name: values[name] for name in names})
             if entry.output is not None:
                 entries[entry.output] = entry
         elif number == 1 and not (len(lines) == 1 and line.startswith("{")):
             raise CommandError(f"{path} is no manifest of mofe restore: name another file or delete it.")
     return entries
+
+
+def _is_entry(values: Mapping[str, Any]) -> bool:
+    """Return whether the values have the types that decide whether a result is made again."""
+    texts = [values[name] for name in ("file", "options")]
+    optional = [values[name] for name in ("output", "digest", "description", "error")]
+    return all(isinstance(each, str) for each in texts) and all(isinstance(each, str | None) for each in optional)
 
 
 def digest_of(file: BinaryIO) -> str:

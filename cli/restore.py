@@ -50,6 +50,16 @@ def add_parser(commands: Any) -> None:
         "images", nargs="+", type=Path, metavar="IMAGE", help="file, folder, pattern, video or - (stdin)"
     )
     parser.add_argument(
+        "--engine",
+        choices=("plain", "ray"),
+        default="plain",
+        help="ray: whole archives on many cores and machines",
+    )
+    parser.add_argument("--address", metavar="ADDRESS", help="with ray: of a cluster (default: this machine alone)")
+    parser.add_argument(
+        "--actors", type=whole_number(1), metavar="N", help="with ray: how many (default: one per GPU, else per core)"
+    )
+    parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="DIR", help="created if it does not exist; - for stdout"
     )
     parser.add_argument("--format", choices=tuple(FORMATS), default="png", help="of the results (default: png)")
@@ -97,6 +107,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit status."""
     _check_wishes(args)
     _check_output(args)
+    if args.engine == "ray":
+        from .archive.ray_engine import run_archive
+
+        _check_ray(args)
+        return run_archive(args, _options(args))
+    if args.address or args.actors:
+        raise CommandError("--address and --actors are for --engine ray: add it, or leave them out.")
     check_standard_input([*args.images, *([args.mask] if args.mask else [])])
     found = find_sources(args.images, results=args.output)
     if args.output == STANDARD and len(found.sources) != 1:
@@ -187,7 +204,7 @@ class _Batch:
         with_text = self.args.json is not None or self.manifest is not None or self.page is not None
         guidance = None if self.args.no_guidance else self.pipe.describe(image, with_text=with_text)
         if guidance is not None:
-            guidance = _steer(guidance, self.args)
+            guidance = steer(guidance, self.args)
         result = self.pipe(
             image, guidance, strength=self.args.strength, mask=mask, tile=self.args.tile, on_tile=_tile_bar(path)
         )
@@ -201,7 +218,7 @@ class _Batch:
         self.results.append(_report(source, self.outputs[path], guidance, result))
         if self.page is not None:
             self._show(self.page, path, image, result, guidance)
-        self._record(path, guidance=guidance, psnr=_change(image.pixels, result.image), note="; ".join(notes))
+        self._record(path, guidance=guidance, psnr=change_psnr(image.pixels, result.image), note="; ".join(notes))
 
     def _restore_video(self, path: Path) -> None:
         """Restore one video."""
@@ -215,7 +232,7 @@ class _Batch:
             self.pipe,
             self.args,
             mask=self.mask,
-            steer=lambda seen: _steer(seen, self.args),
+            steer=lambda seen: steer(seen, self.args),
             options=self.options,
             page=self.page,
         )
@@ -439,11 +456,27 @@ def _options(args: argparse.Namespace) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items() if value not in (None, False))
 
 
-def _change(before: Tensor, after: Tensor) -> float:
+def change_psnr(before: Tensor, after: Tensor) -> float:
     """Return how small the change of an image [1, C, H, W] is, as the PSNR of its colors in dB."""
     from ..model.images import psnr
 
     return psnr(after[:, :3].cpu(), before[:, :3])
+
+
+def _check_ray(args: argparse.Namespace) -> None:
+    """Check that the other options go with `--engine ray`.
+
+    Raises:
+        CommandError: They do not.
+    """
+    for option in ("mask", "json", "report", "manifest", "skip_existing"):
+        if getattr(args, option):
+            raise CommandError(
+                f"--{option.replace('_', '-')} does not go with --engine ray, which always writes a manifest "
+                "and resumes: leave it out."
+            )
+    if args.output == STANDARD or STANDARD in args.images:
+        raise CommandError("--engine ray reads and writes folders or URLs: name them instead of -.")
 
 
 def _check_wishes(args: argparse.Namespace) -> None:
@@ -458,7 +491,7 @@ def _check_wishes(args: argparse.Namespace) -> None:
         )
 
 
-def _steer(guidance: Guidance, args: argparse.Namespace) -> Guidance:
+def steer(guidance: Guidance, args: argparse.Namespace) -> Guidance:
     """Return guidance that follows --set, --remove and --keep."""
     if args.set:
         guidance = guidance.with_severities(args.set)

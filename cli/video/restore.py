@@ -170,11 +170,18 @@ class _Parts:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _notes(self, total: int) -> list[tuple[int, int, Flicker]]:
-        notes, start = [], 0
+        notes: list[tuple[int, int, Flicker]] = []
+        start = 0
         while start < total and self.path(start).is_file():
-            note = json.loads((self._folder / f"{start:08d}.json").read_text(encoding="utf-8"))
-            notes.append((start, int(note["stop"]), Flicker(**note["flicker"])))
-            start = int(note["stop"])
+            try:
+                note = json.loads((self._folder / f"{start:08d}.json").read_text(encoding="utf-8"))
+                stop, flicker = int(note["stop"]), Flicker(**note["flicker"])
+            except (OSError, ValueError, KeyError, TypeError):
+                break  # it is made again
+            if not start < stop <= total:
+                break
+            notes.append((start, stop, flicker))
+            start = stop
         return notes
 
 

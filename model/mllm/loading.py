@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import MllmError
 from ..guidance import Directions
@@ -192,7 +192,10 @@ def _read_head(folder: Path, identity: str) -> tuple[DegradationHead | None, Dir
     try:
         moves = {name: state.pop(name).float() for name in (DIRECTION_TOKENS, DIRECTION_POOLED) if name in state}
         directions = Directions(moves[DIRECTION_TOKENS], moves[DIRECTION_POOLED]) if moves else None
-        head = DegradationHead(int(card.architecture["width"]), int(card.architecture.get("hidden", 0)))
+        width, hidden = int(card.architecture["width"]), int(card.architecture.get("hidden", 0))
+        if state["read.weight"].shape[1:] != (width,) or hidden * width > sum(map(Tensor.numel, state.values())):
+            raise ValueError("its card has other sizes than its tensors")  # before memory is taken for them
+        head = DegradationHead(width, hidden)
         head.load_state_dict({name: value.float() for name, value in state.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MllmError(f"{path} does not hold a degradation head: put the original file back.") from error

@@ -18,6 +18,9 @@ HALO_BUDGET = 128
 THUMBNAIL_BUDGET = 256
 """Largest side of the thumbnail that the tone and the global branch see, in pixels."""
 
+LARGEST = {"experts": 64, "window": 64, "expansion": 64}
+"""Limits of sizes whose cost in memory no tensor of a weight file shows."""
+
 DERIVED = frozenset({"halo", "reach"})
 """Keys of a card's architecture that follow from the others: written for readers, checked when the card is read."""
 
@@ -93,6 +96,9 @@ class RestorerConfig:
             minimum = 2 if name in ("experts", "window") else 1
             if not _are_integers((getattr(self, name),), minimum):
                 raise ValueError(f"{name} must be an integer from {minimum} up, not {getattr(self, name)!r}")
+        for name, limit in LARGEST.items():
+            if getattr(self, name) > limit:
+                raise ValueError(f"{name} must be at most {limit}, not {getattr(self, name)}")
         for name in ("global_blocks", "extra_tone_blocks", "top_experts", "severity_width"):
             if not _are_integers((getattr(self, name),), 0):
                 raise ValueError(f"{name} must be an integer from 0 up, not {getattr(self, name)!r}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..errors import WeightFileError
 from ..weights import SHIPPED_RESTORER, Card, read_weights
+from .config import RestorerConfig
 from .network import Restorer
 
 
@@ -27,7 +30,9 @@ def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
     """
     state, card = read_weights(path, "restorer")
     try:
-        network = Restorer.from_config(card.architecture)
+        config = RestorerConfig.from_dict(card.architecture)
+        _check_size(config, state)
+        network = Restorer.from_config(config)
     except (ValueError, TypeError) as error:
         raise WeightFileError(
             f"{path} describes an architecture this version cannot build ({error}): "
@@ -49,3 +54,21 @@ def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
     network.load_state_dict(state)
     network.mllm_identity = card.mllm_identity
     return network.eval(), card
+
+
+def _check_size(config: RestorerConfig, state: Mapping[str, Tensor]) -> None:
+    """Check before a network is built that its file can hold it: a card is only text, and may ask for any memory.
+
+    Raises:
+        ValueError: The architecture has more layers than the file has tensors, or layers larger than all of them.
+    """
+    layers = sum(config.encoder_blocks) + sum(config.decoder_blocks) + config.global_blocks + config.extra_tone_blocks
+    values = sum(tensor.numel() for tensor in state.values())
+    vector = config.vector_width
+    smallest = (
+        sum(width * max(width, vector) for width in (*config.widths, *config.global_widths))
+        + config.guidance_width * vector
+        + config.experts * vector
+    )
+    if layers > len(state) or smallest > values:
+        raise ValueError("it is larger than the tensors in the file")

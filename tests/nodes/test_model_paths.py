@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mofe_restore.tests.nodes.standins import Host
 
@@ -157,3 +159,22 @@ def test_row4_two_copies_of_the_pack_warn(
     assert not caplog.records
     folders.warn_of_two_packs(nodes.Restore, tmp_path)
     assert "MoFE Restore is installed twice" in caplog.text and str(own) in caplog.text and str(tmp_path) in caplog.text
+
+
+@pytest.mark.field
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.text(max_size=12)
+    | st.lists(
+        st.sampled_from(
+            ["..", ".", "/", "\\", "C:", "~", "\0", "secret", "config.json", ".safetensors", "$HOME", "//"]
+        ),
+        max_size=7,
+    ).map("".join)
+)
+def test_field23_row8_no_name_leads_out_of_the_folders(folders: ModuleType, tmp_path: Path, name: str) -> None:
+    touch(tmp_path / "secret" / "config.json")
+    touch(tmp_path / "secret.safetensors")
+    for find in (folders.mllm_path, folders.restorer_path):
+        with pytest.raises(FileNotFoundError, match="There is no"):
+            find(name)

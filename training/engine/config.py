@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import types
 import typing
@@ -22,6 +23,9 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+
+_LONG_KEY = re.compile(r"(?:[\w\"'-]+[ \t]*\.[ \t]*){64}")
+"""A dotted key of so many parts is an attack on the parser."""
 
 RawConfig = Mapping[str, Any]
 """The parsed TOML file: tables by name."""
@@ -140,11 +144,16 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         TrainingError: It cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        if _LONG_KEY.search(text):
+            raise RecursionError  # the parser would take gigabytes for a key of a few kilobytes
+        return tomllib.loads(text)
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error.strerror}): give the path of a TOML file.") from error
     except ValueError as error:  # covers TOMLDecodeError and UnicodeDecodeError
         raise TrainingError(f"{path} is not a valid TOML file: {error}.") from error
+    except RecursionError as error:
+        raise TrainingError(f"{path} is not a TOML file that can be read: it is nested too deeply.") from error
 
 
 def parse_table(kind: type[T], raw_config: RawConfig, name: str) -> T:

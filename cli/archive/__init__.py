@@ -1,0 +1,1 @@
+"""Whole archives on one machine or many: `mofe restore --engine ray`. Needs Ray, the extra `[ray]`."""
