@@ -67,8 +67,11 @@ def test_nothing_is_required_inside_comfyui(project: dict[str, Any]) -> None:
 
 def test_every_imported_package_is_declared(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
-    names = {name for extra in ("standalone", "train", "formats") for name in names_of(extras[extra])}
-    declared = {MODULE_OF.get(name, name) for name in names}
+    declared = {
+        MODULE_OF.get(name, name)
+        for extra in ("standalone", "train", "formats", "video", "ray")
+        for name in names_of(extras[extra])
+    }
     known = declared | HOST | set(sys.stdlib_module_names) | {"tokenizers", "huggingface_hub"}  # both with transformers
     foreign = {
         (path.name, name) for path in own_sources() for name, _ in imports(path) if name.split(".")[0] not in known

@@ -158,11 +158,7 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
     """Yield the entry of each image as soon as it is done."""
     import ray
 
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    address = args.address or "local"
-    if address == "local":
-        quiet |= {"include_dashboard": False, "num_cpus": args.actors or os.cpu_count() or 1}
-    ray.init(address=address, ignore_reinit_error=True, **quiet)
+    _start(args)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -178,6 +174,29 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
         yield from done.iter_rows()
     finally:
         ray.shutdown()
+
+
+def _start(args: argparse.Namespace) -> None:
+    """Start Ray on this machine, or join a cluster.
+
+    Raises:
+        CommandError: It does not start.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # a busy machine takes its time
+    import ray
+
+    settings: dict[str, Any] = {"address": args.address or "local", "log_to_driver": False, "logging_level": "error"}
+    if args.address is None:
+        settings |= {"include_dashboard": False, "num_cpus": args.actors or os.cpu_count() or 1}
+    try:
+        ray.init(**settings)
+    except Exception as error:  # Ray raises errors of any class
+        reason = str(error).partition("\n")[0].rstrip(".")
+        what = "start" if args.address is None else f"reach a cluster at {args.address}"
+        raise CommandError(
+            f"Ray does not {what} ({reason}): try again when the machine is less busy, or check --address."
+        ) from error
 
 
 def _actors(wanted: int | None, resources: dict[str, float], images: int) -> tuple[int, dict[str, Any]]:

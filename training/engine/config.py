@@ -24,8 +24,11 @@ else:
 
 T = TypeVar("T")
 
-_LONG_KEY = re.compile(r"(?:[\w\"'-]+[ \t]*\.[ \t]*){64}")
-"""A dotted key of so many parts is an attack on the parser."""
+_LONG_KEY = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]+[ \t]*\.[ \t]*){64}")
+"""A dotted key of so many parts is an attack on the parser, whose memory grows with the square of its length."""
+
+_LONGEST = 2**16
+"""Characters of a recipe."""
 
 RawConfig = Mapping[str, Any]
 """The parsed TOML file: tables by name."""
@@ -143,17 +146,20 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises:
         TrainingError: It cannot be read or is not TOML.
     """
+    nested = f"{path} is no recipe of a run: it is too long, or nested too deeply."
     try:
         text = Path(path).read_text(encoding="utf-8")
-        if _LONG_KEY.search(text):
-            raise RecursionError  # the parser would take gigabytes for a key of a few kilobytes
-        return tomllib.loads(text)
+        safe = len(text) <= _LONGEST and not _LONG_KEY.search(text)
+        tables = tomllib.loads(text) if safe else None
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error.strerror}): give the path of a TOML file.") from error
     except ValueError as error:  # covers TOMLDecodeError and UnicodeDecodeError
         raise TrainingError(f"{path} is not a valid TOML file: {error}.") from error
     except RecursionError as error:
-        raise TrainingError(f"{path} is not a TOML file that can be read: it is nested too deeply.") from error
+        raise TrainingError(nested) from error
+    if tables is None:
+        raise TrainingError(nested)
+    return tables
 
 
 def parse_table(kind: type[T], raw_config: RawConfig, name: str) -> T:
