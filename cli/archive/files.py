@@ -42,8 +42,10 @@ def filesystem(text: str) -> tuple[Any, str]:
     """
     import fsspec
 
+    if not is_url(text):
+        return fsspec.filesystem("file"), Path(text).resolve().as_posix()
     try:
-        system, path = fsspec.core.url_to_fs(text if is_url(text) else Path(text).resolve().as_uri())
+        system, path = fsspec.core.url_to_fs(text)
     except (ImportError, ValueError) as error:
         raise CommandError(f"{text} cannot be opened ({error}): install what its protocol needs.") from error
     return system, str(path)
@@ -88,7 +90,7 @@ class Results:
         return "file" in self.system.protocol
 
     def __reduce__(self) -> tuple[type[Results], tuple[str]]:
-        return Results, (str(self.system.unstrip_protocol(self.root)),)
+        return Results, (self.root if self.is_local else str(self.system.unstrip_protocol(self.root)),)
 
     def path(self, *parts: str) -> str:
         """Return the path of a file in it."""

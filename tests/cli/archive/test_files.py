@@ -38,11 +38,16 @@ def test_urls_stay_what_they_are(argument: str, text: str) -> None:
 
 
 def test_images_of_a_folder_keep_their_places(tmp_path: Path) -> None:
-    for name in ("b.png", "sub/a.JPG", ".hidden/c.png", "sub/.d.png", "text.txt"):
+    for name in ("b.png", "sub/a.JPG", "sub/\u00fc 100 %.png", ".hidden/c.png", "sub/.d.png", "text.txt"):
         save(tmp_path / name, noise(16, 16, 3), format="PNG") if not name.endswith("txt") else None
     (tmp_path / "text.txt").write_text("no")
+    odd = "sub/\u00fc 100 %.png"
     found = dict(find_images(str(tmp_path)))
-    assert found == {str(tmp_path / "b.png"): "b.png", str(tmp_path / "sub" / "a.JPG"): "sub/a.JPG"}
+    assert found == {
+        str(tmp_path / "b.png"): "b.png",
+        str(tmp_path / "sub" / "a.JPG"): "sub/a.JPG",
+        str(tmp_path / odd): odd,
+    }
     assert [place for _, place in find_images(str(tmp_path / "*.png"))] == ["b.png"]
     assert [place for _, place in find_images(str(tmp_path / "b.png"))] == ["b.png"]
     with pytest.raises(CommandError, match="holds no image"):

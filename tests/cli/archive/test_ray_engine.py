@@ -100,7 +100,6 @@ def test_an_actor_per_device(
         (("--engine", "ray", "--json", "a.json"), "--json does not go with --engine ray"),
         (("--engine", "ray", "--skip-existing"), "--skip-existing does not go"),
         (("--actors", 2), "are for --engine ray"),
-        (("--engine", "ray", "nowhere"), "holds no image"),
     ],
 )
 def test_options_that_make_no_sense_cost_one_sentence(
@@ -108,6 +107,11 @@ def test_options_that_make_no_sense_cost_one_sentence(
 ) -> None:
     assert run("restore", photo, "-o", tmp_path / "out", *words) == 1
     assert says in sentence(capsys)
+
+
+def test_an_archive_without_images_costs_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("restore", tmp_path / "nowhere", "-o", tmp_path / "out", "--engine", "ray") == 1
+    assert "holds no image" in sentence(capsys)
 
 
 def start(*words: object) -> subprocess.Popen[bytes]:
