@@ -49,7 +49,8 @@ class DegradationMapper:
         name: str,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        alone = guidance.with_removal({other: 0.0 for other in DEGRADATIONS if other != name})
+        alone = guidance.with_removal({name: 1.0})  # which refuses a name that is none
+        alone = alone.with_removal({other: 0.0 for other in DEGRADATIONS if other != name})
         self.plan = plan_restoration(network, image, alone, precision=precision)
         self.cell_px = min((block.window_px for block in network.mofe_blocks()), default=network.multiple)
         scores = guidance.scores[:, DEGRADATIONS.index(name)].float().cpu()
