@@ -333,7 +333,8 @@ class Reader:
         if any(token.kind in ("word", "benign") for token in clause[verb:end]) or clause[verb].kind == "improve":
             return []
         share = amounts[-1].share if amounts else share
-        if share is not None:  # "but only half of it" says more of the same
+        revokes = share == 1 and mode == "remove" and any(claim.mode == "keep" for claim in self._last)
+        if share is not None and not revokes:  # "but only half of it" says more of the same
             for claim in self._last:
                 claim.share = share if mode == claim.mode else 1 - share
             return self._last
