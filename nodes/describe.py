@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EVERY_FRAME = "every frame"
 FIRST_FRAME = "first frame only"
+TYPICAL_FRAME = "typical frame"
 
 
 class DescribeDegradation(io.ComfyNode):
@@ -43,11 +44,11 @@ class DescribeDegradation(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "frames",
-                    options=[EVERY_FRAME, FIRST_FRAME],
+                    options=[EVERY_FRAME, FIRST_FRAME, TYPICAL_FRAME],
                     default=EVERY_FRAME,
                     tooltip=(
-                        "Describe every image of the batch, or only the first one for the whole batch, which is "
-                        "faster and, for a video, steadier."
+                        "Describe every image of the batch, or one of them for the whole batch, which is faster and, "
+                        "for a video, steadier: the first one, or the most typical of five that show something."
                     ),
                 ),
                 io.String.Input(
@@ -83,9 +84,13 @@ class DescribeDegradation(io.ComfyNode):
         """Describe the images of a batch one after the other."""
         from ..model.guidance import Guidance
         from ..model.images import fill_hidden, rgb_of
+        from ..model.mllm.frames import frames_to_describe, typical
         from ..model.mllm.wording import report
 
         batch = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
+        if frames == TYPICAL_FRAME and len(batch) > 1:
+            images.check_describable(batch)
+            batch = batch[frames_to_describe(rgb_of(batch))]
         describer = mllm.describer
         with host.release_on_error():
             images.check_describable(batch)  # all of them, before the first one takes its time
@@ -104,7 +109,7 @@ class DescribeDegradation(io.ComfyNode):
                 )
                 parts.append(described.to(host.intermediate_device()))
             counter.finish()
-        guidance = Guidance.join(parts)
+        guidance = typical(parts) if frames == TYPICAL_FRAME else Guidance.join(parts)
         text = json.dumps(report(guidance), indent=2, allow_nan=False)
         show_notes(guidance.notes, host.hidden(cls, "unique_id"))
         return io.NodeOutput(guidance, join_descriptions(guidance.descriptions), text)

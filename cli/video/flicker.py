@@ -64,8 +64,8 @@ class FlickerMeter:
             change = now[0] - self._last[0]
             still = (F.avg_pool2d(change, BLOCK, ceil_mode=True).abs() < STATIC).float()
             mask = F.interpolate(still, scale_factor=BLOCK)[:, :, : change.shape[2], : change.shape[3]]
-            changes = (float((each.abs() * mask).sum()) for each in (change, now[1] - self._last[1]))
-            self.total.add(Flicker(*changes, pixels=int(mask.sum())))
+            given, made = (float((each.abs() * mask).sum()) for each in (change, now[1] - self._last[1]))
+            self.total.add(Flicker(given, made, int(mask.sum())))
         self._last = now
 
 

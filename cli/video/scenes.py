@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...model.guidance import Guidance
-
-THUMBNAIL = (36, 64)
-"""Height and width at which frames are compared."""
+from ...model.mllm.frames import LOOKS, THUMBNAIL, is_empty, typical
 
 CUT = 0.12
 """Mean difference in 0..1 between thumbnails of frames from which on a new scene may begin, and"""
@@ -21,12 +18,6 @@ CUT_RATIO = 4.0
 
 SHORTEST = 8
 """A scene has at least so many frames: a flash is no cut."""
-
-EMPTY = 0.02
-"""A frame whose thumbnail deviates less from its mean, in 0..1, shows nothing: black, white, or a fade."""
-
-LOOKS = 5
-"""Frames of a scene that are described."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +67,6 @@ def find_scenes(frames: Iterable[Tensor], describe: Callable[[Tensor], Guidance]
     if last is not None:
         finish(number + 1)
     return scenes
-
-
-def is_empty(image: Tensor) -> bool:
-    """Return whether an image [1, 3, H, W] in 0..1 shows nothing."""
-    return float(F.interpolate(image, THUMBNAIL, mode="area").std(dim=(2, 3)).max()) < EMPTY
-
-
-def typical(guidance: list[Guidance]) -> Guidance:
-    """Return the guidance of the frame whose scores lie nearest to the median of all: a flash or a blur is outvoted.
-
-    A real frame's guidance and not a mean, which would be the embedding of no image.
-    """
-    scores = torch.cat([each.scores for each in guidance])
-    distance = (scores - scores.median(0).values).abs().sum(1)
-    return guidance[int(distance.argmin())]
 
 
 class _Looks:

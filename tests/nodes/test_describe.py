@@ -56,6 +56,19 @@ def test_the_first_frame_can_speak_for_the_batch(describe: Callable[..., Any]) -
     assert description == guidance.descriptions[0]
 
 
+@pytest.mark.field
+def test_row11_a_fade_from_black_does_not_speak_for_a_video(describe: Callable[..., Any]) -> None:
+    shown = random_image(1).repeat(6, 1, 1, 1)
+    faded = torch.cat([torch.zeros_like(shown[:3]), shown, torch.zeros_like(shown[:1])])
+    (expected, text, _), (guidance, description, report) = (
+        describe(each, frames=how) for each, how in ((shown[:1], "every frame"), (faded, "typical frame"))
+    )
+    assert len(guidance) == 1 and torch.equal(guidance.pooled, expected.pooled)
+    assert description == text and len(json.loads(report)) == 1
+    (black, *_) = describe(faded[:3], frames="typical frame")
+    assert len(black) == 1
+
+
 def test_grey_and_alpha_are_understood(describe: Callable[..., Any]) -> None:
     grey, transparent = random_image(channels=1), random_image(channels=4)
     for image, colors in ((grey, grey.expand(-1, -1, -1, 3)), (transparent, transparent[..., :3])):

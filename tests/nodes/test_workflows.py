@@ -173,4 +173,4 @@ def test_row6_every_photo_has_its_before_and_after(path: Path) -> None:
 def test_the_video_has_one_guidance_for_all_its_frames() -> None:
     file = json.loads((ROOT / "workflows" / "Restore a video.json").read_text(encoding="utf-8"))
     (describe,) = [node for node in file["nodes"] if node["type"] == "MoFE_DescribeDegradation"]
-    assert describe["widgets_values"][0] == "first frame only"
+    assert describe["widgets_values"][0] == "typical frame"

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from mofe_restore.cli.video.flicker import FlickerMeter
-from mofe_restore.cli.video.scenes import LOOKS, find_scenes, is_empty, typical
+from mofe_restore.cli.video.scenes import find_scenes
 from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.mllm.frames import LOOKS, is_empty, typical
 from mofe_restore.tests.factories import scored_guidance
 
 
