@@ -6,7 +6,6 @@ should stay", "把雾去掉") are understood, negations turn a verb around, and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -148,6 +147,7 @@ class Reader:
             return
         if is_request:
             sentence = [token for token in sentence if token.kind != "ask"]
+        sentence = [token if _is_share(token) else token._replace(kind="uncertain") for token in sentence]
         for lead, clause in _clauses(sentence):
             self._read_clause(lead, clause)
         if self._excepted:  # an exception to nothing
@@ -163,7 +163,8 @@ class Reader:
         predicates = [at for at, token in enumerate(clause) if token.kind in _PREDICATES]
         if lead == "except" and (not self._mode or self._is_open):
             cut = next(
-                (at for at, token in enumerate(clause) if token.kind in (*_ALL, *_VERBS, "negative")), len(clause)
+                (at for at, token in enumerate(clause) if token.kind in (*_ALL, *_VERBS, *_PREDICATES, "negative")),
+                len(clause),
             )
             self._excepted += [name for token in clause[:cut] for name in _names(token)]
             clause, verbs = clause[cut:], [at - cut for at in verbs]
@@ -438,6 +439,11 @@ def _names(token: Token) -> tuple[str, ...]:
     return _GROUPS.get(token.kind, ())
 
 
+def _is_share(token: Token) -> bool:
+    """Return whether a token is no amount, or one that can be removed; "150%" cannot."""
+    return token.kind != "amount" or 0 <= token.share <= 1
+
+
 def _is_word(token: Token) -> bool:
     """Return whether a token is a word that is not known; single Latin letters are none."""
     return token.kind == "word" and (len(token.text) > 1 or token.text > "z")
@@ -479,12 +485,10 @@ def _is_clear(clause: list[Token], verb: int) -> bool:
     for at, token in enumerate(clause):
         if token.kind in ("foreign", "uncertain", "ask"):
             return False
-        if token.kind == "amount" and not 0 <= token.share <= 1:
-            return False
         is_strange = token.kind == "word" and token.text < "z" and len(token.text) > 1
         if is_strange and at < verb and not any(each.kind == "context" for each in clause[:at]):
             return False
-    return not any(math.isnan(token.share) for token in clause)
+    return True
 
 
 def _joined(words: list[str]) -> str:

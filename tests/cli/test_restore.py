@@ -383,11 +383,11 @@ def test_row13_an_order_that_changes_next_to_nothing_says_so_on_the_error_stream
     photo: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("restore", photo, "-o", tmp_path / "out", "--restorer", restorer)
-    assert run(*arguments, "--remove", "noise") == 0
+    assert run(*arguments, "--remove", "low_light") == 0
     assert "next to nothing" not in capsys.readouterr().err
     monkeypatch.setattr("mofe_restore.model.inference.effect.NEXT_TO_NOTHING", 1.0)
     assert run(*arguments) == 0
     assert "next to nothing" not in capsys.readouterr().err
-    assert run(*arguments, "--remove", "noise") == 0
+    assert run(*arguments, "--remove", "low_light") == 0
     said = capsys.readouterr().err
-    assert f"Note on {photo}: The order to remove noise changed next to nothing (by " in said
+    assert f"Note on {photo}: The order to remove low light changed next to nothing (by " in said

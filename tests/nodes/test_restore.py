@@ -338,7 +338,7 @@ def test_an_image_that_was_not_touched_has_a_chart_too(nodes: ModuleType, restor
 def test_row13_an_order_that_changes_next_to_nothing_says_so_on_the_node(
     restore: Callable[..., Any], make_guidance: Callable[..., Any], host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = make_guidance().removing_only({"noise": 1.0})
+    told = make_guidance().with_removal({"noise": 1.0}, ["noise"])
     note = "The order to remove noise changed next to nothing"
     restore(random_image(), guidance=told)
     assert not any(note in text for text, _ in host.texts)

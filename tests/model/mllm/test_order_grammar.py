@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mofe_restore.model.mllm.instructions import MAX_CHARACTERS, parse_removal, read_order
+from mofe_restore.model.mllm.order_words import normalized, tokenize
 from mofe_restore.model.vocabulary import DEGRADATIONS
 
 pytestmark = pytest.mark.field
@@ -370,6 +371,16 @@ AROUND = [
 def test_row3_random_text_never_crashes_and_amounts_stay_in_their_range(text: str) -> None:
     amounts = parse_removal(text)
     assert set(amounts) in (set(), set(DEGRADATIONS))
+    assert all(0 <= amount <= 1 for amount in amounts.values())
+
+
+WORDS = sorted({token.text for text in [*ENGLISH, *CHINESE] for token in tokenize(normalized(text))})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from([*WORDS, ", ", ". ", "? ", "150%", "-20%"]), max_size=12))
+def test_row3_words_of_orders_in_any_order_never_crash(words: list[str]) -> None:
+    amounts = parse_removal(" ".join(words))
     assert all(0 <= amount <= 1 for amount in amounts.values())
 
 
