@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import logging
 import os
 import sys
 import time
@@ -162,11 +163,12 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         actors, resources = _actors(args.actors, ray.cluster_resources(), len(items))
         rows = ray.data.from_items(items, override_num_blocks=max(actors, -(-len(items) // TASKS)))
         done = rows.map_batches(
             Restorer,
-            fn_constructor_kwargs={"args": args, "options": options},
+            fn_constructor_kwargs={"args": _absolute(args), "options": options},
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=actors),
             **resources,
@@ -174,6 +176,17 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
         yield from done.iter_rows()
     finally:
         ray.shutdown()
+
+
+def _absolute(args: argparse.Namespace) -> argparse.Namespace:
+    """Return arguments whose paths are the same in every folder: actors work in one of their own."""
+    absolute = argparse.Namespace(**vars(args))
+    for name in ("restorer", "mllm"):
+        if getattr(args, name) is not None:
+            setattr(absolute, name, getattr(args, name).resolve())
+    if not is_url(text_of(args.output)):
+        absolute.output = args.output.resolve()
+    return absolute
 
 
 def _start(args: argparse.Namespace) -> None:

@@ -109,6 +109,17 @@ def test_options_that_make_no_sense_cost_one_sentence(
     assert says in sentence(capsys)
 
 
+def test_paths_are_the_same_where_an_actor_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mofe_restore.cli.main import build_parser
+
+    monkeypatch.chdir(tmp_path)
+    parse = build_parser().parse_args
+    local = ray_engine._absolute(parse(["restore", "in", "-o", "out", "--restorer", "a.safetensors"]))
+    assert (local.output, local.restorer, local.mllm) == (tmp_path / "out", tmp_path / "a.safetensors", None)
+    remote = ray_engine._absolute(parse(["restore", "in", "-o", "s3://bucket/out"]))
+    assert ray_engine.text_of(remote.output) == "s3://bucket/out"
+
+
 def test_an_archive_without_images_costs_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("restore", tmp_path / "nowhere", "-o", tmp_path / "out", "--engine", "ray") == 1
     assert "holds no image" in sentence(capsys)
