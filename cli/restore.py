@@ -31,6 +31,7 @@ from .common import (
 from .inputs import Source, check_standard_input, find_sources, opened
 from .manifest import NAME, Entry, Manifest, digest_of, read_manifest
 from .video.suffixes import is_video, video_name
+from .wishes import change_psnr, steer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -456,13 +457,6 @@ def _options(args: argparse.Namespace) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items() if value not in (None, False))
 
 
-def change_psnr(before: Tensor, after: Tensor) -> float:
-    """Return how small the change of an image [1, C, H, W] is, as the PSNR of its colors in dB."""
-    from ..model.images import psnr
-
-    return psnr(after[:, :3].cpu(), before[:, :3])
-
-
 def _check_ray(args: argparse.Namespace) -> None:
     """Check that the other options go with `--engine ray`.
 
@@ -489,17 +483,6 @@ def _check_wishes(args: argparse.Namespace) -> None:
         raise CommandError(
             "--remove, --keep and --set steer the guidance, so they cannot go with --no-guidance: leave it out."
         )
-
-
-def steer(guidance: Guidance, args: argparse.Namespace) -> Guidance:
-    """Return guidance that follows --set, --remove and --keep."""
-    if args.set:
-        guidance = guidance.with_severities(args.set)
-    if args.remove:
-        return guidance.removing_only(args.remove)
-    if args.keep:
-        return guidance.with_removal(dict.fromkeys(args.keep, 0.0))
-    return guidance
 
 
 def _report(source: Source, output: Path, guidance: Guidance | None, result: Restoration) -> dict[str, Any]:

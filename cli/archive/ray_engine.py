@@ -100,7 +100,7 @@ class Restorer:
     def _restored(self, file: str, output: str, start: float) -> Entry:
         from ...model.image_files import encode_image, read_image
         from ...model.mllm.wording import scores_by_name
-        from ..restore import change_psnr, steer
+        from ..wishes import change_psnr, steer
 
         system, path = filesystem(file)
         data = system.cat_file(path)
@@ -164,7 +164,7 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        actors, resources = _actors(args.actors, ray.cluster_resources(), len(items))
+        actors, resources = _actors(args.actors, ray.cluster_resources(), len(items))  # type: ignore[no-untyped-call]
         rows = ray.data.from_items(items, override_num_blocks=max(actors, -(-len(items) // TASKS)))
         done = rows.map_batches(
             Restorer,
