@@ -92,7 +92,7 @@ class Guidance:
         scores: [B, 7] float32 in 0..1, in the order of `DEGRADATIONS`; `PRESENT` (0.5) and above means present.
         parameters: [B, 9] float32, in the order and units of `PARAMETERS`; NaN where the MLLM makes no estimates.
         descriptions: B sentences; empty strings where no description was asked for.
-        mllm_identity: Which MLLM, with which weights, made this.
+        mllm_identity: Which MLLM, with which weights, made this, or to whose guidance an adapter led.
         removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
             MLLM makes it, removes all.
         forced: [B, 7] bool, degradations to remove even if the MLLM does not detect them; None means none.
@@ -102,6 +102,7 @@ class Guidance:
             unless a removal is forced. None protects none.
         directions: Of the MLLM's embedding, which severities that are set move; None where it has none.
         notes: Sentences for the user, such as what of an instruction was not understood.
+        adapter: Which adapter led from another MLLM to this guidance; empty for none.
     """
 
     tokens: Tensor
@@ -116,6 +117,7 @@ class Guidance:
     protected: Tensor | None = None
     directions: Directions | None = None
     notes: tuple[str, ...] = ()
+    adapter: str = ""
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -22,6 +22,7 @@ ORDER = [
     {"model.images", "model.guidance", "model.weights", "model.formats"},
     {"model.image_files", "model.restorer", "model.mllm", "model.synthesis"},
     {"model.inference"},
+    {"model.align"},
     {"model.charts"},
     {"model.pipeline"},
     {"nodes", "cli", "training"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,20 +20,27 @@ from torch import Tensor, nn
 from ..errors import MllmError
 from ..guidance import Directions, Guidance
 from ..vocabulary import DEGRADATIONS, PARAMETERS
+from .adapter import Adapter
 from .answers import answer_from_scores
 from .content import recognize
 from .head import DegradationHead
 from .instructions import Order, read_order
+from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
-from .views import CROPS, crop_origin_sets, make_views
-from .wording import DESCRIBE, protection_sentence, yes_no_question
+from .sight import QUESTIONS, Look, by_view, layers_worth, statistics_of
+from .views import CROPS, SHIFTS, crop_origin_sets, make_views
+from .wording import DESCRIBE, protection_sentence
+from .yes_no import YesNo
 
 MAX_DESCRIPTION_TOKENS, MAX_FOREIGN_DESCRIPTION_TOKENS = 96, 256
 """Length limit of a description in tokens: of a model that was trained to be brief, and of others."""
 
 MAX_GUIDANCE_TOKENS = 64
 """Guidance tokens per image at most: more are averaged down, so that cross-attention stays cheap."""
+
+SMALL = 2**27
+"""Number of parameters below which a model is shown several sets of views for an adapter."""
 
 DETAIL_KEY = "mofe_sees_detail"
 """Key of config.json: true for a model that sees the crops as amplified detail."""
@@ -104,6 +112,7 @@ class Mllm:
         width: D, the length of an embedding.
         directions: Of its embedding, for guidance whose severities are set; None where it has none.
         sees_detail: Whether it was trained to see the crops as amplified detail.
+        adapter: Leads from what it sees to the guidance of another MLLM; None where it guides by itself.
     """
 
     def __init__(
@@ -122,6 +131,9 @@ class Mllm:
         self.name = identity.partition(":")[0]
         self.width = int(language_model.get_input_embeddings().embedding_dim)
         self.sees_detail = bool(getattr(language_model.config, DETAIL_KEY, False))
+        self.adapter: Adapter | None = None
+        self._memory = Memory()
+        self._yes_no = YesNo(self.name, language_model, processor.tokenizer, self.inputs)
         self._image_token = _image_token(language_model, processor)
         self._positions = _positions(language_model.config)
         takes = inspect.signature(type(language_model).forward).parameters
@@ -227,12 +239,9 @@ class Mllm:
     @torch.inference_mode()
     def embed_inputs(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the same as `embed` from the model's inputs for these views and the standard question."""
-        output = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False, **self._few_logits)
-        states = output.hidden_states[-1].float()
+        states = self._states(inputs)[-1].float()
         if not bool(states.isfinite().all()):
-            raise MllmError(
-                f"The MLLM {self.name} gave values that are not finite: load it again with precision fp32 or bf16."
-            )
+            raise MllmError(_NOT_FINITE.format(self.name))
         at_image = inputs["input_ids"][0] == self._image_token
         tokens = states[:, at_image]
         if tokens.shape[1] > MAX_GUIDANCE_TOKENS:
@@ -249,49 +258,89 @@ class Mllm:
     ) -> Guidance:
         if on_token is not None:
             on_token()
+        key = content_of(image), "" if self.adapter is None else self.adapter.identity
+        seen, content = self._memory.recall(("seen", *key), lambda: self._see_one(image, on_token))
+        if not with_text:
+            return seen
+        known, reads = None, (seen.scores[0].tolist(), seen.parameters[0].tolist())
+        if self.network.head is not None or self.adapter is not None:
+            known = answer_from_scores(question, *reads)
+        if known is None and self.network.head is not None:
+            known = answer_from_scores(DESCRIBE, *reads) or ""
+        if known is None:
+            known = self._memory.recall(
+                ("said", *key, question, max_new_tokens),
+                lambda: self._generate(self.view_sets(image)[0], question, max_new_tokens, on_token),
+            )
+        if content and known:
+            known = f"{known} {protection_sentence(content)}"
+        return replace(seen, descriptions=(known,))
+
+    def _see_one(self, image: Tensor, on_token: Callable[[], None] | None) -> tuple[Guidance, str]:
+        """Return the guidance of one image [3, H, W], without a description, and what `recognize` says of it."""
+        if self.adapter is not None:
+            aligned = self.adapter.guidance(self.see(image, self.adapter.look)).to(image.device)
+            return protect(aligned, image)
         view_sets = self.view_sets(image)
         tokens, pooled_each = self.embed(view_sets)
-        views, tokens, pooled = view_sets[0], tokens[:1], pooled_each.mean(0, keepdim=True)
+        pooled = pooled_each.mean(0, keepdim=True)
         if self.network.head is None:
-            scores, parameters = (
-                self._ask_for_each(views, on_token),
-                torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device),
-            )
+            scores = self._yes_no.scores(view_sets[0], on_token)
+            parameters = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device)
         else:
             reading = self.network.head(pooled)
             scores, parameters = reading.scores(), reading.physical()
-        content = "" if self.network.head is None else recognize(image)
-        if content:  # what the head sees in it is wrong, so nothing is seen
-            scores, parameters = torch.zeros_like(scores), torch.full_like(parameters, torch.nan)
-        text = ""
-        if with_text and self.network.head is not None:
-            known = (scores[0].tolist(), parameters[0].tolist())
-            text = answer_from_scores(question, *known) or answer_from_scores(DESCRIBE, *known) or ""
-        elif with_text:
-            text = self._generate(views, question, max_new_tokens, on_token)
-        if content and text:
-            text = f"{text} {protection_sentence(content)}"
-        protected = torch.full((1,), bool(content), device=pooled.device)
-        return Guidance(
-            tokens, pooled, scores, parameters, (text,), self.identity, protected=protected, directions=self.directions
-        )
+        seen = Guidance(tokens[:1], pooled, scores, parameters, ("",), self.identity, directions=self.directions)
+        if self.network.head is None:
+            return replace(seen, protected=torch.zeros(1, dtype=torch.bool, device=pooled.device)), ""
+        return protect(seen, image)
 
-    def _ask_for_each(self, views: Tensor, on_token: Callable[[], None] | None) -> Tensor:
-        """Return [1, 7] scores, the probability of "yes" against "no", for models without a head."""
-        tokenizer = self.processor.tokenizer
-        starts = [{tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in words} for words in _ANSWERS]
-        yes, no = sorted(starts[0] - starts[1]), sorted(starts[1] - starts[0])  # a token that starts both says nothing
-        if not yes or not no:
-            raise MllmError(f"The tokenizer of {self.name} cannot tell yes from no: choose another model.")
-        scores = []
-        for degradation in DEGRADATIONS:
-            if on_token is not None:
-                on_token()
-            inputs = self.inputs(views[None], yes_no_question(degradation))
-            logits = self.network.language_model(**inputs, use_cache=False, **self._few_logits).logits[0, -1].float()
-            odds = torch.logsumexp(logits[yes], 0) - torch.logsumexp(logits[no], 0)
-            scores.append(odds.sigmoid())
-        return torch.stack(scores)[None]
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Hidden states worth reading for an adapter, the output last."""
+        config = self.network.language_model.config
+        text = getattr(config, "text_config", config)
+        return layers_worth(int(text.num_hidden_layers))
+
+    @property
+    def view_sets_worth(self) -> int:
+        """Sets of views that it can be shown at little cost: all for a small model, one for a large one."""
+        small = sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL
+        return len(SHIFTS) if small else 1
+
+    @torch.inference_mode()
+    def see(self, image: Tensor, look: Look) -> Tensor:
+        """Return the statistics of an image for an adapter (`sight.Seer.see`).
+
+        Raises:
+            MllmError: The model gave values that are not finite.
+        """
+        origin_sets = crop_origin_sets(*image.shape[1:])[: look.sets]
+        seen = []
+        for origins in origin_sets:
+            views = make_views(image, origins, detail=look.detail)
+            inputs = self.inputs(views[None], QUESTIONS[look.question])
+            states = self._states(inputs)
+            at_image = (inputs["input_ids"][0] == self._image_token).to(states[0].device)
+            layers = [states[layer][0] for layer in look.layers]
+            seen.append(
+                torch.stack(
+                    [
+                        statistics_of(state[-1], by_view(state[at_image], len(views)), look.statistics)
+                        for state in layers
+                    ]
+                )
+            )
+        found = torch.stack(seen).mean(0)
+        if not bool(found.isfinite().all()):
+            raise MllmError(_NOT_FINITE.format(self.name))
+        return found.cpu()
+
+    def _states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return all hidden states of the language model, each [B, T, D]."""
+        output = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False, **self._few_logits)
+        states: tuple[Tensor, ...] = output.hidden_states
+        return states
 
     def _generate(self, views: Tensor, question: str, max_new_tokens: int, on_token: Callable[[], None] | None) -> str:
         inputs = self.inputs(views[None], question)
@@ -339,7 +388,20 @@ def _positions(config: Any) -> int:
     return positions if isinstance(positions, int) and positions > 0 else 1 << 20
 
 
-_ANSWERS = (("yes", " yes", "Yes", " Yes"), ("no", " no", "No", " No"))
+def protect(seen: Guidance, image: Tensor) -> tuple[Guidance, str]:
+    """Return the guidance of one image [3, H, W], in which nothing is seen where `recognize` knows its content.
+
+    Also what `recognize` says: what a head or an adapter reads in such an image is wrong.
+    """
+    content = recognize(image)
+    protected = torch.full((1,), bool(content), device=seen.pooled.device)
+    if not content:
+        return replace(seen, protected=protected), content
+    nothing = torch.zeros_like(seen.scores), torch.full_like(seen.parameters, torch.nan)
+    return replace(seen, scores=nothing[0], parameters=nothing[1], protected=protected), content
+
+
+_NOT_FINITE = "The MLLM {} gave values that are not finite: load it again with precision fp32 or bf16."
 
 
 def _image_token(language_model: Any, processor: Any) -> int:

@@ -81,6 +81,7 @@ def report(guidance: Guidance) -> list[dict[str, Any]]:
             else _by_name(PARAMETERS, guidance.parameters[index].tolist()),
             "removal": None if guidance.removal is None else _by_name(DEGRADATIONS, guidance.removal[index].tolist()),
             "mllm": guidance.mllm_identity,
+            **({"adapter": guidance.adapter} if guidance.adapter else {}),
         }
         for index in range(len(guidance))
     ]
