@@ -52,6 +52,12 @@ def mllm_arguments(*, precision: bool = True) -> argparse.ArgumentParser:
     group.add_argument(
         "--mllm", type=Path, metavar="FOLDER", help="folder of the language model (default: the shipped)"
     )
+    group.add_argument(
+        "--adapters",
+        type=Path,
+        metavar="DIR",
+        help="folder of the adapters that mofe align has made (default: its own)",
+    )
     if precision:
         group.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the computation")
     return parser
@@ -131,7 +137,12 @@ def open_pipeline(args: argparse.Namespace) -> RestorationPipeline:
     """Return the pipeline that the arguments ask for; its models are loaded when they are needed."""
     from ..model.pipeline import RestorationPipeline
 
-    return RestorationPipeline.from_pretrained(getattr(args, "restorer", None), args.mllm, precision=args.precision)
+    return RestorationPipeline.from_pretrained(
+        getattr(args, "restorer", None),
+        args.mllm,
+        precision=args.precision,
+        adapters=getattr(args, "adapters", None),
+    )
 
 
 # Files --------------------------------------------------------------------------------------------------------------

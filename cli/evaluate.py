@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..model.errors import CommandError
 from .common import (
     Parser,
     add_command,
@@ -53,12 +54,19 @@ def add_parser(commands: Any) -> None:
     relations = add_command(
         kinds, "relations", run_relations, "Whether similar images are seen and routed alike.", restorer()
     )
+    align = add_command(kinds, "align", run_align, "What the guidance of aligned MLLMs is worth.", restorer())
+    align.add_argument(
+        "--foreign", type=Path, action="append", required=True, metavar="FOLDER", help="an aligned MLLM; repeat it"
+    )
+    align.add_argument(
+        "--side", type=whole_number(64), default=0, metavar="PX", help="cut the middle out of each photo"
+    )
     relations.add_argument("--picture", type=Path, metavar="FILE", help="draw the matrices of relations, a PNG")
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded images and their originals")
     real.add_argument("pairs", type=Path, metavar="DIR_PAIRS", help="holds <kind>/<split>/input/ and target/")
     real.add_argument("weak", type=Path, metavar="DIR_WEAK", help="holds <label>/<split>/, also of good photographs")
     real.add_argument("--split", default="val", metavar="NAME", help="folder of each kind and label (default: val)")
-    seeded = (composites, denoising, blur, descriptions, answers, guidance, steering, relations)
+    seeded = (composites, denoising, blur, descriptions, answers, guidance, steering, relations, align)
     for command in (jpeg, *seeded):
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
     for command in seeded:
@@ -165,6 +173,24 @@ def run_guidance(args: argparse.Namespace) -> int:
     return _measure(evaluate_guidance, args, _guided_restorer(pipe), _describer(pipe))
 
 
+def run_align(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate align`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..model.pipeline import RestorationPipeline
+    from ..training.evaluation.align import OWN, evaluate_align
+
+    pipe = open_pipeline(args)
+    describers = {OWN: _describer(pipe)}
+    for folder in args.foreign:
+        foreign = RestorationPipeline.from_pretrained(
+            args.restorer, folder, precision=args.precision, adapters=args.adapters
+        )
+        if foreign.mllm.adapter is None:
+            raise CommandError(f"{folder} is not aligned with this restorer: run mofe align --mllm {folder} first.")
+        describers[folder.parent.parent.name if folder.name == "mllm" else folder.name] = _describer(foreign)
+    return _measure(functools.partial(evaluate_align, side=args.side), args, _guided_restorer(pipe), describers)
+
+
 def run_relations(args: argparse.Namespace) -> int:
     """Run `mofe evaluate relations`; return the exit status."""
     prepare_output_file(args.json)
@@ -207,7 +233,7 @@ def _describer(pipe: RestorationPipeline) -> Callable[[Tensor], Guidance]:
     return lambda image: pipe.describe(image, with_text=False)
 
 
-def _measure(evaluate: Callable[..., Any], args: argparse.Namespace, *functions: Callable[..., Any]) -> int:
+def _measure(evaluate: Callable[..., Any], args: argparse.Namespace, *functions: Any) -> int:
     """Evaluate functions that restore or describe on clean photographs, and show the result."""
     return _show(evaluate(*functions, args.clean, seed=args.seed, limit=args.limit, on_progress=_progress_bar()), args)
 

@@ -13,7 +13,7 @@ from .common import add_command
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
     parser = add_command(commands, "train", run, "Train a network, or variants of the restorer.")
-    parser.add_argument("what", choices=("mllm", "head", "restorer", "ablation"))
+    parser.add_argument("what", choices=("mllm", "head", "foreign", "restorer", "ablation"))
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
 
 
@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
         from ..training.mllm.task import run as train
     elif args.what == "head":
         from ..training.mllm.fit_head import run as train
+    elif args.what == "foreign":
+        from ..training.mllm.foreign import run as train
     elif args.what == "restorer":
         from ..training.restorer.task import run as train
     else:

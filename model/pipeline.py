@@ -15,12 +15,13 @@ from .image_files import ImageFile, read_image
 from .images import HasPixels, check_image, fill_hidden, pixels_of, rgb_of
 from .inference.plan import plan_restoration
 from .inference.tiled import Restoration
+from .mllm.adapter import default_folder, find_adapter, read_adapter
 from .mllm.describer import Mllm
 from .mllm.loading import load_mllm
 from .precision import resolve_dtype
 from .restorer.loading import load_restorer
 from .restorer.network import Restorer
-from .weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card
+from .weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card, read_card
 
 
 class RestorationPipeline:
@@ -38,12 +39,18 @@ class RestorationPipeline:
     """
 
     def __init__(
-        self, restorer: Path, mllm: Path, device: torch.device, precision: Literal["auto", "fp32", "bf16", "fp16"]
+        self,
+        restorer: Path,
+        mllm: Path,
+        device: torch.device,
+        precision: Literal["auto", "fp32", "bf16", "fp16"],
+        adapters: Path | None = None,
     ) -> None:
         self.device = device
         self.dtype = resolve_dtype(precision, device)
         self._precision = precision
         self._restorer_path, self._mllm_path = restorer, mllm
+        self._adapters = adapters
         self._restorer: tuple[Restorer, Card] | None = None
         self._mllm: Mllm | None = None
 
@@ -55,21 +62,24 @@ class RestorationPipeline:
         *,
         device: str | torch.device = "auto",
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        adapters: str | Path | None = None,
     ) -> RestorationPipeline:
         """Make a pipeline of the shipped models or of others; nothing is downloaded.
 
         Args:
             restorer: A weight file (.safetensors); None for the shipped one.
             mllm: A model folder; None for the shipped one. A restorer accepts only guidance of the MLLM that it was
-                trained with.
+                trained with, or of one that `mofe align` has aligned with it.
             device: A torch device, or "auto": CUDA where there is one, else the CPU.
             precision: "fp32", "bf16", "fp16", or "auto": bf16 on hardware that computes in it, fp32 elsewhere.
+            adapters: Folder of adapters; None for the one in which `mofe align` puts them.
 
         Raises:
             ValueError: An unknown precision.
         """
         chosen = best_device() if device == "auto" else torch.device(device)
-        return cls(Path(restorer or SHIPPED_RESTORER), Path(mllm or SHIPPED_MLLM), chosen, precision)
+        folder = None if adapters is None else Path(adapters)
+        return cls(Path(restorer or SHIPPED_RESTORER), Path(mllm or SHIPPED_MLLM), chosen, precision, folder)
 
     @property
     def restorer(self) -> Restorer:
@@ -91,14 +101,25 @@ class RestorationPipeline:
 
     @property
     def mllm(self) -> Mllm:
-        """The language model.
+        """The language model, with its adapter to the restorer where there is one.
 
         Raises:
             MllmError: The model folder cannot be used.
+            WeightFileError: Its adapter cannot be used.
         """
         if self._mllm is None:
-            self._mllm = load_mllm(self._mllm_path, self.device, self._precision)
+            mllm = load_mllm(self._mllm_path, self.device, self._precision)
+            self._mllm = self._adapted(mllm)
         return self._mllm
+
+    def _adapted(self, mllm: Mllm) -> Mllm:
+        if not self._restorer_path.is_file():
+            return mllm  # its own message comes when it is loaded
+        target = read_card(self._restorer_path, "restorer").mllm_identity
+        if target in ("", mllm.identity):
+            return mllm
+        found = find_adapter(mllm.identity, [self._adapters or default_folder()], target)
+        return mllm if found is None else mllm.with_adapter(read_adapter(found)[0])
 
     def describe(self, image: Tensor | HasPixels, *, instruction: str = "", with_text: bool = True) -> Guidance:
         """Describe what is wrong with images, in words, scores and embeddings.

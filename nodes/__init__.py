@@ -7,6 +7,7 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
+from .align_mllm import AlignMllm
 from .degradation_mask import DegradationMask
 from .degrade import DegradeImage
 from .describe import DescribeDegradation
@@ -35,5 +36,5 @@ class MofeRestoreExtension(ComfyExtension):
         """Return the classes of the nodes."""
         return [
             *(LoadMllm, DescribeDegradation, LoadRestorer, Restore, ShowRouting),
-            *(SteerRestoration, DegradeImage, DegradationMask),
+            *(SteerRestoration, DegradeImage, DegradationMask, AlignMllm),
         ]

@@ -6,6 +6,7 @@ ComfyUI manages its memory, its low-precision weights and its Cancel, which work
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Callable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..model.guidance import Guidance
+    from ..model.mllm.adapter import Adapter
+    from ..model.mllm.sight import Look
 
 MAX_PIXELS = 1024 * 1024
 """Larger images are shrunk, as ComfyUI's own nodes do: a language model's memory grows with the pixels."""
@@ -34,6 +37,9 @@ class ClipDescriber:
 
     Attributes:
         identity: Kind and digest of the model; guidance carries it.
+        adapter: Leads from what it sees to the guidance of another MLLM; None where it guides by itself.
+        layers: What an adapter may read: its output alone.
+        view_sets_worth: Sets of views that it is shown for an adapter, since it is large.
 
     Raises:
         ValueError: It does not read images, or does not write text.
@@ -41,6 +47,8 @@ class ClipDescriber:
 
     memory_bytes = 0
     """ComfyUI makes room for its own models."""
+    layers = (-1,)
+    view_sets_worth = 1
 
     def __init__(self, clip: Any) -> None:
         import torch
@@ -51,8 +59,45 @@ class ClipDescriber:
                 "The connected CLIP does not read images and write text: load a vision language model such as "
                 "Qwen3-VL with Load CLIP, or disconnect it to use the chosen model."
             )
+        from ..model.mllm.memory import Memory
+
         self._clip = clip
         self.identity = identity_of(clip)
+        self.adapter: Adapter | None = None
+        self._memory = Memory()
+
+    def with_adapter(self, adapter: Adapter | None) -> ClipDescriber:
+        """Return the same model, with an adapter or without."""
+        from ..model.mllm.memory import Memory
+
+        other = copy.copy(self)
+        other.adapter, other._memory = adapter, Memory()
+        return other
+
+    def see(self, image: Tensor, look: Look) -> Tensor:
+        """Return the statistics of an image [3, H, W] for an adapter (`sight.Seer.see`): each view is a prompt.
+
+        Raises:
+            ValueError: The model gave values that are not finite.
+        """
+        import torch
+
+        from ..model.mllm.sight import QUESTIONS, statistics_of
+        from ..model.mllm.views import crop_origin_sets, make_views
+
+        seen = []
+        for origins in crop_origin_sets(*image.shape[1:])[: look.sets]:
+            views = make_views(image.cpu(), origins, detail=look.detail).permute(0, 2, 3, 1).float() / 255
+            states = torch.cat([self._states(QUESTIONS[look.question], view[None]) for view in views])
+            seen.append(statistics_of(states[:, -1].mean(0), states, look.statistics))
+        return torch.stack(seen).mean(0)[None].cpu()
+
+    def _states(self, question: str, image: Tensor) -> Tensor:
+        """Return the states [1, T, D] of a prompt with one image [1, H, W, 3]."""
+        states: Tensor = self._clip.encode_from_tokens(_tokenize(self._clip, question, image)).float()
+        if not bool(states.isfinite().all()):
+            raise ValueError("The connected CLIP gave values that are not finite: load it again in another precision.")
+        return states
 
     @property
     def max_tokens(self) -> int:
@@ -93,10 +138,35 @@ class ClipDescriber:
             if len(instruction) > MAX_QUESTION_CHARACTERS:
                 notes.append(say.cut_question(MAX_QUESTION_CHARACTERS))
         with checked_at_every_layer(self._clip.cond_stage_model, on_check):
-            parts = [self._describe_one(shrink(image), question, on_token) for image in images]
+            parts = [self._describe_one(image, question, on_token) for image in images]
         return order.apply(Guidance.join(parts).with_notes(notes))
 
     def _describe_one(self, image: Tensor, question: str, on_token: Callable[[], None] | None) -> Guidance:
+        from dataclasses import replace
+
+        from ..model.mllm.answers import answer_from_scores
+        from ..model.mllm.memory import content_of
+
+        def check() -> None:
+            if on_token is not None:
+                on_token()
+
+        check()
+        key = content_of(image), "" if self.adapter is None else self.adapter.identity
+        shown = shrink(image)
+        seen = self._memory.recall(("seen", *key), lambda: self._see_one(image, shown, check))
+        known = None
+        if self.adapter is not None:
+            known = answer_from_scores(question, seen.scores[0].tolist(), seen.parameters[0].tolist())
+        if known is None:
+            check()
+            known = self._memory.recall(
+                ("said", *key, question), lambda: self._answer(question, shown, self.max_tokens)
+            )
+        return replace(seen, descriptions=(known,))
+
+    def _see_one(self, image: Tensor, shown: Tensor, check: Callable[[], None]) -> Guidance:
+        """Return the guidance of an image [3, H, W], which is `shown` as IMAGE, without a description."""
         import torch
         import torch.nn.functional as F
 
@@ -105,23 +175,16 @@ class ClipDescriber:
         from ..model.mllm.wording import DESCRIBE
         from ..model.vocabulary import DEGRADATIONS, PARAMETERS
 
-        def check() -> None:
-            if on_token is not None:
-                on_token()
-
-        check()
-        states = self._clip.encode_from_tokens(_tokenize(self._clip, DESCRIBE, image)).float()
-        if not bool(states.isfinite().all()):
-            raise ValueError("The connected CLIP gave values that are not finite: load it again in another precision.")
+        if self.adapter is not None:
+            return self.adapter.guidance(self.see(image, self.adapter.look))
+        states = self._states(DESCRIBE, shown)
         long = states.shape[1] > MAX_GUIDANCE_TOKENS
         tokens = F.adaptive_avg_pool1d(states.mT, MAX_GUIDANCE_TOKENS).mT if long else states
         check()
-        named = degradations_in(self._answer(list_question(), image, LIST_TOKENS))
-        check()
-        text = self._answer(question, image, self.max_tokens)
+        named = degradations_in(self._answer(list_question(), shown, LIST_TOKENS))
         scores = torch.tensor([[NAMED_SCORE if name in named else 0.0 for name in DEGRADATIONS]])
         parameters = torch.full((1, len(PARAMETERS)), torch.nan)
-        return Guidance(tokens, states[:, -1], scores, parameters, (text,), self.identity)
+        return Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity)
 
     def _answer(self, question: str, image: Tensor, tokens: int) -> str:
         ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)

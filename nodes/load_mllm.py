@@ -44,8 +44,7 @@ class LoadMllm(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "A vision language model such as Qwen3-VL, from Load CLIP, instead of the chosen model. It "
-                        "describes images, but the shipped restorer was not trained with it and takes no guidance "
-                        "from it."
+                        "describes images; to guide the restorer as well it is aligned once, with Align MLLM."
                     ),
                 ),
             ],
@@ -58,7 +57,8 @@ class LoadMllm(io.ComfyNode):
     def fingerprint_inputs(cls, model: str | None = None, precision: str | None = None, clip: Any = None) -> str:
         """Return a digest that changes when the chosen model is replaced, so that ComfyUI loads it again."""
         try:
-            return model_paths.fingerprint(model_paths.mllm_path(model or ""), precision or "")
+            adapters = [model_paths.fingerprint(folder) for folder in model_paths.adapter_folders() if folder.is_dir()]
+            return model_paths.fingerprint(model_paths.mllm_path(model or ""), precision or "", *adapters)
         except OSError:
             return ""  # `execute` reports what is missing
 
@@ -68,9 +68,17 @@ class LoadMllm(io.ComfyNode):
         if clip is not None:
             from .clip_describer import ClipDescriber
 
-            return io.NodeOutput(LoadedMllm(ClipDescriber(clip), clip.patcher, loads_itself=True))
+            return io.NodeOutput(LoadedMllm(_adapted(ClipDescriber(clip)), clip.patcher, loads_itself=True))
         from ..model.mllm.loading import load_mllm
 
         load_device, offload_device = host.mllm_devices()
-        mllm = load_mllm(model_paths.mllm_path(model), offload_device, precision)
+        mllm = _adapted(load_mllm(model_paths.mllm_path(model), offload_device, precision))
         return io.NodeOutput(LoadedMllm(mllm, host.patcher_for(mllm.network, load_device, offload_device)))
+
+
+def _adapted(describer: Any) -> Any:
+    """Return a model with the newest adapter that was made for it, where there is one."""
+    from ..model.mllm.adapter import find_adapter, read_adapter
+
+    path = find_adapter(describer.identity, model_paths.adapter_folders())
+    return describer if path is None else describer.with_adapter(read_adapter(path)[0])

@@ -20,6 +20,8 @@ SHIPPED = "shipped default"
 RESTORER_FOLDER = "mofe"
 MLLM_FOLDERS = ("LLM", "mllm")
 SUFFIX = ".safetensors"
+ADAPTER_FOLDER = "adapters"
+"""Folder of adapters below those of restorers."""
 DEPTH = 3
 """Levels below a root at which MLLM folders are found, as in models/LLM/owner/name."""
 
@@ -35,11 +37,20 @@ def register_folders() -> None:
 
 def restorer_choices() -> list[str]:
     """Return the names that Load MoFE Restorer offers."""
-    files = [name for name in folder_paths.get_filename_list(RESTORER_FOLDER) if name.lower().endswith(SUFFIX)]
+    files = [name for name in folder_paths.get_filename_list(RESTORER_FOLDER) if _is_restorer(name)]
     roots = [Path(root) for root in folder_paths.get_folder_paths(RESTORER_FOLDER)]
     for name in files:
         _warn_of_copies(name, [root / name for root in roots if (root / name).is_file()])
     return [SHIPPED, *files]
+
+
+def adapter_folders() -> list[Path]:
+    """Return the folders of adapters, that of the first root, where new ones are put, first."""
+    return [Path(root) / ADAPTER_FOLDER for root in folder_paths.get_folder_paths(RESTORER_FOLDER)]
+
+
+def _is_restorer(name: str) -> bool:
+    return name.lower().endswith(SUFFIX) and Path(name.replace("\\", "/")).parts[0] != ADAPTER_FOLDER
 
 
 def restorer_path(name: str) -> Path:
@@ -77,6 +88,20 @@ def mllm_path(name: str) -> Path:
     if name not in folders:
         raise FileNotFoundError(_missing("MLLM folder", name, _mllm_roots()))
     return folders[name]
+
+
+def mllm_of_identity(identity: str) -> Path | None:
+    """Return the model folder with an identity, the shipped one first, or None."""
+    from ..model.mllm.loading import identity_of
+    from ..model.weights import SHIPPED_MLLM
+
+    for folder in (SHIPPED_MLLM, *_mllm_folders().values()):
+        try:
+            if identity_of(folder) == identity:
+                return folder
+        except (OSError, ValueError):
+            continue  # a folder that is no model
+    return None
 
 
 def fingerprint(path: Path, *settings: str) -> str:

@@ -108,10 +108,10 @@ def _piece(photo: Tensor, rng: np.random.Generator) -> Tensor:
     share = min(1.0, max(rng.uniform(0.5, 1.3), SIDES[0] / smallest))
     height, width = (min(int(side * share), int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in photo.shape[1:])
     rows, columns = (
-        min(int(np.ceil(length / share)), whole)
-        for length, whole in zip((height, width), photo.shape[1:], strict=True)
+        min(int(np.ceil(length / share)), whole) for length, whole in zip((height, width), photo.shape[1:], strict=True)
     )
-    top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(photo.shape[1:], (rows, columns)))
+    top = int(rng.integers(photo.shape[1] - rows + 1))
+    left = int(rng.integers(photo.shape[2] - columns + 1))
     piece = photo[:, top : top + rows, left : left + columns]
     if (rows, columns) != (height, width):
         piece = F.interpolate(piece[None], (height, width), mode="bilinear", antialias=True, align_corners=False)[0]

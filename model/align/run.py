@@ -1,7 +1,7 @@
 """Align a foreign MLLM with a restorer: embed degraded images with both MLLMs, and fit an adapter.
 
-    aligned = align(load_mllm("models/LLM/owner/name"), load_mllm(), restorer, photos_in(folder))
-    write_adapter(path, aligned.adapter, aligned.card)
+aligned = align(load_mllm("models/LLM/owner/name"), load_mllm(), restorer, photos_in(folder))
+write_adapter(path, aligned.adapter, aligned.card)
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def check_guidance(guidance: Guidance | None, network: Restorer, batch: int) -> 
     if network.mllm_identity and guidance.mllm_identity != network.mllm_identity:
         raise GuidanceError(
             f"The guidance comes from the MLLM {guidance.mllm_identity} but the restorer was trained with "
-            f"{network.mllm_identity}: load that MLLM and describe the image again."
+            f"{network.mllm_identity}: load that MLLM and describe the image again, or align yours once with the node "
+            "Align MLLM or with mofe align."
         )
     guidance.for_frame(0, batch)
     if guidance.pooled.shape[-1] != network.config.guidance_width:

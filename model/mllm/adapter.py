@@ -154,14 +154,6 @@ def default_folder() -> Path:
     return Path.home() / ".local" / "share" / "mofe" / "adapters"
 
 
-def how_to_align(source: str) -> str:
-    """Return the sentence that says how guidance of a foreign MLLM gets usable."""
-    return (
-        f"The MLLM {source} has no adapter to this restorer: align it once, with the node Align MLLM or with "
-        "mofe align --mllm FOLDER."
-    )
-
-
 def _check_shapes(adapter: Adapter) -> None:
     features, rank = adapter.project.shape
     tokens, width = adapter.token_mean.shape

@@ -6,10 +6,11 @@ folder is opened: `loading.py`.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -28,10 +29,13 @@ from .instructions import Order, read_order
 from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
-from .sight import QUESTIONS, Look, by_view, layers_worth, statistics_of
+from .sight import QUESTIONS, Look, Seer, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence
 from .yes_no import YesNo
+
+if TYPE_CHECKING:
+    from typing import Self  # of Python 3.11
 
 MAX_DESCRIPTION_TOKENS, MAX_FOREIGN_DESCRIPTION_TOKENS = 96, 256
 """Length limit of a description in tokens: of a model that was trained to be brief, and of others."""
@@ -46,13 +50,8 @@ DETAIL_KEY = "mofe_sees_detail"
 """Key of config.json: true for a model that sees the crops as amplified detail."""
 
 
-class Describer(Protocol):
+class Describer(Seer, Protocol):
     """Anything that makes guidance from images: a model folder opened by transformers, or a model of the host."""
-
-    @property
-    def identity(self) -> str:
-        """Name and digest of the model; guidance carries it."""
-        ...
 
     @property
     def max_tokens(self) -> int:
@@ -62,6 +61,10 @@ class Describer(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Estimate of the memory that it takes beside its weights; 0 where it takes care of its memory itself."""
+        ...
+
+    def with_adapter(self, adapter: Adapter | None) -> Self:
+        """Return the same model, with an adapter or without."""
         ...
 
     def describe(
@@ -139,6 +142,12 @@ class Mllm:
         takes = inspect.signature(type(language_model).forward).parameters
         # an embedding needs no logits: with a vocabulary of 150,000 words those of a whole prompt are gigabytes
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+
+    def with_adapter(self, adapter: Adapter | None) -> Mllm:
+        """Return the same model, with an adapter or without; both share one network."""
+        other = copy.copy(self)
+        other.adapter, other._memory = adapter, Memory()
+        return other
 
     @property
     def max_tokens(self) -> int:
@@ -356,13 +365,19 @@ class Mllm:
         answer = output[0, inputs["input_ids"].shape[1] :]
         return str(self.processor.tokenizer.decode(answer, skip_special_tokens=True)).strip()
 
-    def inputs(self, views: Tensor, question: str = DESCRIBE) -> dict[str, Tensor]:
-        """Return the model's inputs for the views [B, V, 3, S, S] of B images, which all have one size."""
-        content = [{"type": "image"} for _ in views[0]] + [{"type": "text", "text": question}]
-        conversation = [{"role": "user", "content": content}]
+    def _prompt(self, question: str, images: int) -> str:
+        """Return the text of a question about so many images."""
         # the processor does not ask its tokenizer for a template by itself
         template = getattr(self.processor, "chat_template", None) or self.processor.tokenizer.chat_template
-        prompt = self.processor.apply_chat_template(conversation, chat_template=template, add_generation_prompt=True)
+        if not template:  # the form of PaliGemma, the family without templates
+            return f"{self.processor.image_token * images}{self.processor.tokenizer.bos_token}{question}\n"
+        content = [{"type": "image"} for _ in range(images)] + [{"type": "text", "text": question}]
+        conversation = [{"role": "user", "content": content}]
+        return str(self.processor.apply_chat_template(conversation, chat_template=template, add_generation_prompt=True))
+
+    def inputs(self, views: Tensor, question: str = DESCRIBE) -> dict[str, Tensor]:
+        """Return the model's inputs for the views [B, V, 3, S, S] of B images, which all have one size."""
+        prompt = self._prompt(question, views.shape[1])
         images = [
             [Image.fromarray(np.ascontiguousarray(view)) for view in one]
             for one in views.permute(0, 1, 3, 4, 2).cpu().numpy()
@@ -372,7 +387,7 @@ class Mllm:
         return {
             name: value.to(self.device, dtype if value.is_floating_point() else None)
             for name, value in inputs.items()
-            if isinstance(value, Tensor)
+            if isinstance(value, Tensor) and name != "labels"  # with which a model would compute a loss
         }
 
 

@@ -41,6 +41,9 @@ SETTINGS = (
 )
 """Files besides the weights that an embedding depends on."""
 
+WITHOUT_TEMPLATE = ("PaliGemmaProcessor",)
+"""Processors of models that follow instructions without a chat template."""
+
 _HASHED_WHOLE = 64 * 2**20
 """Size in bytes up to which weight files are hashed whole."""
 _SAMPLE = 2**20
@@ -174,7 +177,8 @@ def _check_processor(folder: Path, processor: Any) -> None:
             raise MllmError(
                 f"{folder} comes without the settings of its {part}: put the files of the whole model there."
             )
-    if not (getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)):
+    template = getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)
+    if not template and type(processor).__name__ not in WITHOUT_TEMPLATE:
         raise MllmError(f"{folder} comes without a chat template: choose a model that follows instructions.")
 
 

@@ -1,8 +1,8 @@
 """Scores of a model without a head: the probability of "yes" against "no" to one question per degradation.
 
-The questions differ in their last words only, so what comes before them, the images above all, is computed once and its
-keys and values are kept for all questions. Where a model's attention looks ahead (a prefix that sees the question), that
-would change the answers: the first image is also asked as a whole, and such models go on being asked so.
+The questions differ in their last words only, so what comes before them, the images above all, is computed once and
+its keys and values are kept for all questions. Where a model's attention looks ahead (a prefix that sees the question),
+that would change the answers: the first image is also asked as a whole, and such models go on being asked so.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class FamilySizes:
     Attributes:
         vision_width: Of the vision encoder, a multiple of 32.
         vision_layers: Of the vision encoder.
-        text_width: Of the language model, a multiple of 64.
+        text_width: Of the language model, a multiple of 32.
         text_layers: Of the language model.
         side: Of the images that the vision encoder sees, in px.
         patch: Side of a patch in px.
@@ -110,13 +110,14 @@ def _ids(tokenizer: Any) -> dict[str, Any]:
 
 def _text(tokenizer: Any, sizes: FamilySizes, **more: Any) -> dict[str, Any]:
     """Return the settings that the language models of all families share."""
+    heads = sizes.text_width // 32
     return {
         "vocab_size": len(tokenizer),
         "hidden_size": sizes.text_width,
         "intermediate_size": 5 * sizes.text_width // 2,
         "num_hidden_layers": sizes.text_layers,
-        "num_attention_heads": sizes.text_width // 32,
-        "num_key_value_heads": max(1, sizes.text_width // 64),
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads // 2 if heads % 2 == 0 else heads,
         "max_position_embeddings": 4096,
         "tie_word_embeddings": True,
         **_ids(tokenizer),
@@ -210,16 +211,7 @@ def _llava_onevision(sentences: list[str], sizes: FamilySizes) -> Parts:
         chat_template=chat_template("<image>"),
     )
     config = LlavaOnevisionConfig(
-        vision_config={
-            "model_type": "siglip_vision_model",
-            "hidden_size": sizes.vision_width,
-            "intermediate_size": 3 * sizes.vision_width,
-            "num_hidden_layers": sizes.vision_layers,
-            "num_attention_heads": sizes.vision_width // 32,
-            "image_size": sizes.side,
-            "patch_size": sizes.patch,
-            "vision_use_head": False,
-        },
+        vision_config={**_siglip(sizes), "vision_use_head": False},
         text_config={"model_type": "qwen2", **_text(tokenizer, sizes)},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
@@ -229,10 +221,180 @@ def _llava_onevision(sentences: list[str], sizes: FamilySizes) -> Parts:
     return Parts(LlavaOnevisionForConditionalGeneration(config), processor)
 
 
+def _siglip(sizes: FamilySizes, kind: str = "siglip_vision_model") -> dict[str, Any]:
+    return {
+        "model_type": kind,
+        "hidden_size": sizes.vision_width,
+        "intermediate_size": 3 * sizes.vision_width,
+        "num_hidden_layers": sizes.vision_layers,
+        "num_attention_heads": sizes.vision_width // 32,
+        "image_size": sizes.side,
+        "patch_size": sizes.patch,
+    }
+
+
+def _llava(sentences: list[str], sizes: FamilySizes) -> Parts:
+    from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+    tokenizer = build_tokenizer(sentences, sizes.vocabulary, ("<image>",), "<image>")
+    images = CLIPImageProcessor(
+        size={"shortest_edge": sizes.side}, crop_size={"height": sizes.side, "width": sizes.side}
+    )
+    processor = LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=sizes.patch,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=chat_template("<image>"),
+    )
+    config = LlavaConfig(
+        vision_config=_siglip(sizes, "clip_vision_model"),
+        text_config={"model_type": "llama", **_text(tokenizer, sizes)},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        tie_word_embeddings=True,
+    )
+    return Parts(LlavaForConditionalGeneration(config), processor)
+
+
+def _idefics3(kind: str) -> Callable[[list[str], FamilySizes], Parts]:
+    def build(sentences: list[str], sizes: FamilySizes) -> Parts:
+        import transformers
+
+        special = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
+        tokenizer = build_tokenizer(sentences, sizes.vocabulary, special, "<image>")
+        edge = {"longest_edge": sizes.side}
+        images = getattr(transformers, f"{kind}ImageProcessor")(
+            do_image_splitting=False, size=edge, max_image_size=edge
+        )
+        settings: dict[str, Any] = {"image_seq_len": (sizes.side // sizes.patch // 2) ** 2}
+        if kind == "SmolVLM":
+            settings["video_processor"] = transformers.SmolVLMVideoProcessor(size=edge, max_image_size=edge)
+        processor = getattr(transformers, f"{kind}Processor")(
+            images, tokenizer, chat_template=chat_template("<image>"), **settings
+        )
+        vision = _siglip(sizes, "smolvlm_vision" if kind == "SmolVLM" else "idefics3_vision")
+        config = getattr(transformers, f"{kind}Config")(
+            vision_config=vision,
+            text_config={"model_type": "llama", **_text(tokenizer, sizes)},
+            image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+            scale_factor=2,
+            tie_word_embeddings=True,
+            **_ids(tokenizer),
+        )
+        return Parts(getattr(transformers, f"{kind}ForConditionalGeneration")(config), processor)
+
+    return build
+
+
+def _internvl(sentences: list[str], sizes: FamilySizes) -> Parts:
+    from transformers import (
+        GotOcr2ImageProcessor,
+        InternVLConfig,
+        InternVLForConditionalGeneration,
+        InternVLProcessor,
+        InternVLVideoProcessor,
+    )
+
+    names = {"start_image": "<img>", "end_image": "</img>", "context_image": "<IMG_CONTEXT>", "video": "<video>"}
+    tokenizer = build_tokenizer(sentences, sizes.vocabulary, names.values(), "<IMG_CONTEXT>")
+    tokenizer = _with_named_tokens(tokenizer, {f"{name}_token": token for name, token in names.items()})
+    square = {"height": sizes.side, "width": sizes.side}
+    each = (sizes.side // sizes.patch // 2) ** 2
+    processor = InternVLProcessor(
+        GotOcr2ImageProcessor(size=square, crop_to_patches=False),
+        tokenizer,
+        InternVLVideoProcessor(size=square),
+        image_seq_length=each,
+        chat_template=chat_template("<IMG_CONTEXT>"),
+    )
+    config = InternVLConfig(
+        vision_config=_siglip(sizes, "internvl_vision"),
+        text_config={"model_type": "qwen2", **_text(tokenizer, sizes)},
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=each,
+    )
+    return Parts(InternVLForConditionalGeneration(config), processor)
+
+
+def _gemma3(sentences: list[str], sizes: FamilySizes) -> Parts:
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3ImageProcessor,
+        Gemma3Processor,
+    )
+
+    names = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = build_tokenizer(sentences, sizes.vocabulary, names.values(), "<start_of_image>")
+    tokenizer = _with_named_tokens(tokenizer, names)
+    each = (sizes.side // sizes.patch // 2) ** 2
+    processor = Gemma3Processor(
+        Gemma3ImageProcessor(size={"height": sizes.side, "width": sizes.side}),
+        tokenizer,
+        image_seq_length=each,
+        chat_template=chat_template("<start_of_image>"),
+    )
+    config = Gemma3Config(
+        vision_config=_siglip(sizes),
+        text_config={**_text(tokenizer, sizes), "head_dim": 32, "sliding_window": 512},
+        mm_tokens_per_image=each,
+        boi_token_index=tokenizer.convert_tokens_to_ids("<start_of_image>"),
+        eoi_token_index=tokenizer.convert_tokens_to_ids("<end_of_image>"),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
+        tie_word_embeddings=True,
+    )
+    return Parts(Gemma3ForConditionalGeneration(config), processor)
+
+
+def _paligemma(sentences: list[str], sizes: FamilySizes) -> Parts:
+    from transformers import (
+        PaliGemmaConfig,
+        PaliGemmaForConditionalGeneration,
+        PaliGemmaProcessor,
+        SiglipImageProcessor,
+    )
+
+    tokenizer = build_tokenizer(sentences, sizes.vocabulary, ("<image>",), "<image>")
+    tokenizer.chat_template = None
+    images = SiglipImageProcessor(size={"height": sizes.side, "width": sizes.side})
+    images.image_seq_length = (sizes.side // sizes.patch) ** 2
+    processor = PaliGemmaProcessor(images, _with_named_tokens(tokenizer, {"image_token": "<image>"}))
+    config = PaliGemmaConfig(
+        vision_config={**_siglip(sizes), "projection_dim": sizes.text_width, "vision_use_head": False},
+        text_config={"model_type": "gemma", **_text(tokenizer, sizes), "head_dim": 32},
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        projection_dim=sizes.text_width,
+        tie_word_embeddings=True,
+    )
+    return Parts(PaliGemmaForConditionalGeneration(config), processor)
+
+
+def _with_named_tokens(tokenizer: Any, names: dict[str, str]) -> Any:
+    """Return the tokenizer with special tokens that processors look up by name, such as `image_token`."""
+    import transformers
+
+    keywords = {"extra_special_tokens": names} if int(transformers.__version__.split(".")[0]) < 5 else names
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        pad_token=tokenizer.pad_token,
+        eos_token=tokenizer.eos_token,
+        bos_token=tokenizer.bos_token,
+        chat_template=tokenizer.chat_template,
+        **keywords,
+    )
+
+
 FAMILIES: dict[str, Callable[[list[str], FamilySizes], Parts]] = {
+    "gemma3": _gemma3,
+    "idefics3": _idefics3("Idefics3"),
+    "internvl": _internvl,
+    "llava": _llava,
     "llava_onevision": _llava_onevision,
-    "qwen2_vl": _qwen("qwen2_vl"),
+    "paligemma": _paligemma,
     "qwen2_5_vl": _qwen("qwen2_5_vl"),
+    "qwen2_vl": _qwen("qwen2_vl"),
     "qwen3_vl": _qwen("qwen3_vl"),
+    "smolvlm": _idefics3("SmolVLM"),
 }
 """Builders by the family's model_type."""

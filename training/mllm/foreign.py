@@ -9,7 +9,7 @@ folder without a head, as users download them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ...model.atomic import atomic_write, recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
 from ...model.mllm.head import DegradationHead, Reading
-from ...model.mllm.views import VIEW_SIDE, amplify_detail, make_views
+from ...model.mllm.views import CROPS, VIEW_SIDE, amplify_detail, make_views
 from ...model.mllm.wording import DESCRIBE
 from ...model.synthesis.degrade import GroundTruth, synthesize
 from ...model.synthesis.severities import sample_severities
@@ -48,7 +48,15 @@ VALIDATION_BATCH = 34
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """The `[model]` table: the family, whether it sees amplified detail, and the sizes as in `FamilySizes`.
+    """The `[model]` table.
+
+    Attributes:
+        family: One of `FAMILIES`.
+        detail: Whether it sees the crops as amplified detail.
+        prepared: Whether its first weights suit its widths and start from cosines; otherwise they are those that
+            transformers draws.
+
+    The others are those of `FamilySizes`.
 
     Raises:
         TrainingError: An unknown family.
@@ -56,6 +64,7 @@ class ForeignModel:
 
     family: str
     detail: bool = True
+    prepared: bool = True
     vision_width: int = 160
     vision_layers: int = 3
     text_width: int = 192
@@ -82,7 +91,7 @@ class ForeignBatch:
         size: View sets in a batch.
         answers_every: One in so many batches is learned with its answers.
         scenes: Degraded scenes that are made once and kept, each with two view sets.
-        keep: File in which they are kept; several runs may share it.
+        keep: Folder in which they are kept; several runs may share it.
         sides: Smallest and largest side of a scene in px.
         validation_images: Degraded images of a validation.
 
@@ -93,7 +102,7 @@ class ForeignBatch:
     size: int = 32
     answers_every: int = 4
     scenes: int = 6000
-    keep: str = "runs/foreign/scenes.npz"
+    keep: str = "runs/foreign/scenes"
     sides: tuple[int, int] = (192, 416)
     validation_images: int = 136
 
@@ -162,16 +171,19 @@ class ForeignTask:
         self.run, self.seed = run, loop.seed
         self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix")}
         data = run.data
-        sampler = SceneSampler.read(data.photos, run.mix, rain_layers=data.rain_layers, low_light=data.low_light)
-        self._scenes = kept_scenes(sampler, run.batch)
-        model, self.processor = build_family(
-            run.model.family, _sentences(sampler, 4000), run.model.sizes(), seed=loop.seed
-        )
+
+        def read() -> SceneSampler:
+            return SceneSampler.read(data.photos, run.mix, rain_layers=data.rain_layers, low_light=data.low_light)
+
+        self._scenes = kept_scenes(read, run.batch)
+        sentences = str(self._scenes["sentences"]).split("\0")
+        model, self.processor = build_family(run.model.family, sentences, run.model.sizes(), seed=loop.seed)
         self._prompts: dict[str, list[int]] = {}
         token = self.processor.tokenizer.convert_tokens_to_ids(self.processor.image_token)
         self.network = ForeignInTraining(model, token)
         self._validation: list[dict[str, Any]] = []
-        prepare_weights(model, run.model, self.batch(0)["inputs"])
+        if run.model.prepared:
+            prepare_weights(model, run.model, self.batch(0)["inputs"])
 
     def batch(self, index: int) -> dict[str, Any]:
         """Make batch `index` from kept scenes, with conversations drawn anew."""
@@ -181,7 +193,7 @@ class ForeignTask:
         truths = [self._truth(number) for number in chosen]
         with_answers = index % config.answers_every == 0
         turns = [conversation(truth, rng) if with_answers else [Turn(DESCRIBE, "")] for truth in truths]
-        views = self._shown(torch.from_numpy(self._scenes["views"][chosen]))
+        views = self._shown(torch.from_numpy(self._scenes["views"][chosen].copy()))
         return {
             **self._encode(views, turns),
             "tone": torch.from_numpy(self._scenes["tone"][chosen]),
@@ -324,35 +336,47 @@ def prepare_weights(model: Any, settings: ForeignModel, inputs: Mapping[str, Ten
         )
 
 
-def kept_scenes(sampler: SceneSampler, config: ForeignBatch) -> dict[str, np.ndarray]:
-    """Return views (two sets per scene, as they are), tones and truths of degraded scenes, made once and kept.
+def kept_scenes(read: Callable[[], SceneSampler], config: ForeignBatch) -> dict[str, np.ndarray]:
+    """Return degraded scenes, made once and kept: two sets of views of each, as they are.
+
+    Args:
+        read: Reads the photographs, where scenes have to be made.
+        config: How many, and where they are kept.
 
     Returns:
-        `views` uint8 [2 N, V, 3, S, S], `tone` [2 N, `TONES`], `presence`, `strength` and `parameters`.
+        `views` uint8 [2 N, V, 3, S, S], mapped from the disk, `tone` [2 N, `TONES`], `presence`, `strength` and
+        `parameters`, and `sentences`, text for a tokenizer to learn from, divided by zeros.
     """
-    path = Path(config.keep)
-    if path.is_file():
-        with np.load(path) as kept:
-            found = {name: kept[name] for name in kept.files}
-        if len(found["views"]) == 2 * config.scenes:
-            return found
-    columns: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("views", "tone", "presence", "strength", "parameters")
-    }
+    folder = Path(config.keep)
+    truths, views = folder / "truths.npz", folder / "views.npy"
+    if not truths.is_file():
+        _make_scenes(read(), config, views, truths)
+    with np.load(truths) as kept:
+        found = {name: kept[name] for name in kept.files}
+    found["views"] = np.load(views, mmap_mode="r")
+    if len(found["views"]) < 2 * config.scenes:
+        raise TrainingError(f"{folder} keeps {len(found['views']) // 2} scenes, not {config.scenes}: remove it.")
+    return found
+
+
+def _make_scenes(sampler: SceneSampler, config: ForeignBatch, views: Path, truths: Path) -> None:
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("tone", "presence", "strength", "parameters")}
+    views.parent.mkdir(parents=True, exist_ok=True)
+    shape = (2 * config.scenes, 1 + CROPS, 3, VIEW_SIDE, VIEW_SIDE)
+    kept = np.lib.format.open_memmap(views, mode="w+", dtype=np.uint8, shape=shape)
     for scene in range(config.scenes):
         rng = sample_generator(SCENE_SEED, scene)
         clean, degraded = sampler.draw_degraded(rng, config.sides)
         image, tone = to_tensor(degraded.image), tone_of(to_tensor(clean)).numpy()
-        for seen in (image, image.flip(2)):
-            columns["views"].append(make_views(seen, _random_origins(image, rng)).numpy())
+        for number, seen in enumerate((image, image.flip(2))):
+            kept[2 * scene + number] = make_views(seen, _random_origins(image, rng)).numpy()
             columns["tone"].append(tone)
             for name in ("presence", "strength", "parameters"):
                 columns[name].append(getattr(degraded.truth, name))
+    kept.flush()
     stacked = {name: np.stack(values) for name, values in columns.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **stacked)
-    return stacked
+    with atomic_write(truths) as temporary, temporary.open("wb") as file:
+        np.savez(file, **stacked, sentences="\0".join(_sentences(sampler, 4000)))
 
 
 def run(config_path: Path) -> None:
