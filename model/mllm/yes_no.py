@@ -21,10 +21,9 @@ from .wording import yes_no_question
 
 WORDS = (("yes", " yes", "Yes", " Yes"), ("no", " no", "No", " No"))
 
-TOLERANCE = 0.05
-"""Difference of the log odds up to which an answer from a kept prefix counts as the same as one to a whole prompt.
-
-Rounding in bf16 is of this size; attention that looks ahead differs by far more."""
+TOLERANCE, COARSE_TOLERANCE = 1e-3, 0.05
+"""Difference of the log odds, as a share of 1 + their size, up to which an answer from a kept prefix counts as the
+same as one to a whole prompt: in fp32, and in half precision, whose rounding is of this size."""
 
 
 class YesNo:
@@ -94,7 +93,9 @@ class YesNo:
             odds.append(self._ask_rest(copy.deepcopy(kept), ids[start:], start))
         if self.prefix_works is None:
             whole = self._ask_whole(first)
-            if not bool((whole - odds[0]).abs() <= TOLERANCE * (1 + whole.abs())):
+            exact = self._model.get_input_embeddings().weight.dtype == torch.float32
+            limit = (TOLERANCE if exact else COARSE_TOLERANCE) * (1 + whole.abs())
+            if not bool((whole - odds[0]).abs() <= limit):
                 return None
             self.prefix_works = True
         return odds
