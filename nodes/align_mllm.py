@@ -29,12 +29,12 @@ class AlignMllm(io.ComfyNode):
         return compat.node_schema(
             node_id="MoFE_AlignMLLM",
             display_name="Align MLLM",
-            category="MoFE",
+            category="image/restoration",
             description=(
                 "Lets a vision language model of your own, such as Qwen3-VL, guide the restorer. Once per model it "
                 "looks at some hundred degraded pictures and fits a small adapter, which is kept and found again."
             ),
-            search_aliases=["adapter", "vlm", "vision language model", "qwen", "llava", "guide", "all-in-one"],
+            search_aliases=["adapter", "vlm", "vision language model", "qwen", "llava", "guide", "restore"],
             inputs=[
                 MllmType.Input("mllm", tooltip="The model that is to guide, from Load MLLM."),
                 RestorerType.Input("restorer", tooltip="The restorer that it is to guide."),

@@ -146,6 +146,7 @@ class ClipDescriber:
 
         from ..model.mllm.answers import answer_from_scores
         from ..model.mllm.memory import content_of
+        from ..model.mllm.wording import protection_sentence
 
         def check() -> None:
             if on_token is not None:
@@ -154,7 +155,7 @@ class ClipDescriber:
         check()
         key = content_of(image), "" if self.adapter is None else self.adapter.identity
         shown = shrink(image)
-        seen = self._memory.recall(("seen", *key), lambda: self._see_one(image, shown, check))
+        seen, content = self._memory.recall(("seen", *key), lambda: self._see_one(image, shown, check))
         known = None
         if self.adapter is not None:
             known = answer_from_scores(question, seen.scores[0].tolist(), seen.parameters[0].tolist())
@@ -163,20 +164,25 @@ class ClipDescriber:
             known = self._memory.recall(
                 ("said", *key, question), lambda: self._answer(question, shown, self.max_tokens)
             )
+        if content:
+            known = f"{known} {protection_sentence(content)}"
         return replace(seen, descriptions=(known,))
 
-    def _see_one(self, image: Tensor, shown: Tensor, check: Callable[[], None]) -> Guidance:
-        """Return the guidance of an image [3, H, W], which is `shown` as IMAGE, without a description."""
+    def _see_one(self, image: Tensor, shown: Tensor, check: Callable[[], None]) -> tuple[Guidance, str]:
+        """Return the guidance of an image [3, H, W], which is `shown` as IMAGE, without a description.
+
+        Also the content that protects it, see `describer.protect`.
+        """
         import torch
         import torch.nn.functional as F
 
         from ..model.guidance import Guidance
-        from ..model.mllm.describer import MAX_GUIDANCE_TOKENS
+        from ..model.mllm.describer import MAX_GUIDANCE_TOKENS, protect
         from ..model.mllm.wording import DESCRIBE
         from ..model.vocabulary import DEGRADATIONS, PARAMETERS
 
         if self.adapter is not None:
-            return self.adapter.guidance(self.see(image, self.adapter.look))
+            return protect(self.adapter.guidance(self.see(image, self.adapter.look)), image)
         states = self._states(DESCRIBE, shown)
         long = states.shape[1] > MAX_GUIDANCE_TOKENS
         tokens = F.adaptive_avg_pool1d(states.mT, MAX_GUIDANCE_TOKENS).mT if long else states
@@ -184,7 +190,7 @@ class ClipDescriber:
         named = degradations_in(self._answer(list_question(), shown, LIST_TOKENS))
         scores = torch.tensor([[NAMED_SCORE if name in named else 0.0 for name in DEGRADATIONS]])
         parameters = torch.full((1, len(PARAMETERS)), torch.nan)
-        return Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity)
+        return Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity), ""
 
     def _answer(self, question: str, image: Tensor, tokens: int) -> str:
         ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)

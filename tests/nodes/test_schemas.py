@@ -18,6 +18,7 @@ from mofe_restore.tests.nodes.standins import Host
 IDS = [
     *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
     *("MoFE_SteerRestoration", "MoFE_DegradeImage", "MoFE_DegradationMask"),
+    "MoFE_AlignMLLM",
 ]
 
 INPUTS = {
@@ -32,6 +33,7 @@ INPUTS = {
     ],
     "MoFE_DegradeImage": ["image", "low_light", "haze", "rain", "snow", "noise", "blur", "jpeg", "seed"],
     "MoFE_DegradationMask": ["restorer", "image", "guidance", "degradation"],
+    "MoFE_AlignMLLM": ["mllm", "restorer", "pictures", "again", "photos"],
 }
 """Saved workflows store values by position: names may be appended here and nothing else may change."""
 
@@ -44,6 +46,7 @@ OUTPUTS = {
     "MoFE_SteerRestoration": ["guidance"],
     "MoFE_DegradeImage": ["image"],
     "MoFE_DegradationMask": ["mask"],
+    "MoFE_AlignMLLM": ["mllm", "report"],
 }
 
 

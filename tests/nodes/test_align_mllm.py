@@ -1,0 +1,122 @@
+"""Align MLLM: makes an adapter once, finds it again, and gives a model whose guidance Restore takes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mofe_restore.model.errors import MllmError
+from mofe_restore.tests.factories import WIDTH, scored_guidance, write_restorer
+from mofe_restore.tests.nodes.standins import Clip, Host, Interrupted, run
+
+GUIDE = "guide:00112233445566aa"
+
+
+class Guide:
+    """Stands in for the restorer's MLLM: its embedding is a coarse copy of the image."""
+
+    identity, device, directions = GUIDE, torch.device("cpu"), None
+
+    def describe(self, images: torch.Tensor, **_: Any) -> Any:
+        pooled = F.adaptive_avg_pool2d(images[:, :1], 4).flatten(1)
+        return replace(scored_guidance([0.0] * 7), pooled=pooled, tokens=pooled[:, None], mllm_identity=GUIDE)
+
+
+@pytest.fixture
+def loaded(nodes: ModuleType, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The inputs of the node: a CLIP that reads images, and a restorer of another MLLM."""
+    write_restorer(tmp_path / "models" / "mofe" / "tiny.safetensors", WIDTH, GUIDE)
+    node = importlib.import_module("mofe_restore.nodes.align_mllm")
+    monkeypatch.setattr(node, "_teacher", lambda identity: Guide())
+    clip = Clip(host, {"Which": "Rain.", "Describe": "Rain falls.", "cold?": "It is."})
+    mllm = run(nodes.LoadMllm, model="shipped default", precision="auto", clip=clip).args[0]
+    restorer = run(nodes.LoadRestorer, model="tiny.safetensors", precision="fp32").args[0]
+    photos = torch.rand(4, 200, 200, 3, generator=torch.Generator().manual_seed(0))
+    return {"mllm": mllm, "restorer": restorer, "pictures": 16, "again": False, "photos": photos, "clip": clip}
+
+
+def align(nodes: ModuleType, loaded: dict[str, Any], **changed: Any) -> tuple[Any, dict[str, Any]]:
+    inputs = {**loaded, **changed}
+    del inputs["clip"]
+    mllm, text = run(nodes.AlignMllm, **inputs).args
+    return mllm, json.loads(text)
+
+
+def test_it_aligns_once_and_the_guidance_is_taken(
+    nodes: ModuleType, loaded: dict[str, Any], tmp_path: Path, host: Host
+) -> None:
+    mllm, report = align(nodes, loaded)
+    (path,) = (tmp_path / "models" / "mofe" / "adapters").glob("*.safetensors")
+    assert report["adapter"] == path.name and report["restorer's mllm"] == GUIDE
+    assert set(report["psnr"]) == {"none", "aligned", "own"}
+    assert host.progress[-1][0] <= host.progress[-1][1]
+
+    image = torch.rand(1, 64, 80, 3)
+    guidance, description, _ = run(
+        nodes.DescribeDegradation, mllm=mllm, image=image, frames="every frame", instruction=""
+    ).args
+    assert guidance.mllm_identity == GUIDE and guidance.adapter and description
+    restored = run(
+        nodes.Restore, restorer=loaded["restorer"], image=image, strength=1.0, tile_size=0, guidance=guidance
+    ).args[0]
+    assert restored.shape == image.shape
+
+    steps, written = len(host.progress), path.stat().st_mtime_ns
+    align(nodes, loaded)
+    assert len(host.progress) == steps and path.stat().st_mtime_ns == written, "it is found, not made again"
+    align(nodes, loaded, again=True)
+    assert len(host.progress) > steps
+
+
+def test_load_mllm_finds_the_adapter_and_load_restorer_does_not_offer_it(
+    nodes: ModuleType, loaded: dict[str, Any]
+) -> None:
+    align(nodes, loaded)
+    again = run(nodes.LoadMllm, model="shipped default", precision="auto", clip=loaded["clip"]).args[0]
+    assert again.describer.adapter is not None and again.describer.adapter.target == GUIDE
+    options = nodes.LoadRestorer.define_schema().inputs[0].options
+    assert options == ["shipped default", "tiny.safetensors"]
+
+
+def test_questions_are_still_answered_by_the_model(nodes: ModuleType, loaded: dict[str, Any]) -> None:
+    mllm, _ = align(nodes, loaded)
+    asked = run(
+        nodes.DescribeDegradation,
+        mllm=mllm,
+        image=torch.rand(1, 64, 80, 3),
+        frames="every frame",
+        instruction="Is it cold?",
+    ).args
+    assert asked[1].startswith("It is.")
+
+
+def test_cancel_keeps_what_was_looked_at(
+    nodes: ModuleType, loaded: dict[str, Any], host: Host, tmp_path: Path
+) -> None:
+    host.cancel_after = 50
+    with pytest.raises(Interrupted):
+        align(nodes, loaded)
+    folder = tmp_path / "models" / "mofe" / "adapters"
+    assert list((folder / ".align").iterdir()) and not list(folder.glob("*.safetensors"))
+    align(nodes, loaded)
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_the_restorers_own_model_needs_no_adapter(nodes: ModuleType, loaded: dict[str, Any]) -> None:
+    loaded["mllm"].describer.identity = GUIDE
+    mllm, report = align(nodes, loaded)
+    assert mllm is loaded["mllm"] and report["adapter"] is None
+
+
+def test_a_restorer_whose_model_is_not_there_is_said(nodes: ModuleType, host: Host) -> None:
+    node = importlib.import_module("mofe_restore.nodes.align_mllm")
+    with pytest.raises(MllmError, match=r"The MLLM lost:1, .* put its folder under models/LLM"):
+        node._teacher("lost:1")
