@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..model.errors import MofeError
-from . import align, bench, demo, describe, evaluate, restore, train
+from . import align, bench, demo, describe, evaluate, mllm, publish, restore, train
 from .common import Parser, os_error_message, print_error
 
 EXTRAS = {
-    "standalone": ("torch", "numpy", "PIL", "safetensors", "transformers", "tqdm", "psutil"),
+    "standalone": ("torch", "numpy", "PIL", "safetensors", "transformers", "huggingface_hub", "tqdm", "psutil"),
     "video": ("av",),
     "ray": ("ray", "pyarrow", "fsspec"),
     "train": ("accelerate", "torchmetrics", "matplotlib", "lightning_utilities", "tomli"),
@@ -28,7 +28,7 @@ def build_parser() -> Parser:
     """Return the parser of all commands; `run` in its result is the command's function."""
     parser = Parser(prog="mofe", description="Repairs photographs that suffer from several degradations at once.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
-    for command in (restore, describe, align, train, evaluate, bench, demo):
+    for command in (restore, describe, align, mllm, train, evaluate, bench, demo, publish):
         command.add_parser(commands)
     return parser
 

@@ -98,9 +98,7 @@ def test_questions_are_still_answered_by_the_model(nodes: ModuleType, loaded: di
     assert asked[1].startswith("It is.")
 
 
-def test_cancel_keeps_what_was_looked_at(
-    nodes: ModuleType, loaded: dict[str, Any], host: Host, tmp_path: Path
-) -> None:
+def test_cancel_keeps_what_was_looked_at(nodes: ModuleType, loaded: dict[str, Any], host: Host, tmp_path: Path) -> None:
     host.cancel_after = 50
     with pytest.raises(Interrupted):
         align(nodes, loaded)

@@ -95,9 +95,7 @@ def test_aligned_guidance_carries_both_identities_and_passes_the_restorers_check
         check_guidance(mllm.describe(image[:1], with_text=False), restorer, 1)
 
 
-def test_the_pipeline_applies_it_by_itself(
-    mllm: Mllm, folder: Path, tiny_mllm_folder: Path, tmp_path: Path
-) -> None:
+def test_the_pipeline_applies_it_by_itself(mllm: Mllm, folder: Path, tiny_mllm_folder: Path, tmp_path: Path) -> None:
     restorer = write_restorer(tmp_path / "restorer.safetensors", identity=TARGET)
     with_it = RestorationPipeline.from_pretrained(restorer, tiny_mllm_folder, adapters=folder)
     without = RestorationPipeline.from_pretrained(restorer, tiny_mllm_folder, adapters=tmp_path / "none")

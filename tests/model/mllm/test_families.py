@@ -1,4 +1,4 @@
-"""Stock classes of vision language models, tiny and with random weights: each is loaded, asked, embedded and aligned."""
+"""Stock classes of vision language models, tiny and with random weights: loaded, asked, embedded and aligned."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from mofe_restore.model.mllm.wording import DESCRIBE, yes_no_question
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import make_restorer, scored_guidance
 from mofe_restore.training.mllm.families import FAMILIES, build_family
+from mofe_restore.training.restorer.guidance_sources import MllmGuidance
 
 NEEDS = {
     **dict.fromkeys(("llava_onevision", "internvl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"), "torchvision"),
@@ -65,6 +66,20 @@ def test_it_describes_and_embeds(family: tuple[str, Mllm]) -> None:
     assert guidance.mllm_identity.startswith(f"{name}:")
     assert guidance.tokens.shape[::2] == (1, mllm.width) and guidance.pooled.shape == (1, mllm.width)
     assert ((guidance.scores > 0) & (guidance.scores < 1)).all()
+
+
+def test_a_restorer_can_be_trained_with_it_frozen(family: tuple[str, Mllm]) -> None:
+    """Batches of scenes are embedded as single images are."""
+    mllm = family[1]
+    guide = MllmGuidance(mllm)
+    images = torch.rand(2, 3, 120, 150, generator=torch.Generator().manual_seed(2))
+    prepared = torch.stack([guide.prepare(image, None) for image in images])  # type: ignore[arg-type]
+    tokens, pooled = guide.embed(prepared)
+    for index, image in enumerate(images):
+        alone = mllm.embed(mllm.views(image)[None])
+        assert torch.allclose(tokens[index], alone[0][0], atol=1e-4)
+        assert torch.allclose(pooled[index], alone[1][0], atol=1e-4)
+    assert guide.width == mllm.width and guide.identity == mllm.identity
 
 
 def test_yes_and_no_come_from_one_prefix_and_are_the_same(family: tuple[str, Mllm]) -> None:
