@@ -52,8 +52,9 @@ class AlignSettings:
 
     Attributes:
         pictures: Degraded images for the fit.
-        trial: Degraded images on which views and questions are compared.
-        measured: Images that are restored to measure the gain; the fit has not seen them.
+        trial: Degraded images on which views and questions are compared, but no more than `pictures`.
+        measured: Images that are restored to measure the gain, but no more than an eighth of `pictures`; the fit has
+            not seen them.
         seed: Of the degraded images.
 
     Raises:
@@ -69,6 +70,8 @@ class AlignSettings:
         """Check the values."""
         if self.pictures < SHARD or self.trial < SHARD:
             raise MllmError(f"At least {SHARD} pictures are needed to align a model, not {self.pictures}.")
+        object.__setattr__(self, "trial", min(self.trial, self.pictures))
+        object.__setattr__(self, "measured", min(self.measured, self.pictures // 8))
 
 
 class Aligned(NamedTuple):
