@@ -211,7 +211,7 @@ def fit_adapter(
 def rank_candidates(embedded: Look, statistics: Tensor, pooled: Tensor, groups: Tensor) -> Iterator[Candidate]:
     """Yield the held-out error of every choice of layers and statistics."""
     shown = as_restorers_see(pooled)
-    layer_sets = [(layer,) for layer in embedded.layers]
+    layer_sets: list[tuple[int, ...]] = [(layer,) for layer in embedded.layers]
     if len(embedded.layers) > 1:
         layer_sets.append(embedded.layers)
     for layers, names in itertools.product(layer_sets, STATISTIC_SETS):
