@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 from PIL import Image
 
 LOOPBACK = ("127.0.0.1", "localhost")
-START_SECONDS = 90
+START_SECONDS = 300
 RUN_SECONDS = 300
 
 CABLES = Path(__file__).with_name("cables.js")
