@@ -136,7 +136,12 @@ def _qwen_processor(kind: str, tokenizer: Any, sizes: FamilySizes, merge: int) -
     block = sizes.patch * merge
     # a little below the square of the side, or rounding would make the views one block larger
     pixels = {"shortest_edge": sizes.side**2 - sizes.side, "longest_edge": sizes.side**2}
-    settings = {"patch_size": sizes.patch, "merge_size": merge, "temporal_patch_size": 2, "size": pixels}
+    settings: dict[str, Any] = {
+        "patch_size": sizes.patch,
+        "merge_size": merge,
+        "temporal_patch_size": 2,
+        "size": pixels,
+    }
     if sizes.side % block:
         raise ValueError(f"side must be a multiple of {block}, not {sizes.side}")
     images = transformers.Qwen2VLImageProcessor(**settings)
@@ -199,7 +204,7 @@ def _llava_onevision(sentences: list[str], sizes: FamilySizes) -> Parts:
         LlavaOnevisionVideoProcessor,
     )
 
-    tokenizer = build_tokenizer(sentences, sizes.vocabulary, ("<image>", "<video>"), "<image>")
+    tokenizer: Any = build_tokenizer(sentences, sizes.vocabulary, ("<image>", "<video>"), "<image>")
     square = {"height": sizes.side, "width": sizes.side}
     grid = [[sizes.side, sizes.side], [sizes.side, 2 * sizes.side], [2 * sizes.side, sizes.side]]
     processor = LlavaOnevisionProcessor(
@@ -236,7 +241,7 @@ def _siglip(sizes: FamilySizes, kind: str = "siglip_vision_model") -> dict[str, 
 def _llava(sentences: list[str], sizes: FamilySizes) -> Parts:
     from transformers import CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-    tokenizer = build_tokenizer(sentences, sizes.vocabulary, ("<image>",), "<image>")
+    tokenizer: Any = build_tokenizer(sentences, sizes.vocabulary, ("<image>",), "<image>")
     images = CLIPImageProcessor(
         size={"shortest_edge": sizes.side}, crop_size={"height": sizes.side, "width": sizes.side}
     )
@@ -297,7 +302,7 @@ def _internvl(sentences: list[str], sizes: FamilySizes) -> Parts:
     )
 
     names = {"start_image": "<img>", "end_image": "</img>", "context_image": "<IMG_CONTEXT>", "video": "<video>"}
-    tokenizer = build_tokenizer(sentences, sizes.vocabulary, names.values(), "<IMG_CONTEXT>")
+    tokenizer: Any = build_tokenizer(sentences, sizes.vocabulary, names.values(), "<IMG_CONTEXT>")
     tokenizer = _with_named_tokens(tokenizer, {f"{name}_token": token for name, token in names.items()})
     square = {"height": sizes.side, "width": sizes.side}
     each = (sizes.side // sizes.patch // 2) ** 2
@@ -326,7 +331,7 @@ def _gemma3(sentences: list[str], sizes: FamilySizes) -> Parts:
     )
 
     names = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
-    tokenizer = build_tokenizer(sentences, sizes.vocabulary, names.values(), "<start_of_image>")
+    tokenizer: Any = build_tokenizer(sentences, sizes.vocabulary, names.values(), "<start_of_image>")
     tokenizer = _with_named_tokens(tokenizer, names)
     each = (sizes.side // sizes.patch // 2) ** 2
     processor = Gemma3Processor(
@@ -355,9 +360,9 @@ def _paligemma(sentences: list[str], sizes: FamilySizes) -> Parts:
         SiglipImageProcessor,
     )
 
-    tokenizer = build_tokenizer(sentences, sizes.vocabulary, ("<image>",), "<image>")
+    tokenizer: Any = build_tokenizer(sentences, sizes.vocabulary, ("<image>",), "<image>")
     tokenizer.chat_template = None
-    images = SiglipImageProcessor(size={"height": sizes.side, "width": sizes.side})
+    images: Any = SiglipImageProcessor(size={"height": sizes.side, "width": sizes.side})
     images.image_seq_length = (sizes.side // sizes.patch) ** 2
     processor = PaliGemmaProcessor(images, _with_named_tokens(tokenizer, {"image_token": "<image>"}))
     config = PaliGemmaConfig(

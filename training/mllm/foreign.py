@@ -374,7 +374,7 @@ def _make_scenes(sampler: SceneSampler, config: ForeignBatch, views: Path, truth
             for name in ("presence", "strength", "parameters"):
                 columns[name].append(getattr(degraded.truth, name))
     kept.flush()
-    stacked = {name: np.stack(values) for name, values in columns.items()}
+    stacked: dict[str, Any] = {name: np.stack(values) for name, values in columns.items()}
     with atomic_write(truths) as temporary, temporary.open("wb") as file:
         np.savez(file, **stacked, sentences="\0".join(_sentences(sampler, 4000)))
 
