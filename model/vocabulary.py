@@ -40,10 +40,11 @@ PRESENT = 0.5
 TONE_INDICES = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
 """Indices of the degradations that change the tone of a whole image, for which a dark or pale scene can be mistaken."""
 
-VISIBILITY_RANGES = {"low_light": (0.05, 0.2), "haze": (0.05, 0.2), "rain": (0.4, 0.5), "snow": (0.4, 0.5)}
+VISIBILITY_RANGES = dict.fromkeys(("low_light", "haze", "rain", "snow"), (0.4, PRESENT))
 """(not visible, fully visible): score limits of each degradation that changes tone; linear between.
 
-Those of low light and haze lie well below `PRESENT`, since a missed degradation costs as much as an imagined one.
+They end at `PRESENT`, so that what is called absent does not change the tone. Chosen on the training part of the real
+photographs: 87 % of the hazy and 97 % of the dark ones reach it, and 0.6 % of 335 good ones.
 """
 
 

@@ -32,10 +32,10 @@ def test_every_degradation_has_a_name_for_sentences() -> None:
     assert len(set(DISPLAY_NAMES.values())) == len(DEGRADATIONS) == 7 and len(PARAMETERS) == 9
 
 
-def test_low_light_and_haze_change_the_tone_and_are_seen_early() -> None:
+def test_what_is_called_absent_does_not_change_the_tone() -> None:
     assert [DEGRADATIONS[index] for index in TONE_INDICES] == ["low_light", "haze"]
     for name, (low, high) in VISIBILITY_RANGES.items():
-        assert name in DEGRADATIONS and 0 < low < high <= PRESENT
+        assert name in DEGRADATIONS and 0 < low < high == PRESENT
 
 
 @pytest.mark.parametrize(("score", "strength"), [(0.0, 0.0), (0.49, 0.0), (0.5, 0.0), (0.75, 0.5), (1.0, 1.0)])
