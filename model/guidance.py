@@ -207,9 +207,10 @@ class Guidance:
         parts = []
         for index in range(len(self)):
             one, scores = self[index], dict(zip(DEGRADATIONS, self.scores[index].tolist(), strict=True))
-            told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
-            weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
-            one = one._assuming([name for name in weak if not told[name]])
+            if self.directions is not None:
+                told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
+                weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
+                one = one._assuming([name for name in weak if not told[name]])
             kept = {
                 name: 0.0 if DEGRADATIONS.index(name) in TONE_INDICES else 1.0 - _visibility(scores[name], *_OTHERS)
                 for name in DEGRADATIONS
