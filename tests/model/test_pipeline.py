@@ -181,7 +181,7 @@ class TestRestore:
     def test_an_image_of_another_form_is_refused_in_words(
         self, pipe: RestorationPipeline, image: torch.Tensor, guidance: str | None
     ) -> None:
-        with pytest.raises(RestorationError, match="floating-point|not finite"):
+        with pytest.raises(RestorationError, match="dimensions|floating-point|not finite"):
             pipe(image, guidance)
 
 

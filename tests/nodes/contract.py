@@ -409,11 +409,15 @@ def case_cancel_at_the_kth_token_ends_the_run_there_and_holds_nothing(world: Wor
         world.press_cancel()
         return result
 
-    for k in (1, 3):
-        # the first call embeds the image, seven ask for each degradation, every other one makes a token
-        with Watch(mllm.describer.network.language_model, "forward", 8 + k, press) as watch:
+    mllm.describer._memory.clear()  # of what it has seen and said
+    with Watch(mllm.describer.network.language_model, "forward", 0, press) as watch:
+        world.describe(mllm, image, **asked)
+    for k in (watch.calls - 3, watch.calls - 1):  # the first calls see and ask about the image, the last make tokens
+        mllm.describer._memory.clear()
+        with Watch(mllm.describer.network.language_model, "forward", k, press) as watch:
             error = raises(world.management.InterruptProcessingException, lambda: world.describe(mllm, image, **asked))
-            assert watch.calls == 8 + k
+            assert watch.calls == k
+            mllm.describer._memory.clear()
             assert watch.alive() == 0, error
     assert world.describe(mllm, image, **asked)[1] == expected
 
@@ -450,6 +454,7 @@ def case_cancel_at_the_kth_token_of_a_clip_ends_the_run_there(world: World) -> N
         return result
 
     for k in (1, 3):
+        mllm.describer._memory.clear()  # of what it has seen and said
         with Watch(owner, step, k, press) as watch:
             error = raises(world.management.InterruptProcessingException, lambda: world.describe(mllm, image))
             assert watch.calls == k
