@@ -149,6 +149,7 @@ def wait(condition: Any, seconds: float = 240) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.skipif("MOFE_TEST_RAY" not in os.environ, reason="starts Ray twice, a minute: set MOFE_TEST_RAY=1")
 @pytest.mark.slow
 @pytest.mark.field
 def test_field23_row1_killed_actors_and_a_killed_head_lose_and_repeat_nothing(restorer: Path, tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_field23_row1_killed_actors_and_a_killed_head_lose_and_repeat_nothing(re
     repeated = [name for name in before if after[name] != before[name]]
     assert len(repeated) <= len(before) - rows  # those whose row had not been written
     entries = [json.loads(line) for line in (out / NAME).read_text().splitlines()]
-    assert Counter(entry["output"] for entry in entries) == Counter(after)
+    assert Counter(entry["output"] for entry in entries) == Counter(list(after))
     assert run("restore", folder, "-o", tmp_path / "plain", "--restorer", restorer, "--no-guidance") == 0
     for name in after:
         assert (out / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
