@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mofe_restore.model.mllm.adapter import (
     write_adapter,
 )
 from mofe_restore.model.mllm.describer import Mllm
-from mofe_restore.model.mllm.loading import load_mllm
+from mofe_restore.model.mllm.loading import HEAD_FILE, load_mllm
 from mofe_restore.model.mllm.sight import STATISTICS, Look, by_view, layers_worth, statistics_of
 from mofe_restore.model.mllm.wording import report
 from mofe_restore.model.pipeline import RestorationPipeline
@@ -160,11 +161,14 @@ def test_an_image_is_looked_at_once(mllm: Mllm, monkeypatch: pytest.MonkeyPatch)
     assert len(looks) == 2, "one value has changed"
 
 
-def test_words_are_written_once_per_question(mllm: Mllm, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(mllm, "_generate", lambda _views, question, *_: asked.append(question) or "words")
-    monkeypatch.setattr(mllm.network, "head", None)  # models with a head do not write
+def test_words_are_written_once_per_question(
+    tiny_mllm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tiny_mllm_folder, tmp_path / "model"))
+    (folder / HEAD_FILE).unlink()  # with a head, nothing is written
+    plain, asked = load_mllm(folder), []
+    monkeypatch.setattr(plain, "_generate", lambda _views, question, *_: asked.append(question) or "words")
     image = torch.rand(1, 3, 91, 100)
     for question in ("Why?", "Why?", "How?"):
-        assert mllm.describe(image, instruction=question).descriptions[0] == "words"
+        assert plain.describe(image, instruction=question).descriptions[0] == "words"
     assert asked == ["Why?", "How?"]
