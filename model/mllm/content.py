@@ -24,9 +24,12 @@ FLAT_SHARE, FLAT_COLORS = 0.3, 0.5
 SAME, CLOSE, ALONE = 2, 16, 0.9
 """A color stands alone if so large a share of the pixels within `CLOSE` levels of it lies within `SAME` levels."""
 
-CONTRAST, LEAST_POINTS, ISOLATED, SPREAD, PLAIN = 0.3, 10, 0.7, 0.4, 0.13
-"""Of points: least brightness over the ground, number, share of isolated ones, share of the image's 36 parts with one;
-and the largest range of the ground's brightness."""
+CONTRAST, LEAST_POINTS, ISOLATED, SPREAD = 0.3, 10, 0.7, 0.4
+"""Of points: least brightness over the ground, number, share of isolated ones, share of the image's 36 parts with one."""
+
+DARK, PLAIN_DARK, PLAIN = 0.2, 0.13, 0.04
+"""Brightest part of a dark ground, as a sky at night has it; largest range of brightness of such a ground, and of any
+other: snow in haze has a pale ground of little contrast, too."""
 
 
 def recognize(image: Tensor) -> str:
@@ -72,7 +75,7 @@ def _is_points(image: Tensor) -> bool:
     ground = F.max_pool2d(-F.max_pool2d(-light, 7, 1, 3), 7, 1, 3)
     coarse = F.adaptive_avg_pool2d(ground, (max(8, size[0] // 16), max(8, size[1] // 16))).flatten()
     darkest, brightest = torch.quantile(coarse, torch.tensor([0.03, 0.97])).tolist()
-    if brightest - darkest > PLAIN:
+    if brightest - darkest > (PLAIN_DARK if brightest < DARK else PLAIN):
         return False
     over = light - ground
     bright = over > max(CONTRAST, 8 * float(over.median()))

@@ -138,6 +138,7 @@ def photo() -> np.ndarray:
         Severities(jpeg_quality=8),
         Severities(haze_beta=2.0, airlight=0.9),
         Severities(noise_sigma=0.15),
+        Severities(light_exponent=2.5, haze_beta=2.0, airlight=0.6, snow=0.3),
     ],
 )
 def test_photographs_are_not_taken_for_protected_content(severities: Severities) -> None:
