@@ -25,7 +25,7 @@ SAME, CLOSE, ALONE = 2, 16, 0.9
 """A color stands alone if so large a share of the pixels within `CLOSE` levels of it lies within `SAME` levels."""
 
 CONTRAST, LEAST_POINTS, ISOLATED, SPREAD = 0.3, 10, 0.7, 0.4
-"""Of points: least brightness over the ground, number, share of isolated ones, share of 36 parts of the image with one."""
+"""Of points: least brightness over the ground, number, share of isolated ones, share of 36 parts with one."""
 
 DARK, PLAIN_DARK, PLAIN = 0.2, 0.13, 0.04
 """Brightest part of a dark ground, as a sky at night has it; largest range of brightness of such a ground, and of any
