@@ -5,18 +5,20 @@
     const paths = []
     for (const link of graph.links.values()) {
         const name = `${graph.getNodeById(link.origin_id).title} > ${graph.getNodeById(link.target_id).title}`
-        if (link.path) paths.push([name, link.path])
+        if (link.path) paths.push([name, link.path, [link.origin_id, link.target_id]])
     }
     for (const reroute of graph.reroutes?.values() ?? []) {
         const link = graph.links.get([...reroute.linkIds][0])
-        if (reroute.path) paths.push([`${graph.getNodeById(link.origin_id).title} > ${graph.getNodeById(link.target_id).title}`, reroute.path])
+        if (reroute.path) paths.push([`${graph.getNodeById(link.origin_id).title} > ${graph.getNodeById(link.target_id).title}`, reroute.path, [link.origin_id, link.target_id]])
     }
     for (const node of graph.nodes) {
         const [left, top, width, height] = node.getBounding()
-        for (const [name, path] of paths)
-            for (let x = left + 8; x <= left + width - 8; x += 5)
+        for (const [name, path, ends] of paths) {
+            const inset = ends.includes(node.id) ? 18 : 8 // the classic rendering draws slots 10 px inside a node
+            for (let x = left + inset; x <= left + width - inset; x += 5)
                 for (let y = top + 6; y <= top + height - 6; y += 5)
                     if (context.isPointInStroke(path, x, y)) { found.add(`${name} behind ${node.title}`); x = 1e9; break }
+        }
     }
     return [paths.length, ...found]
 }
