@@ -307,14 +307,9 @@ class Guidance:
     @staticmethod
     def join(parts: Sequence[Guidance]) -> Guidance:
         """Return one batch from the guidance of several images, all made by the same MLLM."""
-        if any(part.removal is not None for part in parts):
-            parts = [replace(part, removal=part._removal()) for part in parts]
-        if any(part.forced is not None for part in parts):
-            parts = [replace(part, forced=part._forced()) for part in parts]
-        if any(part.severities is not None for part in parts):
-            parts = [replace(part, severities=part._severities()) for part in parts]
-        if any(part.protected is not None for part in parts):
-            parts = [replace(part, protected=part._protected()) for part in parts]
+        for name in _OPTIONAL:  # what one part has, all must have
+            if any(getattr(part, name) is not None for part in parts):
+                parts = [part._with_tensors({name: getattr(part, f"_{name}")()}) for part in parts]
         joined = {
             name: torch.cat([getattr(part, name) for part in parts])
             for name in _TENSORS
@@ -376,4 +371,7 @@ def _visibility(score: float, low: float, high: float) -> float:
 _OTHERS = (0.05, 0.2)
 """Scores between which degradations that an order does not name are kept."""
 
-_TENSORS = ("tokens", "pooled", "scores", "parameters", "removal", "forced", "severities", "protected")
+_OPTIONAL = ("removal", "forced", "severities", "protected")
+"""Tensors that may be None; the method of the same name with an underscore gives what None stands for."""
+
+_TENSORS = ("tokens", "pooled", "scores", "parameters", *_OPTIONAL)

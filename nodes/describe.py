@@ -88,12 +88,11 @@ class DescribeDegradation(io.ComfyNode):
         from ..model.mllm.wording import report
 
         batch = images.channels_first(image)[: 1 if frames == FIRST_FRAME else None]
-        if frames == TYPICAL_FRAME and len(batch) > 1:
-            images.check_describable(batch)
-            batch = batch[frames_to_describe(rgb_of(batch))]
         describer = mllm.describer
         with host.release_on_error():
             images.check_describable(batch)  # all of them, before the first one takes its time
+            if frames == TYPICAL_FRAME:
+                batch = batch[frames_to_describe(rgb_of(batch))]
             if not mllm.loads_itself:
                 host.load_to_device(mllm.patcher, describer.memory_bytes)
             progress = host.Progress(len(batch) * describer.max_tokens)

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...model.errors import CommandError
+from ...model.formats.suffixes import QUALITY
 from ..common import open_pipeline, print_error
 from ..manifest import Entry
 from .files import Results, filesystem, find_images, is_url, text_of
@@ -107,7 +108,7 @@ class Restorer:
         image = read_image(io.BytesIO(data), name=file)
         guidance = None if self.args.no_guidance else steer(self.pipe.describe(image), self.args)
         result = self.pipe(image, guidance, strength=self.args.strength, tile=self.args.tile)
-        encoded = encode_image(result.image, self.args.format, like=image, quality=self.args.quality or 95)
+        encoded = encode_image(result.image, self.args.format, like=image, quality=self.args.quality or QUALITY)
         self.results.write(output, encoded.data)
         return Entry(
             file=file,

@@ -179,15 +179,15 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
     mllm, output = load_mllm(data.mllm, precision="fp32"), Path(data.output)
     if mllm.network.head is None:
         raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
-    (output / "embeddings").mkdir(parents=True, exist_ok=True)
     cache = output / "embeddings"
+    cache.mkdir(parents=True, exist_ok=True)
     generated = embed_generated(mllm, settings, list_photos(data.photos), fit.images, cache / "generated.safetensors")
-    targets = [path for folder in _pair_folders(data) for path in list_photos(folder / "target")]
+    targets = [path for folder in _pair_folders(data).values() for path in list_photos(folder / "target")]
     if fit.pair_images and targets:
         more = embed_generated(mllm, settings, targets, fit.pair_images, cache / "generated-pairs.safetensors")
         generated = generated.and_more(more)
-    real = embed_real(mllm, data, output / "embeddings")
-    directions = measure_directions(mllm, data.photos, fit, output / "embeddings" / "directions.safetensors")
+    real = embed_real(mllm, data, cache)
+    directions = measure_directions(mllm, data.photos, fit, cache / "directions.safetensors")
     head = merge([fit_member(mllm.network.head, generated, real, fit, number) for number in range(fit.members)])
     path = output / HEAD_FILE
     state = {**head.state_dict(), DIRECTION_TOKENS: directions.tokens, DIRECTION_POOLED: directions.pooled}
@@ -331,22 +331,22 @@ def _balanced_weights(real: Examples, good_weight: float) -> Tensor:
     return real.known * torch.where(real.presence > 0, 0.5 / present, good_weight * 0.5 / absent)
 
 
-def _pair_folders(data: HeadData) -> list[Path]:
-    """Return the folders with the pairs of each degradation."""
-    return list(real_pair_folders(data.real_pairs).values()) if data.real_pairs else []
+def _pair_folders(data: HeadData) -> dict[str, Path]:
+    """Return the folder with the pairs of each degradation."""
+    return real_pair_folders(data.real_pairs) if data.real_pairs else {}
 
 
 def _real_folders(data: HeadData) -> Iterator[tuple[str, Path, dict[str, float]]]:
     """Yield name, folder and known presences of each set of real photographs that is there."""
-    weak, pairs = Path(data.real_weak), Path(data.real_pairs) if data.real_pairs else None
+    weak, pairs = Path(data.real_weak), _pair_folders(data)
     clean = {name: 0.0 for name in DEGRADATIONS if name not in UNKNOWN}
     yield "weak-good", weak / "good" / "train", clean
     for name in DEGRADATIONS:
         if (weak / name / "train").is_dir():
             yield f"weak-{name}", weak / name / "train", {name: 1.0}
-        if pairs is not None and (pairs / name / "train").is_dir():
-            yield f"pairs-{name}-input", pairs / name / "train" / "input", {name: 1.0}
-            yield f"pairs-{name}-target", pairs / name / "train" / "target", {name: 0.0}
+        if name in pairs:
+            yield f"pairs-{name}-input", pairs[name] / "input", {name: 1.0}
+            yield f"pairs-{name}-target", pairs[name] / "target", {name: 0.0}
 
 
 def _cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: int, name: str) -> dict[str, Tensor]:

@@ -26,7 +26,6 @@ from ...model.mllm.views import CROPS, VIEW_SIDE, amplify_detail, make_views
 from ...model.mllm.wording import DESCRIBE
 from ...model.synthesis.degrade import GroundTruth, synthesize
 from ...model.synthesis.severities import sample_severities
-from ...model.vocabulary import DEGRADATIONS
 from ..data.mix import Mix
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
@@ -37,7 +36,7 @@ from .config import DataConfig
 from .conversations import Turn, conversation
 from .encoding import truth_tensors
 from .families import END_OF_TURN, FAMILIES, FamilySizes, build_family
-from .network import TONES, answer_loss, reading_losses, tone_of
+from .network import TONES, answer_loss, guide_loss, named_f1, presence_f1, tone_of
 from .task import VALIDATION_SEED, _random_origins, _sentences
 
 SCENE_SEED = 31_000_000
@@ -201,14 +200,8 @@ class ForeignTask:
         }
 
     def loss(self, network: nn.Module, batch: dict[str, Any], step: int) -> dict[str, Tensor]:
-        """Return the loss and its parts, weighted as the shipped model's (`MllmTask.loss`)."""
-        answers, reading, early, tones = network(batch)
-        presence, strength, parameters = reading_losses(reading, batch)
-        tone = (tones - batch["tone"]).abs().mean()
-        early_parts = reading_losses(early, batch)
-        early_loss = 2 * early_parts[0] + 2 * early_parts[1] + 8 * early_parts[2]
-        total = 0.5 * answers + 2 * presence + 4 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone
-        return {"loss": total, "answers": answers, "presence": presence, "parameters": parameters, "tone": tone}
+        """Return the loss and its parts, those of the shipped model (`guide_loss`)."""
+        return guide_loss(network(batch), batch)
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -219,12 +212,8 @@ class ForeignTask:
         for batch in self._validation:
             _, reading, _, _ = network(batch)
             counted.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
-        predicted, true = torch.cat(counted, dim=1)
-        f1 = 2 * (predicted & true).sum(0) / (predicted.sum(0) + true.sum(0)).clamp(min=1)
-        return {
-            "f1": float(f1.mean()),
-            **{f"f1_{name}": float(value) for name, value in zip(DEGRADATIONS, f1, strict=True)},
-        }
+        f1 = presence_f1(counted)
+        return {"f1": float(f1.mean()), **named_f1(f1)}
 
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
         """Write the model folder `folder`/mllm, whole or not at all."""

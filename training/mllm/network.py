@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...model.mllm.head import OWNER, DegradationHead, Reading, scale_parameters
+from ...model.vocabulary import DEGRADATIONS
 from .architecture import pixel_values
 
 TONES = 6
@@ -93,3 +96,41 @@ def reading_losses(reading: Reading, batch: dict[str, Tensor]) -> tuple[Tensor, 
 def mean_where(values: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted mean of values; 0 where all weights are 0."""
     return (values * weights).sum() / weights.sum().clamp(min=1)
+
+
+def guide_loss(outputs: tuple[Tensor, Reading, Reading, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the loss of an MLLM in training and its parts.
+
+    "answers" is 0 in the batches that end with the prompt, so its mean in the log is over all batches: times
+    `answers_every` it is the cross-entropy per token of the answers. "tone" is in steps of brightness, 0..1.
+
+    Args:
+        outputs: Loss of the answers, reading, reading of the early state, and tones, as the network returns them.
+        batch: The truth, by name.
+    """
+    answers, reading, early, tones = outputs
+    presence, strength, parameters = reading_losses(reading, batch)
+    tone = (tones - batch["tone"]).abs().mean()
+    early_parts = reading_losses(early, batch)
+    early_loss = 2 * early_parts[0] + 2 * early_parts[1] + 8 * early_parts[2]
+    return {
+        "loss": 0.5 * answers + 2 * presence + 4 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone,
+        "answers": answers,
+        "presence": presence,
+        "strength": strength,
+        "parameters": parameters,
+        "early": early_loss,
+        "tone": tone,
+    }
+
+
+def presence_f1(counted: Sequence[Tensor]) -> Tensor:
+    """Return the F1 of presence per degradation, [7], from [2, B, 7] bool per batch: predicted and true."""
+    predicted, true = torch.cat(list(counted), dim=1)
+    f1: Tensor = 2 * (predicted & true).sum(0) / (predicted.sum(0) + true.sum(0)).clamp(min=1)
+    return f1
+
+
+def named_f1(f1: Tensor) -> dict[str, float]:
+    """Return F1 [7] by the names of its columns in the log."""
+    return {f"f1_{name}": float(value) for name, value in zip(DEGRADATIONS, f1, strict=True)}

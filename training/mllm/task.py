@@ -24,7 +24,7 @@ from ...model.mllm.views import BLOCK, CROPS, VIEW_SIDE, make_views, pad_to_side
 from ...model.mllm.wording import DESCRIBE
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import sample_severities
-from ...model.vocabulary import DEGRADATIONS, PARAMETERS
+from ...model.vocabulary import PARAMETERS
 from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
@@ -36,7 +36,7 @@ from .config import MllmRun
 from .conversations import Turn, conversation, description
 from .encoding import encode, truth_tensors
 from .export import save_language_model
-from .network import MllmInTraining, mean_where, reading_losses, tone_of
+from .network import MllmInTraining, guide_loss, mean_where, named_f1, presence_f1, tone_of
 
 VALIDATION_SEED = 20_000_000
 """Seed of the validation images, far from those of training."""
@@ -131,25 +131,8 @@ class MllmTask:
         }
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """Return the loss and its parts.
-
-        "answers" is 0 in the batches that end with the prompt, so its mean in the log is over all batches: times
-        `answers_every` it is the cross-entropy per token of the answers. "tone" is in steps of brightness, 0..1.
-        """
-        answers, reading, early, tones = network(batch)
-        presence, strength, parameters = reading_losses(reading, batch)
-        tone_error = (tones - batch["tone"]).abs().mean()
-        early_parts = reading_losses(early, batch)
-        early_loss = 2 * early_parts[0] + 2 * early_parts[1] + 8 * early_parts[2]
-        return {
-            "loss": 0.5 * answers + 2 * presence + 4 * strength + 8 * parameters + 0.5 * early_loss + 4 * tone_error,
-            "answers": answers,
-            "presence": presence,
-            "strength": strength,
-            "parameters": parameters,
-            "early": early_loss,
-            "tone": tone_error,
-        }
+        """Return the loss and its parts (`guide_loss`)."""
+        return guide_loss(network(batch), batch)
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -164,13 +147,12 @@ class MllmTask:
             counted.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
             errors = (reading.parameters - scale_parameters(batch["parameters"])).abs()
             parameter_errors.append(mean_where(errors, batch["presence"][:, OWNER]))
-        predicted, true = torch.cat(counted, dim=1)
-        f1 = 2 * (predicted & true).sum(0) / (predicted.sum(0) + true.sum(0)).clamp(min=1)
+        f1 = presence_f1(counted)
         return {
             "f1": float(f1.mean()),
             "f1_worst": float(f1.min()),
             "parameter_error": float(torch.stack(parameter_errors).mean()),
-            **{f"f1_{name}": float(value) for name, value in zip(DEGRADATIONS, f1, strict=True)},
+            **named_f1(f1),
         }
 
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
