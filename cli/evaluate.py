@@ -202,7 +202,7 @@ def run_relations(args: argparse.Namespace) -> int:
     pipe = open_pipeline(args)
 
     def route(image: Tensor, guidance: Guidance) -> Tensor:
-        (blocks,) = pipe(image, guidance).routing.frames
+        (blocks,) = pipe(image, guidance, threshold=0.0).routing.frames
         return torch.cat([block.weights for block in blocks])
 
     return _measure(functools.partial(evaluate_relations, plot=args.picture), args, _describer(pipe), route)

@@ -91,7 +91,7 @@ def measure_activations(models: Models, size: tuple[int, int]) -> int:
     pipe = models.open()
     image = sample_photo(size)
     result = torch.empty_like(image)
-    plan = plan_restoration(pipe.restorer, image, tile=max(size), precision=pipe.dtype)
+    plan = plan_restoration(pipe.restorer, image, tile=max(size), precision=pipe.dtype, threshold=0.0)
     return allocated(lambda: plan.run(into=result), pipe.device)
 
 
@@ -100,7 +100,7 @@ def measure_restoring(models: Models, frames: int, size: tuple[int, int], guidan
     pipe = models.open()
     clip = sample_photo(size).repeat(frames, 1, 1, 1)
     result = torch.ones_like(clip)  # written now: memory that is only reserved does not count yet
-    plan = plan_restoration(pipe.restorer, clip, guidance, precision=pipe.dtype)
+    plan = plan_restoration(pipe.restorer, clip, guidance, precision=pipe.dtype, threshold=0.0)
     return _measure(lambda: plan.run(into=result), pipe.device, 2 * clip.nbytes)
 
 
@@ -109,7 +109,7 @@ def measure_describing_and_restoring(models: Models, size: tuple[int, int]) -> M
     pipe = models.open()
     pipe.mllm, pipe.restorer  # noqa: B018 - loaded now, so that weights do not count
     image = sample_photo(size)
-    used = _measure(lambda: pipe(image, pipe.describe(image)), pipe.device, 2 * image.nbytes)
+    used = _measure(lambda: pipe(image, pipe.describe(image), threshold=0.0), pipe.device, 2 * image.nbytes)
     return replace(used, beside=used.beside - image.nbytes)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.errors import CommandError, ImageFileError
 from ..model.formats.suffixes import FORMATS, QUALITY
+from ..model.vocabulary import ACTION_THRESHOLD
 from .common import (
     STANDARD,
     add_command,
@@ -71,6 +72,14 @@ def add_parser(commands: Any) -> None:
         "--tile", type=whole_number(0), default=0, metavar="N", help="tile size in px; 0 (default) = automatic"
     )
     parser.add_argument("--strength", type=strength, default=1.0, metavar="S", help="0 = unchanged, 1 (default) = full")
+    parser.add_argument(
+        "--threshold",
+        type=strength,
+        default=ACTION_THRESHOLD,
+        metavar="S",
+        help=f"leave images alone in which no score reaches this and nothing is ordered (default: {ACTION_THRESHOLD}; "
+        "0 = restore all)",
+    )
     wishes = parser.add_mutually_exclusive_group()
     wishes.add_argument(
         "--remove",
@@ -207,7 +216,13 @@ class _Batch:
         if guidance is not None:
             guidance = steer(guidance, self.args)
         result = self.pipe(
-            image, guidance, strength=self.args.strength, mask=mask, tile=self.args.tile, on_tile=_tile_bar(path)
+            image,
+            guidance,
+            strength=self.args.strength,
+            mask=mask,
+            tile=self.args.tile,
+            threshold=self.args.threshold,
+            on_tile=_tile_bar(path),
         )
         notes = list(filter(None, (image.note, self._save(result, self.outputs[path]))))
         if guidance is not None:
@@ -449,6 +464,8 @@ def _options(args: argparse.Namespace) -> str:
 
     names = ("format", "quality", "strength", "remove", "keep", "set", "no_guidance", "mllm", "restorer", "precision")
     values = {name: getattr(args, name) for name in names}
+    if args.threshold != ACTION_THRESHOLD:
+        values["threshold"] = args.threshold
     if args.mask and args.mask != STANDARD:
         with open_file(args.mask) as file:
             values["mask"] = digest_of(file)

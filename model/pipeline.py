@@ -21,6 +21,7 @@ from .mllm.loading import load_mllm
 from .precision import resolve_dtype
 from .restorer.loading import load_restorer
 from .restorer.network import Restorer
+from .vocabulary import ACTION_THRESHOLD
 from .weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card, read_card
 
 
@@ -149,6 +150,7 @@ class RestorationPipeline:
         strength: float = 1.0,
         mask: Tensor | None = None,
         tile: int = 0,
+        threshold: float = ACTION_THRESHOLD,
         on_tile: Callable[[int, int], None] | None = None,
     ) -> Restoration:
         """Restore images at their own size.
@@ -160,6 +162,8 @@ class RestorationPipeline:
             strength: 0..1, blends the result with the input; at 0 it is the input, bit by bit.
             mask: [B, H, W] or [1, H, W] in 0..1, multiplies the strength; None is 1 everywhere.
             tile: Side of a tile in px; 0 chooses by the size. The result does not depend on it.
+            threshold: Score in 0..1: an image in which nothing reaches it and nothing was ordered is returned bit by
+                bit; 0 restores every image.
             on_tile: Called after every tile with the number of tiles done and in total.
 
         Returns:
@@ -182,6 +186,7 @@ class RestorationPipeline:
             mask=None if mask is None else mask.to(self.device),
             tile=tile,
             precision=self.dtype,
+            threshold=threshold,
         )
         result = plan.run(on_tile=on_tile)
         return replace(result, source=image if isinstance(image, ImageFile) else None)

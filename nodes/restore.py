@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
+from ..model.vocabulary import ACTION_THRESHOLD
 from . import compat, host, images, masks, restore_note
 from .thumbnails import make_thumbnails
 from .types import GuidanceType, LoadedRestorer, RestorerType, RoutedImages, RoutingType
@@ -100,14 +101,14 @@ class Restore(io.ComfyNode):
                 compat.advanced_input(
                     io.Float.Input,
                     "threshold",
-                    default=0.0,
+                    default=ACTION_THRESHOLD,
                     min=0.0,
                     max=1.0,
                     step=0.05,
                     tooltip=(
                         "Leaves clean images alone, bit by bit: those in which no degradation reaches this score. 0.5 "
-                        "is what Describe Degradation calls present, 0 repairs every image. What an instruction asks "
-                        "for is done all the same. Needs guidance."
+                        "(the default) is what Describe Degradation calls present, 0 repairs every image. What an "
+                        "instruction asks for is done all the same. Needs guidance."
                     ),
                 ),
             ],
@@ -137,7 +138,7 @@ class Restore(io.ComfyNode):
         guidance: Guidance | None = None,
         mask: torch.Tensor | None = None,
         feather: int = 0,
-        threshold: float = 0.0,
+        threshold: float = ACTION_THRESHOLD,
     ) -> io.NodeOutput:
         """Restore the images of a batch one after the other."""
         from ..model.inference.effect import note_on_order

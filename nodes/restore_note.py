@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model.vocabulary import ACTION_THRESHOLD
+
 if TYPE_CHECKING:
     from ..model.guidance import Guidance
     from ..model.inference.plan import RestorationPlan
@@ -47,7 +49,7 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
         lines.append(BLACK_MASK if everywhere else f"{_counted('Unchanged', masked, images)}: the mask is black there.")
     if mask_ignored:
         lines.append(IGNORED_MASK)
-    if plan.threshold > 0 and plan.guidance is None:
+    if plan.threshold not in (0, ACTION_THRESHOLD) and plan.guidance is None:
         lines.append(NO_GUIDANCE)
     return "\n".join(lines)
 

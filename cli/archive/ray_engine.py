@@ -107,7 +107,9 @@ class Restorer:
         data = system.cat_file(path)
         image = read_image(io.BytesIO(data), name=file)
         guidance = None if self.args.no_guidance else steer(self.pipe.describe(image), self.args)
-        result = self.pipe(image, guidance, strength=self.args.strength, tile=self.args.tile)
+        result = self.pipe(
+            image, guidance, strength=self.args.strength, tile=self.args.tile, threshold=self.args.threshold
+        )
         encoded = encode_image(result.image, self.args.format, like=image, quality=self.args.quality or QUALITY)
         self.results.write(output, encoded.data)
         return Entry(

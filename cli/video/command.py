@@ -65,7 +65,8 @@ def restore_video(
         return steer(pipe.describe(frame, with_text=bool(args.json or args.manifest or page)))
 
     def restore(frame: Tensor, guidance: Guidance | None) -> Tensor:
-        return pipe(frame, guidance, strength=args.strength, mask=mask, tile=args.tile).image.cpu()
+        restoration = pipe(frame, guidance, strength=args.strength, mask=mask, tile=args.tile, threshold=args.threshold)
+        return restoration.image.cpu()
 
     made_by = [options, str(pipe.dtype), pipe.card.to_json(), None if args.no_guidance else pipe.mllm.identity]
     done = restore_clip(

@@ -13,6 +13,7 @@ from ..guidance import Guidance
 from ..images import check_image, round_up
 from ..restorer.config import RestorerConfig
 from ..restorer.network import Restorer
+from ..vocabulary import ACTION_THRESHOLD
 from .checks import check_guidance, check_mask
 from .out_of_memory import is_out_of_memory
 from .tiled import MIN_TILE, Restoration, TiledRun, has_work, without_hidden
@@ -130,7 +131,7 @@ def plan_restoration(
     mask: Tensor | None = None,
     tile: int = 0,
     precision: torch.dtype = torch.float32,
-    threshold: float = 0.0,
+    threshold: float = ACTION_THRESHOLD,
 ) -> RestorationPlan:
     """Validate the inputs of a restoration and choose the size of its tiles; nothing is computed yet.
 
@@ -148,7 +149,7 @@ def plan_restoration(
         tile: Side of a tile's core in px, rounded up to the network's multiple; 0 chooses by the size.
         precision: fp32, or bf16 or fp16 under autocast.
         threshold: Score in 0..1: images in which nothing that is to be removed reaches it are returned bit-exact. What
-            was ordered counts as reached; without guidance every image is restored.
+            was ordered counts as reached; without guidance every image is restored, and at 0, too.
 
     Raises:
         RestorationError: An input that makes no sense.

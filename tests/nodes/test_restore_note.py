@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.vocabulary import PRESENT
 from mofe_restore.tests.nodes.standins import Host, run
 
 pytestmark = pytest.mark.field
@@ -52,10 +53,17 @@ def test_row9_a_clean_image_passes_bit_exact_and_the_node_says_so(
     assert host.loaded == [], "the network is not even loaded"
 
 
-def test_row9_the_default_is_as_before(restore: Callable[..., Any], guidance_of: Callable[..., Guidance]) -> None:
-    guidance = guidance_of(0.0)
-    assert not torch.equal(restore(IMAGE, guidance=guidance), IMAGE)
-    assert torch.equal(restore(IMAGE, guidance=guidance), restore(IMAGE, guidance=guidance, threshold=0.0))
+def test_row9_by_default_what_is_called_clean_is_left_alone(
+    restore: Callable[..., Any], guidance_of: Callable[..., Guidance]
+) -> None:
+    assert torch.equal(restore(IMAGE, guidance=guidance_of(PRESENT - 0.01)), IMAGE)
+    assert not torch.equal(restore(IMAGE, guidance=guidance_of(PRESENT)), IMAGE)
+    assert not torch.equal(restore(IMAGE, guidance=guidance_of(0.0), threshold=0.0), IMAGE)
+
+
+def test_row9_without_guidance_the_default_says_nothing(restore: Callable[..., Any], host: Host) -> None:
+    assert not torch.equal(restore(IMAGE), IMAGE)
+    assert "threshold" not in host.texts[-1][0]
 
 
 def test_row9_what_reaches_the_threshold_is_repaired_as_ever(
@@ -81,7 +89,7 @@ def test_row9_what_is_kept_does_not_count_and_what_is_ordered_does(
 def test_row9_without_guidance_the_node_says_that_the_threshold_has_no_effect(
     restore: Callable[..., Any], host: Host
 ) -> None:
-    assert not torch.equal(restore(IMAGE, threshold=0.5), IMAGE)
+    assert not torch.equal(restore(IMAGE, threshold=0.3), IMAGE)
     assert "threshold has no effect without guidance" in host.texts[-1][0]
 
 
