@@ -42,7 +42,7 @@ EXAMPLES = (
     Example("chelsea.jpg", "low light with noise", {"light_exponent": 2.5, "low_light_noise": 0.05}),
     Example("coffee.jpg", "snow and haze", {"snow": 0.35, "haze_beta": 1.2, "airlight": 0.75}),
     Example("astronaut.jpg", "noise and JPEG", {"noise_sigma": 25 / 255, "jpeg_quality": 40}),
-    Example("clock_motion.png", "really blurred by a moving camera", None),
+    Example("waiting_room.jpg", "really taken in the dark", None),
 )
 
 SHEETS: dict[str, dict[str, float]] = {

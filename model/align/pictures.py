@@ -22,7 +22,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 BUNDLED = Path(__file__).resolve().parent.parent.parent / "cli" / "photos"
 """Photographs of the pack, for users who give none."""
 
-NOT_CLEAN = ("clock_motion.png",)
+NOT_CLEAN = ("waiting_room.jpg",)
 """Of these the ones that are degraded themselves."""
 
 SIDES = (192, 416)

@@ -167,7 +167,7 @@ def test_pictures_are_the_same_every_time_and_differ_from_each_other(photos: lis
 
 def test_without_a_folder_the_bundled_photographs_serve() -> None:
     names = [path.name for path in photos_in(None) if isinstance(path, Path)]
-    assert "chelsea.jpg" in names and "clock_motion.png" not in names
+    assert "chelsea.jpg" in names and "waiting_room.jpg" not in names
     with pytest.raises(MllmError, match="no folder"):
         photos_in(Path("nowhere"))
 
