@@ -194,8 +194,9 @@ class Guidance:
     def removing_only(self, amounts: Mapping[str, float]) -> Guidance:
         """Return guidance that removes the named degradations, seen or not, and keeps all others (our design).
 
-        What the MLLM did not see, or weaker than `ASSUMED_SEVERITIES`, is assumed at these. Of the others, those that
-        change the tone are kept, and the rest as far as they are visible: to keep what is not there only costs quality.
+        What the MLLM did not see, or weaker than `ASSUMED_SEVERITIES`, is assumed at these. The others are kept as far
+        as they are visible: to keep what is not there only costs quality. Where something had to be assumed, those that
+        change the tone are kept whole, since the assumption could be taken for a reason to change it.
 
         Args:
             amounts: How much to remove, 0..1 by the degradation's name.
@@ -207,15 +208,13 @@ class Guidance:
         parts = []
         for index in range(len(self)):
             one, scores = self[index], dict(zip(DEGRADATIONS, self.scores[index].tolist(), strict=True))
+            weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
             if self.directions is not None:
                 told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
-                weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
                 one = one._assuming([name for name in weak if not told[name]])
-            kept = {
-                name: 0.0 if DEGRADATIONS.index(name) in TONE_INDICES else 1.0 - _visibility(scores[name], *_OTHERS)
-                for name in DEGRADATIONS
-                if name not in amounts
-            }
+            kept = {name: 1.0 - _visibility(scores[name], *_OTHERS) for name in DEGRADATIONS if name not in amounts}
+            if weak:
+                kept |= {DEGRADATIONS[tone]: 0.0 for tone in TONE_INDICES if DEGRADATIONS[tone] not in amounts}
             parts.append(one.with_removal({**kept, **amounts}, [name for name in amounts if amounts[name] > 0]))
         return Guidance.join(parts)
 

@@ -183,6 +183,16 @@ class TestSeverities:
         assert told.removal is not None
         assert told.removal[0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.5, 1.0, 1.0]
 
+    def test_an_order_to_remove_all_that_is_seen_is_what_happens_without_one(self) -> None:
+        seen = guidance_with({"snow": 0.7, "low_light": 0.02})
+        told = seen.removing_only({"snow": 1.0})
+        assert told.removal is not None and told.removal[0].tolist() == [1.0] * 7
+        assert torch.equal(told.tone_removal(), seen.tone_removal())
+
+    def test_an_order_on_what_is_not_seen_keeps_the_tone_whole(self) -> None:
+        told = guidance_with({"low_light": 0.02}).removing_only({"snow": 1.0})
+        assert told.tone_removal()[0, :2].tolist() == [0.0, 0.0]
+
     @pytest.mark.parametrize("name", ["haze", "low_light", "rain", "snow"])
     def test_an_order_assumes_no_more_than_is_seen(self, name: str) -> None:
         seen = guidance_with({name: PRESENT})
