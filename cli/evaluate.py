@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from ..model.pipeline import RestorationPipeline
 
 
+PUBLISHED = {
+    "cdd11": "CDD-11 as its authors measure it, beside the field's numbers.",
+    "three-tasks": "Haze, rain and noise as PromptIR measures them, beside the field's numbers.",
+    "five-tasks": "These, blur and low light as AdaIR measures them, beside the field's numbers.",
+    "live1": "JPEG of LIVE1 as FBCNN measures it, in RGB and in grey.",
+}
+"""The commands for published sets."""
+
+
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
     parser = commands.add_parser("evaluate", help="Measure the trained networks.")
@@ -54,6 +63,10 @@ def add_parser(commands: Any) -> None:
     relations = add_command(
         kinds, "relations", run_relations, "Whether similar images are seen and routed alike.", restorer()
     )
+    published = []
+    for board, text in PUBLISHED.items():
+        published.append(add_command(kinds, board, run_published, text, guided()))
+        published[-1].set_defaults(board=board)
     align = add_command(kinds, "align", run_align, "What the guidance of aligned MLLMs is worth.", restorer())
     align.add_argument(
         "--foreign", type=Path, action="append", required=True, metavar="FOLDER", help="an aligned MLLM; repeat it"
@@ -63,6 +76,10 @@ def add_parser(commands: Any) -> None:
     )
     relations.add_argument("--picture", type=Path, metavar="FILE", help="draw the matrices of relations, a PNG")
     pairs.add_argument("folder", type=Path, metavar="DIR", help="degraded images and their originals")
+    for command in published:
+        command.add_argument(
+            "folder", type=Path, metavar="DIR", help="the set, in the folders in which it is published"
+        )
     real.add_argument("pairs", type=Path, metavar="DIR_PAIRS", help="holds <kind>/<split>/input/ and target/")
     real.add_argument("weak", type=Path, metavar="DIR_WEAK", help="holds <label>/<split>/, also of good photographs")
     real.add_argument("--split", default="val", metavar="NAME", help="folder of each kind and label (default: val)")
@@ -71,7 +88,7 @@ def add_parser(commands: Any) -> None:
         command.add_argument("--clean", type=Path, required=True, metavar="DIR", help="clean photographs")
     for command in seeded:
         command.add_argument("--seed", type=whole_number(0), default=0, help="of the degradations")
-    for command in (jpeg, pairs, real, *seeded):
+    for command in (jpeg, pairs, real, *published, *seeded):
         command.add_argument("--limit", type=whole_number(1), metavar="N", help="use the first N photographs only")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
 
@@ -116,6 +133,24 @@ def run_pairs(args: argparse.Namespace) -> int:
 
     restore = _restorer(args)
     return _show(evaluate_pairs(restore, args.folder, limit=args.limit, on_progress=_progress_bar()), args)
+
+
+def run_published(args: argparse.Namespace) -> int:
+    """Run `mofe evaluate` of one of `PUBLISHED`; return the exit status."""
+    prepare_output_file(args.json)
+    from ..training.evaluation import protocols
+
+    pipe = open_pipeline(args)
+    measured = {"limit": args.limit, "on_progress": _progress_bar()}
+    if args.board == "live1":
+        return _show(protocols.evaluate_live1(_restorer_of(pipe, args), args.folder, **measured), args)
+    evaluate = {
+        "cdd11": protocols.evaluate_cdd11,
+        "three-tasks": protocols.evaluate_three_tasks,
+        "five-tasks": protocols.evaluate_five_tasks,
+    }[args.board]
+    millions = sum(parameter.numel() for parameter in pipe.restorer.parameters()) / 1e6
+    return _show(evaluate(_restorer_of(pipe, args), args.folder, parameters=millions, **measured), args)
 
 
 def run_real(args: argparse.Namespace) -> int:
@@ -219,7 +254,11 @@ def run_steering(args: argparse.Namespace) -> int:
 
 def _restorer(args: argparse.Namespace) -> Callable[[Tensor], Tensor]:
     """Return a function from degraded [1, 3, H, W] to restored, guided unless the arguments say otherwise."""
-    pipe = open_pipeline(args)
+    return _restorer_of(open_pipeline(args), args)
+
+
+def _restorer_of(pipe: RestorationPipeline, args: argparse.Namespace) -> Callable[[Tensor], Tensor]:
+    """Return the same of models that are open."""
     return lambda image: pipe(image, None if args.no_guidance else "auto").image.cpu()
 
 

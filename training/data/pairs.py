@@ -39,7 +39,10 @@ def pair_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def match_files(degraded: Path, clean: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each degraded photo with its clean one: of the same stem, or of the same stem without its leading word.
+    """Yield each degraded photo with its clean one.
+
+    Their stems are the same, or the same without a leading word (`rain-12`, `norain-12`), or that of the degraded one
+    goes on after an underscore (`0025_0.8_0.1` and `0025`, as in RESIDE).
 
     Raises:
         ImageFileError: A folder holds no photos.
@@ -50,7 +53,9 @@ def match_files(degraded: Path, clean: Path) -> Iterator[tuple[Path, Path]]:
     key = _stem
     if not any(photo.stem in by_name for photo in photos):
         by_rest = {_rest(path): path for path in targets}
-        if len(by_rest) == len(targets):
+        if any(_start(photo) in by_name for photo in photos):
+            key = _start
+        elif len(by_rest) == len(targets):
             by_name, key = by_rest, _rest
     for photo in photos:
         if key(photo) not in by_name:
@@ -60,6 +65,11 @@ def match_files(degraded: Path, clean: Path) -> Iterator[tuple[Path, Path]]:
 
 def _stem(path: Path) -> str:
     return path.stem
+
+
+def _start(path: Path) -> str:
+    """Return a stem up to its first underscore."""
+    return path.stem.partition("_")[0]
 
 
 def _rest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Real pairs: the same piece of a degraded and of a clean photograph, and how strong the degradation is."""
+"""Given pairs: the same piece of a degraded and of a clean photograph, and how strong the degradation is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from ...model.synthesis.degrade import Degraded, GroundTruth, from_underexposed_
 from ...model.synthesis.weather import RAIN_RMS
 from ...model.vocabulary import DEGRADATIONS, PARAMETERS
 
+LOW_PARTS = ("low_light", "noise")
+"""Degradations of CDD-11's low light, which comes with noise of sigma 0.03 to 0.08."""
+
 LOCAL = 9
 """Side in px of the neighborhood whose mean is taken out of a difference, so that a change of light is no noise."""
 
@@ -22,23 +25,35 @@ def real_pair_folders(folder: str | Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path.is_dir()}
 
 
-def from_real_pair(image: np.ndarray, clean: np.ndarray, degradation: str) -> Degraded:
-    """Return a real degraded photograph and its ground truth, estimated from the clean one.
+def from_real_pair(image: np.ndarray, clean: np.ndarray, kind: str) -> Degraded:
+    """Return a given degraded photograph and its ground truth, estimated from the clean one.
 
     Args:
         image: [H, W, 3] in 0..1.
         clean: The same scene.
-        degradation: What the photograph suffers from, one of `DEGRADATIONS`; nothing is known about the others.
+        kind: What the photograph suffers from, one of `DEGRADATIONS` or a combination of CDD-11; nothing is known about
+            other degradations.
 
     Returns:
-        The image; the strength of what cannot be estimated (blur, JPEG, snow) is the middle of the scale.
+        The image; the strength of what cannot be estimated (blur, JPEG, snow, several at once) is the middle of the
+        scale.
     """
-    if degradation == "low_light":
+    if kind == "low_light":
         return from_underexposed_pair(image, clean)
+    names = degradations_of(kind)
     strength = np.zeros(len(DEGRADATIONS), np.float32)
-    strength[DEGRADATIONS.index(degradation)] = np.clip(_strength(image, clean, degradation), 0.1, 1.0)
+    for name in names:
+        value = _strength(image, clean, name) if len(names) == 1 else 0.5
+        strength[DEGRADATIONS.index(name)] = np.clip(value, 0.1, 1.0)
     parameters = np.full(len(PARAMETERS), np.nan, np.float32)
     return Degraded(image, GroundTruth(strength > 0, strength, parameters))
+
+
+def degradations_of(kind: str) -> tuple[str, ...]:
+    """Return the degradations of a kind of pairs: one of `DEGRADATIONS`, or those of a combination of CDD-11."""
+    if kind in DEGRADATIONS:
+        return (kind,)
+    return tuple(name for part in kind.split("_") for name in (LOW_PARTS if part == "low" else (part,)))
 
 
 def _strength(image: np.ndarray, clean: np.ndarray, degradation: str) -> float:

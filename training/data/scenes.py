@@ -7,18 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...model.errors import ImageFileError
+from ...model.errors import ImageFileError, TrainingError
 from ...model.synthesis.degrade import Degraded, RandomLayers, from_underexposed_pair, synthesize
 from ...model.synthesis.severities import Severities
 from ...model.vocabulary import DEGRADATIONS
 from .mix import Mix
 from .pairs import match_files
 from .photos import list_photos, read_photo
+from .published import training_pairs
 from .real_pairs import from_real_pair, real_pair_folders
 
 PARTIAL_SHARE = 0.3
@@ -27,6 +29,12 @@ PARTIAL_SHARE = 0.3
 ALL_SET, SOME_SET = 0.35, 0.35
 """Shares of the scenes with set severities in which those of all, or of some degradations are set as the MLLM sees
 them; in the others the MLLM does not see what is there, or sees what is not."""
+
+MANY_PAIRS = 2000
+"""Kinds with more real pairs than this are not drawn more often than those with so many."""
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""A degraded and a clean photograph of one size, [H, W, 3] in bytes."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,14 @@ class SceneSampler:
         photos: Clean photos, 8-bit arrays [H, W, 3].
         rain_layers: Given layers of rain, [h, w] floats in 0..1.
         low_light: Pairs of under-exposed and well exposed photographs of the same scene and size.
-        real: Pairs of real degraded and clean photographs by degradation.
+        real: Given pairs of degraded and clean photographs by kind, see `from_real_pair`.
         mix: How often scenes get which degradations.
     """
 
     photos: tuple[np.ndarray, ...]
     rain_layers: tuple[np.ndarray, ...] = ()
-    low_light: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
-    real: Mapping[str, tuple[tuple[np.ndarray, np.ndarray], ...]] = field(default_factory=dict)
+    low_light: tuple[Pair, ...] = ()
+    real: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     mix: Mix = field(default_factory=Mix)
 
     @staticmethod
@@ -76,19 +84,21 @@ class SceneSampler:
         real_pairs: str | Path = "",
         min_side: int = 0,
     ) -> SceneSampler:
-        """Read all photos into memory.
+        """Read all photos into memory, except the pairs of published sets, which are many.
 
         Args:
             folder: Clean photos.
             mix: How often scenes get which degradations.
             rain_layers: Folder of rain layers (grey images); empty for none.
             low_light: Folder of real pairs, `input/` under-exposed and `target/` well exposed; empty for none.
-            real_pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; empty for none.
+            real_pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`, or of published sets
+                (`training_pairs`); empty for none.
             min_side: Required length in px of the shorter side of a photo.
 
         Raises:
             ImageFileError: A folder or a photo cannot be read, a photo is too small, or a pair differs in size.
             EvaluationError: An input without its target.
+            TrainingError: `real_pairs` holds none.
         """
         paths = list_photos(folder)
         pairs = match_files(Path(low_light) / "input", Path(low_light) / "target") if low_light else ()
@@ -97,7 +107,7 @@ class SceneSampler:
             masks = list_photos(rain_layers) if rain_layers else []
             layers = tuple(pool.map(lambda path: read_photo(path)[..., 0], masks))
             dark = tuple(pool.map(lambda pair: _read_pair(pair[0], pair[1], min_side), pairs))
-            real = {
+            real: dict[str, Sequence[Pair]] = {
                 name: tuple(
                     pool.map(
                         lambda pair: _read_pair(pair[0], pair[1], min_side),
@@ -106,6 +116,13 @@ class SceneSampler:
                 )
                 for name, path in (real_pair_folders(real_pairs) if real_pairs else {}).items()
             }
+        if real_pairs and not real:
+            published = training_pairs(Path(real_pairs))
+            real = {kind: _PairFiles(tuple(files), min_side) for kind, files in published.items()}
+            if not real:
+                raise TrainingError(
+                    f"real_pairs in [data], {real_pairs}, holds no pairs of a known layout (docs/training.md)."
+                )
         return SceneSampler(photos, layers, dark, real, mix or Mix())
 
     def draw_clean(
@@ -210,7 +227,7 @@ class SceneSampler:
         if not self.real or rng.random() >= self.mix.real_share:
             return None
         # kinds of many pairs more often than those of few, but not in proportion
-        weights = np.sqrt([len(pairs) for pairs in self.real.values()])
+        weights = np.sqrt([min(len(pairs), MANY_PAIRS) for pairs in self.real.values()])
         kind = list(self.real)[rng.choice(len(weights), p=weights / weights.sum())]
         image, clean = _same_piece(list(self.real[kind][rng.integers(len(self.real[kind]))]), rng, sides, 8)
         return clean, from_real_pair(image, clean, kind)
@@ -226,6 +243,28 @@ class SceneSampler:
         samples = [photo[::8, ::8].mean(axis=2) for photo in self.photos]
         tones = np.array([(sample.mean(), sample.std()) for sample in samples])
         return np.asarray((np.abs(tones - tones.mean(axis=0)) / np.maximum(tones.std(axis=0), 1e-6)).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class _PairFiles(Sequence[Pair]):
+    """Pairs that are read from their files when they are drawn."""
+
+    files: tuple[tuple[Path, Path], ...]
+    min_side: int
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pair]: ...
+
+    def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
+        if isinstance(index, slice):
+            return _PairFiles(self.files[index], self.min_side)
+        return _read_pair(*self.files[index], self.min_side)
 
 
 def _same_piece(

@@ -65,13 +65,18 @@ def restored(restore: Restore, image: Tensor, what: str) -> Tensor:
     Raises:
         EvaluationError: The output has another size or is not finite.
     """
+    return quantise(checked(restore, image, what))
+
+
+def checked(restore: Restore, image: Tensor, what: str) -> Tensor:
+    """Return the output of a restoration, checked as by `restored`: float32 on the CPU, clamped to 0..1."""
     with torch.no_grad():
         output = restore(image)
     if output.shape != image.shape:
         raise EvaluationError(f"The restoration of {what} has shape {list(output.shape)}, not {list(image.shape)}.")
     if not bool(torch.isfinite(output).all()):
         raise EvaluationError(f"The restoration of {what} has values that are not finite.")
-    return quantise(output)
+    return output.detach().float().cpu().clamp(0.0, 1.0)
 
 
 def quality(restore: Restore, image: Tensor, truth: Tensor, what: str) -> Row:
