@@ -229,7 +229,10 @@ class SceneSampler:
         # kinds of many pairs more often than those of few, but not in proportion
         weights = np.sqrt([min(len(pairs), MANY_PAIRS) for pairs in self.real.values()])
         kind = list(self.real)[rng.choice(len(weights), p=weights / weights.sum())]
-        image, clean = _same_piece(list(self.real[kind][rng.integers(len(self.real[kind]))]), rng, sides, 8)
+        pairs = self.real[kind]
+        # published sets are evaluated at their own scale
+        at_scale = isinstance(pairs, _PairFiles)
+        image, clean = _same_piece(list(pairs[int(rng.integers(len(pairs)))]), rng, sides, 8, at_scale=at_scale)
         return clean, from_real_pair(image, clean, kind)
 
     def _draw_clean_for(self, severities: Severities, rng: np.random.Generator, sides: tuple[int, int]) -> np.ndarray:
@@ -268,11 +271,19 @@ class _PairFiles(Sequence[Pair]):
 
 
 def _same_piece(
-    images: list[np.ndarray], rng: np.random.Generator, sides: tuple[int, int], multiple: int
+    images: list[np.ndarray],
+    rng: np.random.Generator,
+    sides: tuple[int, int],
+    multiple: int,
+    *,
+    at_scale: bool = False,
 ) -> list[np.ndarray]:
-    """Cut the same piece out of images [H, W, 3] of one size in bytes, as `SceneSampler.draw_clean` describes it."""
+    """Cut the same piece out of images [H, W, 3] of one size in bytes, as `SceneSampler.draw_clean` describes it.
+
+    With `at_scale` it is never shrunk.
+    """
     size = images[0].shape[:2]
-    share = min(1.0, max(rng.uniform(0.6, 1.3), sides[0] / min(size)))
+    share = 1.0 if at_scale else min(1.0, max(rng.uniform(0.6, 1.3), sides[0] / min(size)))
     height, width = (
         min(_round_down(int(side * share), multiple), _round_down(int(rng.integers(sides[0], sides[1] + 1)), multiple))
         for side in size

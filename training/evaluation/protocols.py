@@ -2,8 +2,8 @@
 
 Who prescribes what:
 
-- CDD-11: OneRestore, `img_file/cal_psnr_ssim.py`: 8-bit files of the whole image, RGB, PSNR, SSIM of scikit-image with a
-  uniform window of 7 px, means over the images of a combination, then over the eleven.
+- CDD-11: OneRestore, `img_file/cal_psnr_ssim.py`: 8-bit files of the whole image, RGB, PSNR, SSIM of scikit-image with
+  a uniform window of 7 px, means over the images of a combination, then over the eleven.
 - Three and five tasks: PromptIR and AdaIR, `utils/dataset_utils.py` and `utils/val_utils.py`: the middle of the image
   whose sides are multiples of 16 px, RGB, the output clamped but not rounded, the same SSIM. Noise is NumPy's with seed
   0, cut off to bytes; the order of the files, which theirs leaves to the file system, is that of MoCE-IR's
@@ -36,7 +36,7 @@ from .field import beside_field
 from .inputs import to_tensor
 from .jpeg import QUALITIES, compressed
 from .pairs import read_pair
-from .results import COUNT, Evaluation, Row, Table
+from .results import Evaluation, Row, Table
 from .runner import MEAN, QUALITY_COLUMNS, Progress, Restore, checked, mean_of, quality_row, tracked
 
 MULTIPLE = 16
@@ -162,14 +162,13 @@ def evaluate_live1(
     """
     photos = list_photos(folder)[:limit]
     total = 2 * len(photos) * len(QUALITIES)
-    measure = _of_files(ssim, psnr_b)
     tables = []
     for number, (name, is_grey) in enumerate((("JPEG in RGB", False), ("JPEG in Y", True))):
         scores: dict[str, list[Row]] = {f"quality {quality}": [] for quality in QUALITIES}
         inputs = _compressed(photos, is_grey)
         for photo, row, image, truth in tracked(inputs, total, on_progress, done=number * total // 2):
             output = checked(restore, image.expand(-1, 3, -1, -1), f"{photo} at {row}")
-            scores[row].append(_score(measure, image, luma(output) if is_grey else output, truth))
+            scores[row].append(_score(_of_blocks, image, luma(output) if is_grey else output, truth))
         tables.append(Table(name, BLOCK_COLUMNS, {row: quality_row(each) for row, each in scores.items()}))
     title = f"JPEG of {_of_all(len(photos), FULL['LIVE1'])} images of LIVE1"
     return Evaluation(title, tuple(tables))
@@ -206,15 +205,14 @@ def _score(measure: Measure, image: Tensor, output: Tensor, truth: Tensor) -> Ro
     return {f"{name} {when}": row[name] for name in before for when, row in (("in", before), ("out", after))}
 
 
-def _of_files(similarity: Callable[[Tensor, Tensor], float], *more: Callable[[Tensor, Tensor], float]) -> Measure:
+def _of_files(similarity: Callable[[Tensor, Tensor], float]) -> Measure:
     """Return the measure of 8-bit files."""
+    return lambda image, truth: _clamped(similarity)(quantise(image), truth)
 
-    def measure(image: Tensor, truth: Tensor) -> Row:
-        image = quantise(image)
-        row = {"PSNR": psnr(image, truth), "SSIM": similarity(image, truth)}
-        return row | {"PSNR-B": each(image, truth) for each in more}
 
-    return measure
+def _of_blocks(image: Tensor, truth: Tensor) -> Row:
+    """Measure 8-bit files that JPEG has cut into blocks."""
+    return _of_files(ssim)(image, truth) | {"PSNR-B": psnr_b(quantise(image), truth)}
 
 
 def _clamped(similarity: Callable[[Tensor, Tensor], float]) -> Measure:

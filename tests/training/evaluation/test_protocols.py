@@ -115,10 +115,10 @@ def test_field23_row7_three_tasks_are_measured_as_promptir_does(tmp_path: Path) 
     assert rows["Rain100L"]["PSNR out"] != pytest.approx(psnr(quantise(image + shift), truth), abs=1e-4)
     assert rows["Rain100L"]["SSIM in"] == pytest.approx(uniform_ssim(image, truth), abs=1e-9)
 
-    np.random.seed(0)  # as their programs do  # noqa: NPY002
+    np.random.seed(0)  # as their programs do
     photo = np.asarray(Image.open(tmp_path / ADAIR["BSD68"][0]))[1:49, 3:67]
     for sigma, given in zip((15, 25, 50), seen[2:], strict=True):
-        noisy = np.clip(photo + np.random.randn(*photo.shape) * sigma, 0, 255).astype(np.uint8)  # noqa: NPY002
+        noisy = np.clip(photo + np.random.randn(*photo.shape) * sigma, 0, 255).astype(np.uint8)
         assert np.array_equal((given[0] * 255).round().byte().permute(1, 2, 0).numpy(), noisy)
 
 
