@@ -59,7 +59,7 @@ class FlickerMeter:
 
     def add(self, before: Tensor, after: Tensor) -> None:
         """Add a frame, input and result [1, 3, H, W] in 0..1."""
-        now = (_brightness(before), _brightness(after))
+        now = (brightness(before), brightness(after))
         if self._last is not None and self._last[0].shape == now[0].shape:
             change = now[0] - self._last[0]
             still = (F.avg_pool2d(change, BLOCK, ceil_mode=True).abs() < STATIC).float()
@@ -69,6 +69,7 @@ class FlickerMeter:
         self._last = now
 
 
-def _brightness(image: Tensor) -> Tensor:
+def brightness(image: Tensor) -> Tensor:
+    """Return the brightness [B, 1, H, W] of images, on the CPU."""
     weights = torch.tensor([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)
     return (image.float().cpu() * weights).sum(1, keepdim=True)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...model.atomic import write_text
+from ...model.atomic import atomic_write, write_text
 from ...model.guidance import Guidance
 from .clips import Clip, Frame, SegmentWriter, join_segments, open_clip, read_frames, timing
 from .flicker import Flicker, FlickerMeter
 from .scenes import Scene, find_scenes
+from .steady import Steadier
 
 SEGMENT_FRAMES = 120
 """Frames of a segment: what a kill costs at most."""
@@ -78,6 +81,7 @@ def restore_clip(
     if on_frame is not None and done:
         on_frame(done, total)
     state = _State(scenes, restore, done)
+    state.steadier.resume(parts.state(done))
     frames = read_frames(path, done)
     rate, time_base = timing(path)
     for start in range(done, total, SEGMENT_FRAMES):
@@ -96,7 +100,8 @@ def restore_clip(
             raise
         if writer is None:
             break
-        parts.note(start, state.number, meter.total)  # before the segment itself, which makes it count
+        # before the segment itself, which makes it count
+        parts.note(start, state.number, meter.total, state.steadier.state())
         writer.close()
     join_segments(parts.segments(total), path, output)
     flicker = parts.flicker(total)
@@ -109,6 +114,7 @@ class _State:
 
     def __init__(self, scenes: Sequence[Scene], restore: Restore, start: int) -> None:
         self.number = start
+        self.steadier = Steadier()
         self.example: tuple[Tensor, Tensor, Guidance | None] | None = None
         self._scenes, self._restore = scenes, restore
         self._middle = (start + scenes[-1].stop) // 2
@@ -118,7 +124,9 @@ class _State:
         scene = next(each for each in self._scenes if each.stop > self.number)
         if self.number == scene.start:
             meter.cut()
+            self.steadier.cut()
         restored = self._restore(frame.pixels, scene.guidance) if scene.shows_something else frame.pixels
+        restored = self.steadier.next(frame.pixels, restored)
         meter.add(frame.pixels, restored)
         if self.number == self._middle:
             self.example = (frame.pixels, restored, scene.guidance)
@@ -128,6 +136,8 @@ class _State:
 
 class _Parts:
     """The finished segments of a video in a hidden folder beside its result, each with a note of what was measured.
+
+    What the next segment needs to know of the last one is there, too.
 
     Args:
         output: The result.
@@ -146,9 +156,25 @@ class _Parts:
         """Return the segment that begins with frame `start`."""
         return self._folder / f"{start:08d}.nut"
 
-    def note(self, start: int, stop: int, flicker: Flicker) -> None:
-        """Note what was measured in a segment."""
+    def note(self, start: int, stop: int, flicker: Flicker, state: dict[str, Tensor]) -> None:
+        """Note what was measured in a segment, and keep the steadier's state at its end."""
+        earlier = list(self._folder.glob("*.state"))
+        with atomic_write(self._state(stop)) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
         write_text(self._folder / f"{start:08d}.json", json.dumps({"stop": stop, "flicker": asdict(flicker)}))
+        for path in earlier:
+            if path not in (self._state(start), self._state(stop)):
+                path.unlink()
+
+    def state(self, stop: int) -> dict[str, Tensor]:
+        """Return the steadier's state after frame `stop`, where a segment ends; empty where there is none."""
+        try:
+            return load_file(self._state(stop)) if stop else {}
+        except (OSError, SafetensorError):
+            return {}
+
+    def _state(self, stop: int) -> Path:
+        return self._folder / f"{stop:08d}.state"
 
     def finished(self, total: int) -> int:
         """Return how many frames from the beginning are finished."""
