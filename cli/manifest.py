@@ -87,21 +87,28 @@ def read_manifest(path: Path) -> dict[str, Entry]:
     """
     if not path.exists():
         return {}
-    names = {each.name for each in fields(Entry)}
     entries: dict[str, Entry] = {}
     lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
-        try:
-            values: Any = json.loads(line)
-        except (ValueError, RecursionError):
-            values = None
-        if isinstance(values, dict) and names <= values.keys() and _is_entry(values):
-            entry = Entry(**{name: values[name] for name in names})
+        entry = entry_of(line)
+        if entry is not None:
             if entry.output is not None:
                 entries[entry.output] = entry
         elif number == 1 and not (len(lines) == 1 and line.startswith("{")):
             raise CommandError(f"{path} is no manifest of mofe restore: name another file or delete it.")
     return entries
+
+
+def entry_of(line: str | bytes) -> Entry | None:
+    """Return the entry that a line of JSON holds, None where it holds none."""
+    names = {each.name for each in fields(Entry)}
+    try:
+        values: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or not names <= values.keys() or not _is_entry(values):
+        return None
+    return Entry(**{name: values[name] for name in names})
 
 
 def _is_entry(values: Mapping[str, Any]) -> bool:

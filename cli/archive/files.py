@@ -12,7 +12,7 @@ from typing import Any
 
 from ...model.errors import CommandError
 from ...model.formats.suffixes import IMAGE_SUFFIXES
-from ..manifest import NAME, Entry
+from ..manifest import NAME, Entry, entry_of
 
 ROWS = ".rows"
 """Folder in the results with one small file per finished image, until they are gathered in the manifest."""
@@ -136,7 +136,7 @@ class Results:
     def read_row(self, place: str) -> Entry | None:
         """Return what was recorded of an image since the rows were last gathered."""
         data = self.read(self.row_name(place))
-        return None if data is None else _entry(data)
+        return None if data is None else entry_of(data)
 
     def gather(self, entries: dict[str, Entry]) -> dict[str, Entry]:
         """Add all rows to the entries of the manifest, write it as JSON lines and Parquet, and remove the rows.
@@ -150,7 +150,7 @@ class Results:
         folder = self.path(ROWS)
         rows = self.system.find(folder) if self.system.isdir(folder) else []
         for path in rows:
-            entry = _entry(self.system.cat_file(path)) if path.endswith(".json") else None
+            entry = entry_of(self.system.cat_file(path)) if path.endswith(".json") else None
             if entry is not None:
                 entries[entry.output or entry.file] = entry
         if not rows:
@@ -164,17 +164,8 @@ class Results:
     def entries(self) -> dict[str, Entry]:
         """Return the entries of the manifest as it was last gathered, by output."""
         data = self.read(NAME)
-        found = map(_entry, (data or b"").splitlines())
+        found = map(entry_of, (data or b"").splitlines())
         return {entry.output or entry.file: entry for entry in found if entry is not None}
-
-
-def _entry(data: bytes) -> Entry | None:
-    """Return the entry of a row, None where it is none."""
-    try:
-        values = json.loads(data)
-        return Entry(**{each.name: values[each.name] for each in fields(Entry)})
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def _parquet(entries: list[Entry]) -> bytes:

@@ -26,6 +26,16 @@ ACTOR_BYTES = 1_500_000_000
 TASKS = 8
 """Images of one task of Ray: few, since the tasks of a dead actor start again (and find what is done)."""
 
+PATIENCE = {
+    "RAY_agent_register_timeout_ms": "120000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "120",
+}
+"""Settings of Ray for a busy machine, which takes its time to start processes."""
+
+ATTEMPTS = 3
+"""How often Ray is started on this machine: it gives up after 30 seconds in which its helpers do not answer."""
+
 
 def run_archive(args: argparse.Namespace, options: str) -> int:
     """Restore all images of the arguments.
@@ -168,6 +178,8 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         actors, resources = _actors(args.actors, ray.cluster_resources(), len(items))  # type: ignore[no-untyped-call]
+        # not read_binary_files: a file that cannot be read ends the whole run, its paths come without the protocol, and
+        # every byte passes through the object store, where the actor that needs the file can read it itself
         rows = ray.data.from_items(items, override_num_blocks=max(actors, -(-len(items) // TASKS)))
         done = rows.map_batches(
             Restorer,
@@ -205,14 +217,19 @@ def _start(args: argparse.Namespace) -> None:
     settings: dict[str, Any] = {"address": args.address or "local", "log_to_driver": False, "logging_level": "error"}
     if args.address is None:
         settings |= {"include_dashboard": False, "num_cpus": args.actors or os.cpu_count() or 1}
-    try:
-        ray.init(**settings)
-    except Exception as error:  # Ray raises errors of any class
-        reason = str(error).partition("\n")[0].rstrip(".")
-        what = "start" if args.address is None else f"reach a cluster at {args.address}"
-        raise CommandError(
-            f"Ray does not {what} ({reason}): try again when the machine is less busy, or check --address."
-        ) from error
+    for attempt in reversed(range(ATTEMPTS if args.address is None else 1)):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:  # Ray raises errors of any class
+            ray.shutdown()
+            if attempt:
+                continue
+            reason = str(error).partition("\n")[0].rstrip(".")
+            what = "start" if args.address is None else f"reach a cluster at {args.address}"
+            raise CommandError(
+                f"Ray does not {what} ({reason}): try again when the machine is less busy, or check --address."
+            ) from error
 
 
 def _actors(wanted: int | None, resources: dict[str, float], images: int) -> tuple[int, dict[str, Any]]:

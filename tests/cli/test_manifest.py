@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mofe_restore.cli.manifest import Entry, Manifest, digest_of, read_manifest
+from mofe_restore.cli.manifest import Entry, Manifest, digest_of, entry_of, read_manifest
 from mofe_restore.model.errors import CommandError
 
 ENTRY = Entry("in/a.jpg", "a.png", "12ab", "strength=1.0", "Strong haze.", {"haze": 0.9}, 0.5, 31.2, "", None)
@@ -60,3 +60,16 @@ def test_row15_the_digest_is_that_of_the_whole_file() -> None:
     file.read(2)
     assert digest_of(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert file.read() == b"abc"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", "null", "{}", '{"file": 1}', "[" * 100_000, b"\xff\xfe{", '{"file": "a", "options": "b"}']
+)
+def test_a_line_that_is_no_entry_holds_none(line: str | bytes) -> None:
+    assert entry_of(line) is None
+
+
+def test_an_entry_whose_path_is_no_text_counts_as_none() -> None:
+    values = asdict(Entry("a.jpg", "a.png", "0", "o", None, None, 1.0, 30.0, "", None))
+    assert entry_of(json.dumps(values)) == Entry(**values)
+    assert entry_of(json.dumps(values | {"output": ["a.png"]}).encode()) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ def boards() -> Mapping[str, Any]:
     return _read()["boards"]  # type: ignore[no-any-return]
 
 
-def source_of(method: Mapping[str, Any]) -> str:
-    """Return where the numbers of a method are from."""
-    return str(_read()["sources"][method["source"]])
+def sources_of_field() -> Iterator[tuple[str, str]]:
+    """Yield the short name and the text of each source."""
+    yield from _read()["sources"].items()
 
 
 def beside_field(board: str, rows: Mapping[str, Row], parameters: float = math.nan) -> Comparison:

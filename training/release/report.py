@@ -2,7 +2,8 @@
 
     python -m mofe_restore.training.release.report
 
-The README gets one table, docs/results.md the others; both stand between `BEGIN` and `END`.
+The README gets one table, docs/results.md the others, docs/protocols.md those of the field; they stand between `BEGIN`
+and `END`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ...model.weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card, read_card
 from ..engine.plots import draw_curve
 from ..evaluation.relations import draw_relations
 from ..evaluation.results import Evaluation
-from .tables import Results, details, summary, with_plain_names
+from .tables import Results, details, field_sections, summary, with_plain_names
 
 RESTORER = SHIPPED_RESTORER.relative_to(SHIPPED_MLLM.parent)
 """The restorer's weight file inside the folder of the weights."""
@@ -66,6 +67,12 @@ def regenerate(
     if results:
         _write_tables(readme, summary(results))
         _write_tables(page, details(results))
+
+
+def write_field(page: Path) -> None:
+    """Write the tables of docs/protocols.md."""
+    check_marks(page)
+    _write_tables(page, field_sections())
 
 
 def read_results(folder: Path) -> dict[str, Evaluation]:
@@ -138,3 +145,4 @@ def _write_tables(page: Path | None, tables: str) -> None:
 if __name__ == "__main__":
     ROOT = SHIPPED_MLLM.parents[1]
     regenerate(SHIPPED_MLLM.parent, readme=ROOT / "README.md", page=ROOT / "docs" / "results.md")
+    write_field(ROOT / "docs" / "protocols.md")

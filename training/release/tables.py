@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from ...model.vocabulary import DISPLAY_NAMES
 from ..evaluation.composites import CLEAN, QUIET_LOW
+from ..evaluation.field import boards, field_table, sources_of_field
 from ..evaluation.results import COUNT, Evaluation, Row, Table, format_number
 from ..evaluation.runner import MEAN, WORST
 
@@ -41,6 +42,19 @@ little harder than the unclipped noise of most published results.
 """,
     "pairs": """## Pairs of published sets
 `mofe evaluate pairs`: degraded and clean images. The mean counts every set the same.
+""",
+    "cdd11": """## CDD-11
+`mofe evaluate cdd11`: the published test set, measured as its authors do ([protocols.md](protocols.md)).
+""",
+    "three_tasks": """## Three tasks
+`mofe evaluate three-tasks`: haze, rain and noise, measured as PromptIR does ([protocols.md](protocols.md)).
+""",
+    "five_tasks": """## Five tasks
+`mofe evaluate five-tasks`: haze, rain, noise, blur and low light, measured as AdaIR does
+([protocols.md](protocols.md)).
+""",
+    "live1": """## LIVE1
+`mofe evaluate live1`: JPEG in RGB and in grey (Y), measured as FBCNN does ([protocols.md](protocols.md)).
 """,
     "jpeg": """## JPEG
 `mofe evaluate jpeg`: compressed once; compressed at quality 75 before ("double"); and cropped after compression, so
@@ -82,6 +96,9 @@ two images' vectors minus the mean vector; the table gives the correlation over 
 }
 """Heading and introduction of each section of docs/results.md."""
 
+PUBLISHED = ("cdd11", "three_tasks", "five_tasks", "live1")
+"""The results on published sets, of which all tables are shown."""
+
 
 def summary(results: Results) -> str:
     """Return the README's table: input and output of the evaluations that compare them; empty without any."""
@@ -93,13 +110,29 @@ def summary(results: Results) -> str:
 def details(results: Results) -> str:
     """Return the sections of docs/results.md whose results are there."""
     tables = {name: _compact(with_plain_names(name, result).tables[0]) for name, result in results.items()}
-    if "real" in results:
-        tables["real"] = _all_tables(results["real"])
+    tables |= {name: _all_tables(results[name]) for name in ("real", *PUBLISHED) if name in results}
     if "descriptions" in results:
         tables["language_model"] = _language_model(results)
         if len(results["descriptions"].tables) > 1:
             tables["parameters"] = _compact(results["descriptions"].tables[1])
     return "\n".join("\n".join([text, *tables[name]]) + "\n" for name, text in SECTIONS.items() if name in tables)
+
+
+def field_sections() -> str:
+    """Return the tables of docs/protocols.md: what others have published, with the sources."""
+    sections, sources = [], list(sources_of_field())
+    for board, about in boards().items():
+        table = field_table(board)
+        columns = [name for name in table.columns if name != COUNT]
+        source_by_name = {method["name"]: method["source"] for method in about["methods"]}
+        rows = (
+            [name, *(format_number(row[each], table.columns[each]) for each in columns), source_by_name[name]]
+            for name, row in table.rows.items()
+        )
+        lines = [f"### {about['title']}", "", *_markdown(("method", *columns, "source"), rows)]
+        sections.append("\n".join(lines) + "\n")
+    sections.append("\n".join(["### Sources", "", *(f"- {name}: {text}" for name, text in sources)]) + "\n")
+    return "\n".join(sections)
 
 
 def with_plain_names(name: str, result: Evaluation) -> Evaluation:

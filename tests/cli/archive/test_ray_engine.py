@@ -19,6 +19,7 @@ import pytest
 from mofe_restore.cli import restore as command
 from mofe_restore.cli.archive import ray_engine
 from mofe_restore.cli.manifest import NAME
+from mofe_restore.model.errors import CommandError
 from mofe_restore.tests.cli.calls import run, save, sentence
 
 pytest.importorskip("ray")
@@ -107,6 +108,35 @@ def test_options_that_make_no_sense_cost_one_sentence(
 ) -> None:
     assert run("restore", photo, "-o", tmp_path / "out", *words) == 1
     assert says in sentence(capsys)
+
+
+@pytest.mark.field
+@pytest.mark.parametrize(("failures", "address", "works"), [(2, None, True), (3, None, False), (1, "auto", False)])
+def test_field23_row1_ray_that_starts_too_slowly_is_started_again(
+    failures: int, address: str | None, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from mofe_restore.cli.main import build_parser
+
+    calls: list[dict[str, Any]] = []
+
+    def init(**settings: Any) -> None:
+        calls.append(settings)
+        if len(calls) <= failures:
+            raise RuntimeError("The current node timed out during startup.")
+
+    for name in ray_engine.PATIENCE:
+        monkeypatch.setenv(name, "1")  # so that what is set here does not stay
+    monkeypatch.setattr(ray, "init", init)
+    words = ["restore", "in", "-o", str(tmp_path), "--engine", "ray", *(("--address", address) if address else ())]
+    args = build_parser().parse_args(words)
+    if works:
+        ray_engine._start(args)
+        assert len(calls) == failures + 1
+    else:
+        with pytest.raises(CommandError, match="timed out during startup.*try again when"):
+            ray_engine._start(args)
 
 
 def test_paths_are_the_same_where_an_actor_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from mofe_restore.model.weights import SHIPPED_MLLM, SHIPPED_RESTORER, read_card
 from mofe_restore.tests.factories import make_card, write_restorer
 from mofe_restore.training.evaluation.results import Evaluation, Table
 from mofe_restore.training.release.report import BEGIN, END, read_results, readable_card, regenerate
-from mofe_restore.training.release.tables import details, summary
+from mofe_restore.training.release.tables import details, field_sections, summary
 
 COLUMNS = ("n", "PSNR in", "PSNR out", "gain", "SSIM in", "SSIM out")
 LOG = "step,seconds,lr,loss\n1,2,0.001,0.5\n2,4,0.001,0.4\n"
@@ -113,6 +113,11 @@ def test_the_readme_says_what_the_committed_results_say(root: Path) -> None:
 def test_the_page_of_results_says_what_the_committed_results_say(root: Path) -> None:
     results = read_results(root / "docs" / "results")
     assert f"{BEGIN}\n{details(results)}{END}" in (root / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.field
+def test_field23_row7_the_page_of_protocols_says_what_the_field_has_published(root: Path) -> None:
+    assert f"{BEGIN}\n{field_sections()}{END}" in (root / "docs" / "protocols.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.weights
