@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import logging
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import psutil
 
 from ...model.errors import CommandError
 from ...model.formats.suffixes import QUALITY
@@ -217,12 +220,16 @@ def _start(args: argparse.Namespace) -> None:
     settings: dict[str, Any] = {"address": args.address or "local", "log_to_driver": False, "logging_level": "error"}
     if args.address is None:
         settings |= {"include_dashboard": False, "num_cpus": args.actors or os.cpu_count() or 1}
+    others = _children()
     for attempt in reversed(range(ATTEMPTS if args.address is None else 1)):
         try:
             ray.init(**settings)
             return
         except Exception as error:  # Ray raises errors of any class
             ray.shutdown()
+            for helper in _children() - others:  # which Ray leaves until this program ends
+                with contextlib.suppress(psutil.Error):
+                    helper.kill()
             if attempt:
                 continue
             reason = str(error).partition("\n")[0].rstrip(".")
@@ -230,6 +237,10 @@ def _start(args: argparse.Namespace) -> None:
             raise CommandError(
                 f"Ray does not {what} ({reason}): try again when the machine is less busy, or check --address."
             ) from error
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
 
 
 def _actors(wanted: int | None, resources: dict[str, float], images: int) -> tuple[int, dict[str, Any]]:
