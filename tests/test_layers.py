@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = [
-    {"model.vocabulary", "model.errors", "model.atomic", "model.precision"},
+    {"model.vocabulary", "model.errors", "model.atomic", "model.precision", "model.threads"},
     {"model.images", "model.guidance", "model.weights", "model.formats"},
     {"model.image_files", "model.restorer", "model.mllm", "model.synthesis"},
     {"model.inference"},

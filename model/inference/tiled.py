@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..restorer.network import Restorer
 from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
+from ..threads import parts_at_once
 from .routing import Routing, RoutingCanvas
 from .tiling import Box, Tile, cut_tiles, padded_box, read_box
 
@@ -120,6 +121,20 @@ class TiledRun:
         # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
         blocks = plan.network.mofe_blocks()
         canvases = {index: tuple(RoutingCanvas(block, height, width) for block in blocks) for index in jobs}
+        with parts_at_once(next(plan.network.parameters()).device):
+            self._work(jobs, canvases, result)
+        routing = Routing(
+            frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
+            sizes=((height, width),) * frames,
+            descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
+            scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
+        )
+        return Restoration(result, routing)
+
+    def _work(
+        self, jobs: dict[int, _ImageJob], canvases: Mapping[int, Collection[RoutingCanvas]], result: Tensor
+    ) -> None:
+        """Do the jobs by index of their images, each of which is gone from `jobs` when its turn comes."""
         done = 0
         while jobs:
             index = next(iter(jobs))
@@ -130,13 +145,6 @@ class TiledRun:
                 done += 1
                 if self.on_tile is not None:
                     self.on_tile(done, done + left + sum(later.count_tiles() for later in jobs.values()))
-        routing = Routing(
-            frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
-            sizes=((height, width),) * frames,
-            descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
-            scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
-        )
-        return Restoration(result, routing)
 
 
 @dataclass

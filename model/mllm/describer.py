@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import MllmError
 from ..guidance import Directions, Guidance
+from ..threads import limited_threads
 from ..vocabulary import DEGRADATIONS, PARAMETERS
 from .adapter import Adapter
 from .answers import answer_from_scores
@@ -44,7 +46,7 @@ MAX_GUIDANCE_TOKENS = 64
 """Guidance tokens per image at most: more are averaged down, so that cross-attention stays cheap."""
 
 SMALL = 2**27
-"""Number of parameters below which a model is shown several sets of views for an adapter."""
+"""Number of parameters below which a model is shown several sets of views for an adapter, and works on one core."""
 
 DETAIL_KEY = "mofe_sees_detail"
 """Key of config.json: true for a model that sees the crops as amplified detail."""
@@ -198,7 +200,9 @@ class Mllm:
         notes: list[str] = []
         if with_text and self.network.head is None and question != DESCRIBE:
             question, notes = self._fit(question, order, max_new_tokens or self.max_tokens)
-        with checked_at_every_layer(self.network, on_check):
+        # the operations of a small model are too small to be shared
+        serial = self.device.type == "cpu" and self._is_small
+        with checked_at_every_layer(self.network, on_check), limited_threads() if serial else nullcontext():
             parts = [
                 self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, with_text)
                 for image in images
@@ -314,8 +318,11 @@ class Mllm:
     @property
     def view_sets_worth(self) -> int:
         """Sets of views that it can be shown at little cost: all for a small model, one for a large one."""
-        small = sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL
-        return len(SHIFTS) if small else 1
+        return len(SHIFTS) if self._is_small else 1
+
+    @property
+    def _is_small(self) -> bool:
+        return sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL
 
     @torch.inference_mode()
     def see(self, image: Tensor, look: Look) -> Tensor:

@@ -5,10 +5,15 @@ A [B, H, W, C] tensor seen as [B, C, H, W] is PyTorch's channels_last layout, so
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..images import round_up
+from ..threads import run_parts, workers
 from .conditioning import ScaleShift
 
 
@@ -40,7 +45,29 @@ def strip_rows(features: Tensor, copies: int = 1, multiple: int = 1) -> int:
         return height
     # bf16 takes half the memory, and autocast converts the weights again for each strip
     values = STRIP_VALUES * (2 if torch.is_autocast_enabled("cpu") else 1)
-    return max(1, values // (batch * width * channels * copies * multiple)) * multiple
+    fitting = max(1, values // (batch * width * channels * copies * multiple)) * multiple
+    return min(fitting, round_up(-(-height // workers()), multiple))
+
+
+def in_strips(work: Callable[[int, int], Tensor], like: Tensor, rows: int) -> Tensor:
+    """Return `work(top, bottom)` of all strips, joined to a tensor [B, H, W, C] like another.
+
+    Args:
+        work: Returns the rows from `top` to `bottom`.
+        like: Has the size and type of the result.
+        rows: Of each strip; the last one may have fewer.
+    """
+    height = like.shape[1]
+    if rows >= height:
+        return work(0, height)
+    result = torch.empty_like(like, memory_format=torch.contiguous_format)
+
+    def write(top: int) -> None:
+        bottom = min(top + rows, height)
+        result[:, top:bottom] = work(top, bottom)
+
+    run_parts([partial(write, top) for top in range(0, height, rows)])
+    return result
 
 
 class GatedBlock(nn.Module):
@@ -71,9 +98,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, features: Tensor, vector: Tensor) -> Tensor:
         """Features [B, H, W, C], vector [B, V] -> [B, H, W, C]."""
-        height, rows = features.shape[1], strip_rows(features)
-        strips = [self._strip(features, vector, top, min(top + rows, height)) for top in range(0, height, rows)]
-        return strips[0] if len(strips) == 1 else torch.cat(strips, dim=1)
+        return in_strips(partial(self._strip, features, vector), features, strip_rows(features))
 
     def _strip(self, features: Tensor, vector: Tensor, top: int, bottom: int) -> Tensor:
         """Return the rows from `top` to `bottom`, which are computed from one more row a side."""

@@ -23,7 +23,7 @@ from .bands import (
     to_windows,
     window_basis,
 )
-from .blocks import strip_rows
+from .blocks import in_strips, strip_rows
 from .conditioning import ScaleShift
 from .config import RestorerConfig
 from .router import Router
@@ -77,10 +77,14 @@ class FrequencyExperts(nn.Module):
         """Features [B, H, W, C], vector [B, V] -> features of the same shape, routing weights [B, K, H/w, W/w] fp32."""
         projections = self.projections()
         rows = strip_rows(features, len(projections), self.window)
-        strips = [self._strip(strip, vector, projections) for strip in features.split(rows, dim=1)]
-        if len(strips) == 1:
-            return strips[0]
-        return torch.cat([worked for worked, _ in strips], dim=1), torch.cat([weights for _, weights in strips], dim=2)
+        routing: dict[int, Tensor] = {}
+
+        def strip(top: int, bottom: int) -> Tensor:
+            worked, routing[top] = self._strip(features[:, top:bottom], vector, projections)
+            return worked
+
+        worked = in_strips(strip, features, rows)
+        return worked, torch.cat([routing[top] for top in sorted(routing)], dim=2)
 
     def _strip(self, features: Tensor, vector: Tensor, projections: Tensor) -> tuple[Tensor, Tensor]:
         """Do the same for some rows of windows, which do not depend on each other."""
