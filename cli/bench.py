@@ -7,9 +7,19 @@ import functools
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_command, restorer_arguments, whole_number
+from ..model.errors import CommandError
+from .common import (
+    STANDARD,
+    add_command,
+    prepare_output_file,
+    print_error,
+    restorer_arguments,
+    whole_number,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -36,10 +46,149 @@ def add_parser(commands: Any) -> None:
         "--frames", type=whole_number(0), default=300, metavar="N", help="frames of the video (default 300)"
     )
     parser.add_argument("--no-large", action="store_true", help="leave out the 3840 x 2160 image")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--busy", action="store_true", help="an image while other programs compute, against without")
+    kinds.add_argument("--against", action="store_true", help="other tools on the same images (needs the extra bench)")
+    kinds.add_argument("--gpu", action="store_true", help="everything that is worth knowing of a GPU")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result of --busy, --against or --gpu")
+    parser.add_argument(
+        "--sides", type=side_list, metavar="LIST", help="of the images of --against and --gpu, such as 512,1024"
+    )
+    other = parser.add_argument_group("--against")
+    other.add_argument("--photos", type=Path, metavar="DIR", help="clean photographs (default: a bundled one)")
+    other.add_argument(
+        "--checkout",
+        type=checkout,
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="a network to time with random weights, whose code is run: MoCE-IR, OneRestore, AdaIR, Restormer, MAXIM",
+    )
+    other.add_argument("--max-seconds", type=float, default=60, metavar="S", help="leave out what takes longer")
+    other.add_argument("--plot", type=Path, metavar="FILE", help="draw seconds against megapixels")
+    gpu = parser.add_argument_group("--gpu")
+    gpu.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu is for trying it out")
+    gpu.add_argument("--minutes", type=float, default=7.5, metavar="M", help="stop after so long (default 7.5)")
+    gpu.add_argument("--comfyui", type=Path, metavar="DIR", help="checkout of ComfyUI, for its memory management")
+    gpu.add_argument("--no-tests", action="store_true", help="leave out the suite's tests of CUDA")
+
+
+def side_list(text: str) -> list[int]:
+    """Convert an argument such as `512,1024` to sides in px."""
+    return [whole_number(32)(item) for item in text.split(",")]
+
+
+def checkout(text: str) -> tuple[str, Path]:
+    """Convert an argument such as `Restormer=/src/Restormer` to a name and a folder."""
+    known = ("MoCE-IR", "OneRestore", "AdaIR", "Restormer", "MAXIM")
+    name, _, folder = text.partition("=")
+    if name not in known or not Path(folder).is_dir() or not folder:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, where NAME is one of {', '.join(known)}")
+    return name, Path(folder)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table of times at 512 x 512 in both precisions, then one of memory; return the exit status."""
+    """Measure what the arguments say; return the exit status."""
+    prepare_output_file(args.json)
+    prepare_output_file(args.plot, "--plot")
+    if args.busy:
+        return _busy(args)
+    if args.against:
+        return _against(args)
+    if args.gpu:
+        return _gpu(args)
+    return _times_and_memory(args)
+
+
+def _busy(args: argparse.Namespace) -> int:
+    """Print what an image costs while other programs compute; the status is 1 where that is too much."""
+    import os
+    from dataclasses import asdict
+
+    import torch
+
+    from ..model.pipeline import RestorationPipeline
+    from .busy import LIMIT, measure_busy
+    from .memory_probe import sample_photo
+
+    pipe = RestorationPipeline.from_pretrained(args.restorer, args.mllm, device="cpu", precision="fp32")
+    image = sample_photo(SMALL)
+    calls = iter(range(2**30))
+
+    def work() -> object:
+        shifted = image.roll(next(calls), 3)  # another image each time, as the model remembers what it has seen
+        return pipe(shifted, pipe.describe(shifted, with_text=False))
+
+    cores = os.cpu_count() or 1
+    times = measure_busy(work, args.runs, cores)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {cores} competitors, {args.runs} rounds\n")
+    print("| describe and restore 512 x 512 | median s | min s |\n|---|---|---|")
+    for name, values in (("without competitors", times.idle), ("with", times.busy)):
+        print(f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} |")
+    print(f"\n{times.ratio:.2f} times as long; at most {LIMIT} are expected.")
+    write_json(args.json, {**asdict(times), "ratio": times.ratio, "threads": torch.get_num_threads(), "cores": cores})
+    return 0 if times.ratio <= LIMIT else 1
+
+
+def _against(args: argparse.Namespace) -> int:
+    """Print a table of other tools on the same images."""
+    from dataclasses import asdict
+
+    import torch
+
+    from . import against
+    from .inputs import find_sources
+    from .memory_probe import Models
+
+    against.check_extra()
+    photos: list[Path | None] = (
+        [source.path for source in find_sources([args.photos]).sources] if args.photos else [None]
+    )
+    models = Models(args.restorer, args.mllm, "fp32", "cpu")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads of the CPU, {len(photos)} photographs\n")
+    print("| tool | image | side | processor s | times ours | elapsed s | memory | PSNR |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows, costs, given_up = [], {}, set()
+    for side in args.sides or against.SIDES:
+        ours: dict[str, float] = {}
+        for tool in against.all_tools(dict(args.checkout)):
+            if tool in given_up:
+                continue
+            cost = against.measure(tool, models, photos, side, args.runs)
+            ours.setdefault(tool.image, cost.seconds)
+            ratio = cost.seconds / ours[tool.image]
+            costs[tool.name, side] = cost
+            rows.append({"tool": tool.name, "image": tool.image, "side": side, "ratio": ratio, **asdict(cost)})
+            gain = "" if cost.psnr is None else f"{cost.psnr:.2f}"
+            sizes = f"{cost.elapsed:.2f} | {cost.memory / MIB:.0f} MiB | {gain}"
+            print(f"| {tool.name} | {tool.image} | {side} | {cost.seconds:.2f} | {ratio:.2f} | {sizes} |", flush=True)
+            if 4 * cost.seconds > args.max_seconds:
+                given_up.add(tool)
+    if args.plot is not None:
+        against.draw(costs, args.plot)
+    write_json(args.json, {"threads": torch.get_num_threads(), "photos": len(photos), "runs": args.runs, "rows": rows})
+    return 0
+
+
+def _gpu(args: argparse.Namespace) -> int:
+    """Write what a GPU does with the pack."""
+    import torch
+
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise CommandError("No NVIDIA GPU that torch can use was found: mofe bench --gpu has nothing to measure here.")
+    from .gpu_evidence import SIDES, collect
+
+    found = collect(
+        torch.device(args.device), args.sides or SIDES, args.frames, args.minutes, args.comfyui, not args.no_tests
+    )
+    write_json(args.json if args.json is not None else STANDARD, found)
+    for name, error in found["errors"].items():
+        print_error(f"{name}: {error}")
+    return 1 if found["errors"] else 0
+
+
+def _times_and_memory(args: argparse.Namespace) -> int:
+    """Print a table of times at 512 x 512 in both precisions, then one of memory."""
     import torch
 
     from ..model.inference.plan import bytes_per_pixel
