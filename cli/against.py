@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ OURS = "MoFE Restore"
 
 SIDES = (256, 512, 1024)
 """Of the images, in px."""
+
+WARM_UP = 128
+"""Side in px of an image that does not count; a multiple of what the networks' windows want."""
 
 IMAGES = {
     "noise": Severities(noise_sigma=NOISE),
@@ -231,15 +234,20 @@ def _module(folder: Path, name: str) -> Any:
     path = folder / name
     if not path.is_file():
         raise CommandError(f"{folder} has no {name}: give the folder of the repository's checkout.")
+    stand_ins = {}
     for package in UNUSED:
-        if importlib.util.find_spec(package.split(".")[0]) is None:
-            stand_in = types.ModuleType(package)
-            stand_in.__getattr__ = lambda _: None  # type: ignore[method-assign]
-            sys.modules[package] = stand_in
+        if package.split(".")[0] in stand_ins or importlib.util.find_spec(package) is None:
+            stand_ins[package] = types.ModuleType(package)
+            stand_ins[package].__getattr__ = lambda _: None  # type: ignore[method-assign]
     spec = importlib.util.spec_from_file_location(f"checkout_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules.update(stand_ins)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for package in stand_ins:
+            del sys.modules[package]
     return module
 
 
@@ -267,25 +275,52 @@ def read_photo(path: Path | None, side: int) -> Tensor:
 
 def degraded(clean: Tensor, image: str) -> Tensor:
     """Return a clean image [1, 3, H, W] with what belongs to a key of `IMAGES`."""
-    return degrade(clean[0], IMAGES[image], seed=0)[None]
+    return degrade(clean, IMAGES[image], seed=0)
 
 
-def measure(tool: Tool, models: Models, photos: list[Path | None], side: int, runs: int) -> Cost:
-    """Return what a tool takes for an image: the means over the photographs, in a process of its own."""
-    return run_apart(_measure, tool, models, photos, side, runs, torch.get_num_threads())
+def measure(
+    tool: Tool, models: Models, photos: list[Path | None], sides: Sequence[int], runs: int, max_seconds: float
+) -> dict[int, Cost]:
+    """Return what a tool takes for an image by its side in px, the means over the photographs, in its own process.
+
+    Args:
+        tool: What to measure.
+        models: Ours.
+        photos: Clean photographs; None is the bundled one.
+        sides: Of the images in px.
+        runs: Number of runs for each image.
+        max_seconds: Sides that would take longer for an image are left out.
+    """
+    return run_apart(_measure, tool, models, photos, sorted(sides), runs, max_seconds, torch.get_num_threads())
 
 
-def _measure(tool: Tool, models: Models, photos: list[Path | None], side: int, runs: int, threads: int) -> Cost:
+def _measure(
+    tool: Tool,
+    models: Models,
+    photos: list[Path | None],
+    sides: list[int],
+    runs: int,
+    max_seconds: float,
+    threads: int,
+) -> dict[int, Cost]:
     torch.set_num_threads(threads)
     work = _ready(tool, models, threads)
-    costs = [_measure_one(work, read_photo(photo, side), tool, runs) for photo in photos]
-    gains = [cost.psnr for cost in costs if cost.psnr is not None]
-    return Cost(
-        statistics.mean(cost.seconds for cost in costs),
-        statistics.mean(cost.elapsed for cost in costs),
-        max(cost.memory for cost in costs),
-        statistics.mean(gains) if gains else None,
-    )
+    with torch.inference_mode():
+        work(degraded(read_photo(None, WARM_UP), tool.image))
+    found: dict[int, Cost] = {}
+    for side in sides:  # rising, so that the peak of the process is that of this side
+        pixels = (side / max(found, default=side)) ** 2
+        if found and found[max(found)].seconds * pixels > max_seconds:
+            break
+        costs = [_measure_one(work, read_photo(photo, side), tool, runs) for photo in photos]
+        gains = [cost.psnr for cost in costs if cost.psnr is not None]
+        found[side] = Cost(
+            statistics.mean(cost.seconds for cost in costs),
+            statistics.mean(cost.elapsed for cost in costs),
+            max(cost.memory for cost in costs),
+            statistics.mean(gains) if gains else None,
+        )
+    return found
 
 
 def _ready(tool: Tool, models: Models, threads: int) -> Work:
@@ -298,28 +333,26 @@ def _ready(tool: Tool, models: Models, threads: int) -> Work:
         cv2.setNumThreads(threads)
         return CLASSIC[tool.name][0]()
     pipe: RestorationPipeline = models.open()
-    pipe.mllm, pipe.restorer  # noqa: B018 - loaded now
-
     return lambda image: pipe(image, pipe.describe(image, with_text=False)).image
 
 
 def _measure_one(work: Work, clean: Tensor, tool: Tool, runs: int) -> Cost:
     before = held_bytes()
     seconds, elapsed = [], []
+    restored = original = clean
     with torch.inference_mode():
-        for run in range(runs + (runs > 1)):  # the first of several does not count
-            # another image each time, as nothing may come from a memory
-            image = degraded(clean.roll(run, 3), tool.image)
+        for run in range(runs):
+            original = clean.roll(run, 3)  # another image each time, as ours remembers what it has seen
+            image = degraded(original, tool.image)
             start, used = time.perf_counter(), time.process_time()
             restored = work(image)
             seconds.append(time.process_time() - used)
             elapsed.append(time.perf_counter() - start)
-    counted = slice(1 if runs > 1 else 0, None)
     return Cost(
-        statistics.median(seconds[counted]),
-        statistics.median(elapsed[counted]),
+        statistics.median(seconds),
+        statistics.median(elapsed),
         max(0, peak_bytes() - before),
-        float(psnr(restored, clean.roll(run, 3))) if tool.is_trained else None,
+        psnr(restored, original) if tool.is_trained else None,
     )
 
 

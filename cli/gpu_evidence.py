@@ -29,6 +29,12 @@ SIDES = (512, 1024, 2048, 4096)
 VIDEO, CHUNK = (1080, 1920), 10
 """Size of the video's frames, and how many are in memory at once."""
 
+SMALL_VIDEO = (96, 128)
+"""The same on a CPU, where the program is only tried out."""
+
+TILE, SMALL_TILE = 768, 64
+"""Side in px of the tile that is also run as a CUDA graph and compiled: that of a large image, and on a CPU."""
+
 TOLERANCE = 0.15
 """By how much the measured peak may differ from the estimate that ComfyUI is asked for."""
 
@@ -42,17 +48,25 @@ class Evidence:
     """The measurements, one method each; results are collected in `found`.
 
     Args:
+        models: What is measured: restorer and language model, None for the shipped ones.
         device: To measure on.
         sides: Of the square images, in px.
         frames: Of the video; 0 leaves it out.
         end: `time.monotonic()` by which to stop; what is left then is named in `found["left_out"]`.
     """
 
-    def __init__(self, device: torch.device, sides: Sequence[int], frames: int, end: float) -> None:
+    def __init__(
+        self,
+        models: tuple[Path | None, Path | None],
+        device: torch.device,
+        sides: Sequence[int],
+        frames: int,
+        end: float,
+    ) -> None:
         self.device, self.sides, self.frames, self.end = device, sides, frames, end
         self.found: dict[str, Any] = {"left_out": [], "errors": {}}
         self.pipes = {
-            name: RestorationPipeline.from_pretrained(device=device, precision=name)  # type: ignore[arg-type]
+            name: RestorationPipeline.from_pretrained(*models, device=device, precision=name)  # type: ignore[arg-type]
             for name in DTYPES
         }
 
@@ -148,7 +162,7 @@ class Evidence:
     def video(self) -> dict[str, Any]:
         """Return time and memory of a video under one guidance."""
         name = "bf16" if self.on_gpu else "fp32"
-        pipe, clip = self.pipes[name], sample_photo(VIDEO if self.on_gpu else (96, 128)).repeat(CHUNK, 1, 1, 1)
+        pipe, clip = self.pipes[name], sample_photo(VIDEO if self.on_gpu else SMALL_VIDEO).repeat(CHUNK, 1, 1, 1)
         guidance = pipe.describe(clip[:1], with_text=False)
         plan, result = plan_restoration(pipe.restorer, clip, guidance, precision=DTYPES[name]), torch.empty_like(clip)
         plan.run(into=result)
@@ -168,7 +182,7 @@ class Evidence:
             "peak_bytes_last": peaks[-1],
         }
 
-    def accelerated(self, side: int = 768) -> dict[str, Any]:
+    def accelerated(self, side: int) -> dict[str, Any]:
         """Return times of one tile as it is, as a CUDA graph and compiled, with the largest difference of each."""
         found: dict[str, Any] = {"side": side}
         for name, dtype in DTYPES.items():
@@ -288,11 +302,17 @@ def small_budget(comfyui: Path, device: torch.device, side: int, seconds: float,
 
 
 def collect(
-    device: torch.device, sides: Sequence[int], frames: int, minutes: float, comfyui: Path | None, tests: bool
+    models: tuple[Path | None, Path | None],
+    device: torch.device,
+    sides: Sequence[int],
+    frames: int,
+    minutes: float,
+    comfyui: Path | None,
+    tests: bool,
 ) -> dict[str, Any]:
     """Measure everything that the time allows and return it, as gpu.json holds it."""
     start = time.monotonic()
-    evidence = Evidence(device, sides, frames, start + 60 * minutes)
+    evidence = Evidence(models, device, sides, frames, start + 60 * minutes)
     evidence.attempt("machine", evidence.machine)
     evidence.attempt("restore", evidence.restore)
     evidence.attempt("describe", evidence.describe)
@@ -302,7 +322,7 @@ def collect(
         evidence.attempt("comfyui", lambda: small_budget(comfyui, device, max(sides), 120))
     if tests:
         evidence.attempt("tests", lambda: run_tests(["tests", "-k", "cuda"], {}, 150))
-    evidence.attempt("tile", lambda: evidence.accelerated(768 if evidence.on_gpu else 64))
+    evidence.attempt("tile", lambda: evidence.accelerated(TILE if evidence.on_gpu else SMALL_TILE))
     rows = evidence.found.get("restore", [])
     evidence.found["estimate_holds"] = all(row["within"] for row in rows) if rows and evidence.on_gpu else None
     evidence.found["minutes"] = (time.monotonic() - start) / 60
