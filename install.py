@@ -43,7 +43,13 @@ PACKAGES = {
 
 REQUIREMENTS = {
     "demo": ("requirements/runtime.txt",),
-    "test": ("requirements/runtime.txt", "requirements/train.txt", "requirements/archive.txt", "requirements/test.txt"),
+    "test": (
+        "requirements/runtime.txt",
+        "requirements/train.txt",
+        "requirements/archive.txt",
+        "requirements/bench.txt",
+        "requirements/test.txt",
+    ),
 }
 """Requirement files by purpose, besides `TORCH`, which comes first."""
 

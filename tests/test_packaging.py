@@ -23,7 +23,12 @@ else:
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "nodes", "server"}
 """What only ComfyUI provides."""
 
-MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif", "pillow-jxl-plugin": "pillow_jxl"}
+MODULE_OF = {
+    "pillow": "PIL",
+    "pillow-heif": "pillow_heif",
+    "pillow-jxl-plugin": "pillow_jxl",
+    "opencv-contrib-python-headless": "cv2",
+}
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -69,7 +74,7 @@ def test_every_imported_package_is_declared(project: dict[str, Any]) -> None:
     extras = project["project"]["optional-dependencies"]
     declared = {
         MODULE_OF.get(name, name)
-        for extra in ("standalone", "train", "formats", "video", "ray")
+        for extra in ("standalone", "train", "formats", "video", "ray", "bench")
         for name in names_of(extras[extra])
     }
     known = declared | HOST | set(sys.stdlib_module_names) | {"tokenizers", "huggingface_hub"}  # both with transformers
