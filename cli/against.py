@@ -213,7 +213,18 @@ NETWORKS: dict[str, Callable[[Path], Work]] = {
 """Networks that can be timed where a checkout is given; of MAXIM it is the port to torch."""
 
 UNUSED = ("fvcore", "fvcore.nn", "thop", "torchvision", "torchvision.transforms")
-"""Packages that those files import for their own demonstrations only."""
+"""Packages that those files import for their own demonstrations only, but for one class of torchvision."""
+
+
+class Resize:
+    """Stands in for torchvision's: bilinear, with antialiasing."""
+
+    def __init__(self, size: list[int]) -> None:
+        self.size = size
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, *size]."""
+        return torch.nn.functional.interpolate(image, self.size, mode="bilinear", antialias=True)
 
 
 def _plain(network: Any) -> Work:
@@ -238,7 +249,9 @@ def _module(folder: Path, name: str) -> Any:
     for package in UNUSED:
         if package.split(".")[0] in stand_ins or importlib.util.find_spec(package) is None:
             stand_ins[package] = types.ModuleType(package)
-            stand_ins[package].__getattr__ = lambda _: None  # type: ignore[method-assign]
+            stand_ins[package].__dict__.update({"__getattr__": lambda _: None, "Resize": Resize})
+    if "torchvision" in stand_ins:
+        stand_ins["torchvision"].__dict__["transforms"] = stand_ins["torchvision.transforms"]
     spec = importlib.util.spec_from_file_location(f"checkout_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

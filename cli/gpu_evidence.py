@@ -260,6 +260,7 @@ import torch, importlib, time
 from comfy import model_management
 sys.path[:0] = [packs]
 pack = importlib.import_module(name)
+importlib.import_module(name + ".nodes.model_paths").register_folders()
 load = importlib.import_module(name + ".nodes.load_restorer").LoadRestorer
 restore = importlib.import_module(name + ".nodes.restore").Restore
 probe = importlib.import_module(name + ".cli.memory_probe")
