@@ -84,7 +84,11 @@ class Evidence:
 
     def machine(self) -> dict[str, Any]:
         """Return what was measured on."""
-        found = {"torch": torch.__version__, "python": sys.version.split()[0], "device": str(self.device)}
+        found: dict[str, Any] = {
+            "torch": torch.__version__,
+            "python": sys.version.split()[0],
+            "device": str(self.device),
+        }
         if self.device.type == "cuda":
             seen = torch.cuda.get_device_properties(self.device)
             found |= {
@@ -232,7 +236,7 @@ class Evidence:
         if time.monotonic() > self.end - 120:
             raise RuntimeError("no time left")
         compiled = torch.compile(network.restore_crop, dynamic=False)
-        return lambda: compiled(crop, context, position), lambda: compiled(crop, context, position)[0]
+        return lambda: compiled(crop, context, position), lambda: compiled(crop, context, position)[0]  # type: ignore[no-untyped-call]
 
 
 def run_tests(words: Sequence[str], environment: dict[str, str], seconds: float) -> dict[str, Any]:

@@ -322,7 +322,7 @@ class Mllm:
 
     @property
     def _is_small(self) -> bool:
-        return sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL
+        return bool(sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL)
 
     @torch.inference_mode()
     def see(self, image: Tensor, look: Look) -> Tensor:
