@@ -88,6 +88,7 @@ def allocated(work: Callable[[], object], device: torch.device) -> int:
 
 def measure_activations(models: Models, size: tuple[int, int]) -> int:
     """Return the bytes that torch allocates to restore one tile of a size [height, width], without the result."""
+    torch.set_num_threads(1)  # the profiler does not see what other threads allocate
     pipe = models.open()
     image = sample_photo(size)
     result = torch.empty_like(image)
