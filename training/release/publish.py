@@ -22,7 +22,7 @@ from ...model.atomic import recover_folder, replace_folder, staging_folder, writ
 from ...model.mllm.loading import identity_of
 from ...model.weights import SHIPPED_MLLM, read_card, read_weights, write_weights
 from ..evaluation.results import Evaluation
-from .report import ABOUT_MLLM, LOG_FILE, RESTORER, check_marks, regenerate, results_folder_of
+from .report import ABOUT_MLLM, LOG_FILE, RESTORER, check_marks, evaluations, regenerate, results_folder_of
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -76,6 +76,10 @@ def publish(
     if results:
         fresh = staging_folder(folder)
         fresh.mkdir(parents=True)
+        replaced = {path.stem for path in evaluations(folder)}
+        for path in folder.glob("*.*"):  # what `mofe bench` measured stays
+            if path.stem not in replaced:
+                shutil.copyfile(path, fresh / path.name)
         for name, value in results.items():
             write_text(fresh / f"{name}.json", json.dumps(value, indent=1) + "\n")
         replace_folder(fresh, folder)

@@ -83,6 +83,16 @@ def test_results_replace_all_earlier_ones_and_can_lie_elsewhere(runs: tuple[Path
     assert "Measured: composites" in (tmp_path / "weights" / "restorer" / "README.md").read_text()
 
 
+def test_measurements_that_are_no_evaluation_stay(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "docs" / "results"
+    publish(*runs, {"pairs": measured(23.4)}, tmp_path / "weights")
+    (folder / "gpu.json").write_text('{"device": "a GPU"}')
+    (folder / "pairs.png").write_bytes(b"a plot of the pairs")
+    publish(None, None, {"composites": measured(1.0)}, tmp_path / "weights")
+    assert sorted(path.name for path in folder.iterdir()) == ["composites.json", "gpu.json"]
+    assert "device" not in (tmp_path / "weights" / "restorer" / "README.md").read_text()
+
+
 def test_a_page_without_a_place_is_refused_before_anything_is_written(runs: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# Mine\n")
     with pytest.raises(ValueError, match="has no place for the results"):
