@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -319,10 +320,12 @@ def prepare_weights(model: Any, settings: ForeignModel, inputs: Mapping[str, Ten
     spread = seen[0].transpose(0, 1).flatten(1).std(1) + 1e-3
     patches.weight.div_(spread.reshape(-1, *[1] * (patches.weight.ndim - 1)))
     if isinstance(patches, nn.Conv3d):  # the same product, several times faster where a patch is the whole input
-        convolution: Any = patches
-        convolution.forward = lambda pixels: F.linear(
-            pixels.flatten(1), convolution.weight.flatten(1), convolution.bias
-        )
+        patches.forward = MethodType(_whole_patches, patches)  # a method: a copy of the model has one of its own
+
+
+def _whole_patches(convolution: Any, pixels: Tensor) -> Tensor:
+    """Convolve [N, C, T, H, W] with patches of exactly that size."""
+    return F.linear(pixels.flatten(1), convolution.weight.flatten(1), convolution.bias)
 
 
 def kept_scenes(read: Callable[[], SceneSampler], config: ForeignBatch) -> dict[str, np.ndarray]:
