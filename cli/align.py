@@ -21,6 +21,9 @@ def add_parser(commands: Any) -> None:
         "--photos", type=Path, metavar="DIR", help="clean photographs, the more the better (default: those of the demo)"
     )
     parser.add_argument(
+        "--real", type=Path, metavar="DIR", help="real degraded photographs, which are looked at as they are"
+    )
+    parser.add_argument(
         "--pictures", type=whole_number(16), default=400, metavar="N", help="degraded pictures to look at (400)"
     )
     parser.add_argument("--restorer", type=Path, metavar="FILE", help="weights of the restorer (default: the shipped)")
@@ -48,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from ..model.weights import SHIPPED_MLLM, SHIPPED_RESTORER
 
     photos = photos_in(args.photos)
+    real = () if args.real is None else photos_in(args.real)
     device = best_device()
     restorer, _ = load_restorer(args.restorer or SHIPPED_RESTORER)
     guide = load_mllm(args.guide or SHIPPED_MLLM, device)
@@ -68,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
             restorer.to(device),
             photos,
             AlignSettings(pictures=args.pictures, seed=args.seed),
+            real=real,
             keep=kept,
             on_progress=on_progress,
         )

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
     from ..model.mllm.adapter import Adapter
-    from ..model.mllm.describer import Mllm
     from ..model.weights import Card
 
 
@@ -109,7 +108,7 @@ def _make(path: Path, mllm: LoadedMllm, restorer: LoadedRestorer, pictures: int,
         path.parent.mkdir(parents=True, exist_ok=True)
         aligned = align(
             mllm.describer,
-            teacher,
+            teacher.describer,
             restorer.network,
             chosen,
             AlignSettings(pictures=pictures),
@@ -119,8 +118,12 @@ def _make(path: Path, mllm: LoadedMllm, restorer: LoadedRestorer, pictures: int,
         write_adapter(path, aligned.adapter, aligned.card)
 
 
-def _teacher(identity: str) -> Mllm:
-    """Load the MLLM with which the restorer was trained."""
+def _teacher(identity: str) -> LoadedMllm:
+    """Load the MLLM with which the restorer was trained.
+
+    Its patcher has to live as long as it is used: of a network without one ComfyUI suspects a leak, and collects
+    garbage every time that it loads another.
+    """
     from ..model.errors import MllmError
     from ..model.mllm.loading import load_mllm
 
@@ -132,8 +135,9 @@ def _teacher(identity: str) -> Mllm:
         )
     load_device, offload_device = host.mllm_devices()
     teacher = load_mllm(folder, offload_device)
-    host.load_to_device(host.patcher_for(teacher.network, load_device, offload_device), teacher.memory_bytes)
-    return teacher
+    loaded = LoadedMllm(teacher, host.patcher_for(teacher.network, load_device, offload_device))
+    host.load_to_device(loaded.patcher, teacher.memory_bytes)
+    return loaded
 
 
 def _report(path: Path, adapter: Adapter, card: Card) -> dict[str, Any]:

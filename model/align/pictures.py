@@ -15,6 +15,7 @@ from ..errors import MllmError
 from ..image_files import read_image
 from ..synthesis.degrade import synthesize
 from ..synthesis.severities import COMBINATIONS, Severities, sample_combination, sample_severities
+from ..vocabulary import DEGRADATIONS, PARAMETERS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Endings of the files that count as photographs, in lower case."""
@@ -47,6 +48,7 @@ class Picture:
         strength: [7] in 0..1.
         parameters: [9], in the units of `PARAMETERS`.
         photo: Number of the photograph from which it was cut.
+        known: Whether presence, strength and parameters are known; of a real degraded photograph they are not.
     """
 
     image: Tensor
@@ -55,6 +57,7 @@ class Picture:
     strength: Tensor
     parameters: Tensor
     photo: int
+    known: bool = True
 
 
 def photos_in(folder: Path | None) -> list[Photo]:
@@ -65,7 +68,7 @@ def photos_in(folder: Path | None) -> list[Photo]:
     """
     where = BUNDLED if folder is None else folder
     if not where.is_dir():
-        raise MllmError(f"There is no folder {where}: give the path of a folder with clean photos.")
+        raise MllmError(f"There is no folder {where}: give the path of a folder with photos.")
     found = sorted(path for path in where.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if folder is None:
         found = [path for path in found if path.name not in NOT_CLEAN]
@@ -91,6 +94,13 @@ def draw_picture(photos: Sequence[Photo], index: int, seed: int) -> Picture:
         parameters=torch.from_numpy(truth.parameters).float(),
         photo=number,
     )
+
+
+def read_real(photo: Photo, number: int) -> Picture:
+    """Return a real degraded photograph as it is; `number` tells it from other photographs."""
+    image = read_image(photo).rgb[0] if isinstance(photo, Path) else photo.float().cpu()
+    unknown = torch.zeros(len(DEGRADATIONS))
+    return Picture(image, image, unknown, unknown.clone(), torch.zeros(len(PARAMETERS)), number, known=False)
 
 
 def _severities(rng: np.random.Generator) -> Severities:

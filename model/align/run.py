@@ -26,7 +26,7 @@ from ..mllm.describer import Mllm
 from ..mllm.sight import QUESTIONS, STATISTICS, Look, Seer
 from ..restorer.network import Restorer
 from ..weights import Card
-from .pictures import Photo, Picture, draw_picture
+from .pictures import Photo, Picture, draw_picture, read_real
 from .regression import Basis, as_restorers_see, basis_of, detection_f1, fit_reading, ridge
 from .store import SHARD, Store, joined
 
@@ -35,6 +35,9 @@ SMALLER_IS_BETTER = 0.01
 
 STATISTIC_SETS = (("last",), ("thumbnail", "crops"), ("last", "thumbnail", "crops"), STATISTICS)
 """Sets of statistics among which the fit chooses."""
+
+PICTURES_VERSION = 1
+"""Changes when kept embeddings are of other images, or lack something."""
 
 LARGEST = 6e4
 """Largest statistic that is kept; single hidden states of large models are beyond what half precision holds."""
@@ -96,6 +99,7 @@ def align(
     photos: Sequence[Photo],
     settings: AlignSettings | None = None,
     *,
+    real: Sequence[Photo] = (),
     keep: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Aligned:
@@ -107,6 +111,8 @@ def align(
         restorer: On its device.
         photos: Clean photographs.
         settings: How much is looked at.
+        real: Real degraded photographs, which are looked at as they are in place of generated images, up to every
+            second one. The embedding is fitted to them, scores and parameters are not: their truth is not known.
         keep: Folder for embeddings, kept until the adapter is made; an interrupted run goes on from there.
         on_progress: Called before each image.
 
@@ -121,7 +127,7 @@ def align(
         )
     if student.identity == teacher.identity:
         raise MllmError(f"The MLLM {student.identity} is the one that the restorer was trained with: no need to align.")
-    run = _Run(student, teacher, photos, settings, keep, on_progress)
+    run = _Run(student, teacher, photos, real, settings, keep, on_progress)
     look = run.choose_way_of_looking()
     seen, truth = run.embed(look)
     candidates = list(rank_candidates(look, seen["statistics"], truth["pooled"], truth["photo"]))
@@ -132,7 +138,7 @@ def align(
         settings,
         {
             "photos": len(photos),
-            "pictures": settings.pictures,
+            "real": int((~truth["known"]).sum()),
             "candidates": [[*c.look.layers, *c.look.statistics, round(c.error, 4)] for c in candidates],
             **gain,
         },
@@ -150,17 +156,20 @@ class AdapterFit(NamedTuple):
     def card_with(self, settings: AlignSettings, measured: dict[str, object]) -> Card:
         """Return the card."""
         name = self.adapter.source.partition(":")[0]
+        made_from = ("photos", "real", "candidates")
+        real = int(str(measured["real"]))
+        others = f", and {real} real ones" if real else ""
         return Card(
             kind=KIND,
             name=f"{name} to {self.adapter.target.partition(':')[0]}",
             version="1.0",
             architecture={SOURCE: self.adapter.source, "look": self.adapter.look.to_json()},
-            training={**asdict(settings), "photos": measured["photos"], "candidates": measured["candidates"]},
+            training={**asdict(settings), **{key: measured[key] for key in made_from}},
             metrics={
                 **{name: round(value, 4) for name, value in self.errors.items()},
-                **{key: value for key, value in measured.items() if key not in ("photos", "pictures", "candidates")},
+                **{key: value for key, value in measured.items() if key not in made_from},
             },
-            data=f"{settings.pictures} generated images from {measured['photos']} photographs",
+            data=f"{settings.pictures - real} generated images from {measured['photos']} photographs{others}",
             limits="As good as what the MLLM sees: metrics holds the errors on held-out photographs.",
             licence="As the photographs and the MLLM allow",
             mllm_identity=self.adapter.target,
@@ -178,13 +187,16 @@ def fit_adapter(
         look: What the adapter reads, a part of `embedded`.
         embedded: What the statistics hold.
         statistics: [N, L, S, D].
-        truth: `pooled` and `tokens` of the teacher, `presence`, `strength`, `parameters` and `photo` of the images.
+        truth: `pooled` and `tokens` of the teacher, `presence`, `strength`, `parameters` and `photo` of the images, and
+            in `known` of which ones presence, strength and parameters are known.
     """
     basis = basis_of(_part(statistics, embedded, look))
     groups = truth["photo"]
     pooled = ridge(basis.code, truth["pooled"], groups, as_restorers_see(truth["pooled"]))
     tokens = ridge(basis.code, truth["tokens"], groups)
-    reading = fit_reading(basis.code, truth["presence"], truth["strength"], truth["parameters"], groups)
+    known = truth["known"]
+    presence, strength, parameters = (truth[name][known] for name in ("presence", "strength", "parameters"))
+    reading = fit_reading(basis.code[known], presence, strength, parameters, groups[known])
     adapter = Adapter(
         source=source,
         target=teacher.identity,
@@ -203,7 +215,7 @@ def fit_adapter(
     errors = {
         "pooled_error": pooled.error,
         "token_error": tokens.error,
-        "f1": detection_f1(reading.held_out[:, :7], truth["presence"]),
+        "f1": detection_f1(reading.held_out[:, :7], presence),
     }
     return AdapterFit(adapter, errors)
 
@@ -245,18 +257,20 @@ class _Run:
         student: Seer,
         teacher: Mllm,
         photos: Sequence[Photo],
+        real: Sequence[Photo],
         settings: AlignSettings,
         keep: Path | None,
         on_progress: Progress | None,
     ) -> None:
         self.student, self.teacher, self.photos, self.settings = student, teacher, photos, settings
+        self.real = real
         self._on_progress = on_progress
         self._store = Store(keep)
         self._done = 0
         looks = len(QUESTIONS) + 1
         self._total = looks * _rounded(settings.trial) + 2 * _rounded(settings.pictures) + settings.measured
-        names = [path.name if isinstance(path, Path) else "batch" for path in photos]
-        self._set = sha256(json.dumps([names, settings.seed]).encode()).hexdigest()[:8]
+        names = [[_name(photo) for photo in each] for each in (photos, real)]
+        self._set = sha256(json.dumps([PICTURES_VERSION, *names, settings.seed]).encode()).hexdigest()[:8]
         self._made: list[str] = []
 
     def choose_way_of_looking(self) -> Look:
@@ -323,6 +337,7 @@ class _Run:
                 "tokens": torch.stack([tokens for tokens, _ in rows]),
                 "pooled": torch.stack([pooled for _, pooled in rows]),
                 "photo": torch.tensor([picture.photo for picture in pictures]),
+                "known": torch.tensor([picture.known for picture in pictures]),
                 **{
                     name: torch.stack([getattr(picture, name) for picture in pictures])
                     for name in ("presence", "strength", "parameters")
@@ -354,11 +369,18 @@ class _Run:
 
             def draw_and_make(number: int = number) -> dict[str, Tensor]:
                 indices = range(number * SHARD, (number + 1) * SHARD)
-                return make([draw_picture(self.photos, index, self.settings.seed) for index in indices])
+                return make([self._picture(index) for index in indices])
 
             shards.append(self._store.shard(name, number, draw_and_make))
             self._done = done
         return {key: value[:count] for key, value in joined(shards).items()}
+
+    def _picture(self, index: int) -> Picture:
+        """Return image `index`: every second one is real, as long as there are real ones."""
+        number = index // 2
+        if index % 2 and number < len(self.real):
+            return read_real(self.real[number], len(self.photos) + number)
+        return draw_picture(self.photos, index, self.settings.seed)
 
     def _step(self) -> None:
         if self._on_progress is not None:
@@ -369,3 +391,10 @@ class _Run:
 def _rounded(count: int) -> int:
     """Return a number of images as whole shards."""
     return -(-count // SHARD) * SHARD
+
+
+def _name(photo: Photo) -> str:
+    """Return what tells a photograph from others: its file's name and size, or a digest of its pixels."""
+    if isinstance(photo, Path):
+        return f"{photo.name} {photo.stat().st_size}"
+    return sha256(photo.float().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

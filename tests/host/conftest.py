@@ -66,15 +66,20 @@ def start(
         small = Image.open(comfyui / "input" / "example.png").convert("RGB").resize((160, 128))
         small.save(base / "input" / "small.png")
         make_photo(comfyui / "input" / "example.png").save(base / "input" / "photo.png")
+        shutil.copytree(HERE / "tiny_clips", base / "custom_nodes" / "tiny_clips")
         paths = base / "extra_model_paths.yaml"
         example = (root / "extra_model_paths.example.yaml").read_text(encoding="utf-8")
         assert "D:/models/" in example
-        folders = "".join(f"    {name}: {name}/\n" for name in ("checkpoints", "upscale_models"))
+        folders = "".join(f"    {name}: {name}/\n" for name in ("checkpoints", "upscale_models", "text_encoders"))
         foreign = f"foreign:\n    base_path: {foreign_models}/\n{folders}"
         paths.write_text(example.replace("D:/models/", f"{second_root}/") + foreign, encoding="utf-8")
         venv = Path(os.environ["COMFYUI_VENV"])
         watcher = Path(shutil.copytree(HERE / "watcher", base / "watcher"))
-        environment = {"PYTHONPATH": str(watcher), "MOFE_CONNECTIONS": str(base / "connections")}
+        environment = {
+            "PYTHONPATH": str(watcher),
+            "MOFE_CONNECTIONS": str(base / "connections"),
+            "MOFE_TINY_CLIPS": str(foreign_models / "text_encoders"),
+        }
         where = ("--extra-model-paths-config", str(paths))
         running.append(Server(comfyui, venv, base, *where, environment=environment))
         return running[-1]

@@ -17,7 +17,7 @@ import pytest
 from mofe_restore.tests.host import browser
 from mofe_restore.tests.host.browser import Page
 from mofe_restore.tests.host.server import Server
-from mofe_restore.tests.host.test_real_comfyui import ALL_WORKFLOWS, CHAINED, NODES, workflow
+from mofe_restore.tests.host.test_real_comfyui import ALL_WORKFLOWS, CHAINED, NODES, with_few_pictures, workflow
 from mofe_restore.tests.nodes.test_schemas import WORDS
 
 pytestmark = pytest.mark.skipif(browser.missing() is not None, reason=f"no browser: {browser.missing()}")
@@ -40,8 +40,8 @@ def film(plain_server: Server, video: str, server: Server) -> str:
 
 
 def small(root: Path, name: str) -> dict[str, Any]:
-    """A workflow with the small photo chosen."""
-    graph = workflow(root, name)
+    """A workflow with the small photo chosen, and with few pictures where a model is aligned."""
+    graph = with_few_pictures(workflow(root, name))
     for node in graph["nodes"]:
         if node["type"] == "LoadImage":
             node["widgets_values"][0] = "small.png"

@@ -24,11 +24,19 @@ WORKFLOWS = ["Restore a photo", "Restore and explain", "Steer - keep the fog", "
 CHAINED = ["Restore, then diffusion detail", "Restore, then upscale"]
 ONE_NODE = "Restore a photo with one node"
 """The workflow of the blueprint, whose subgraph only the front end takes apart."""
-ALL_WORKFLOWS = sorted([*WORKFLOWS, *CHAINED, "Restore a video", ONE_NODE])
+OWN_MODEL = "Guide with your own vision model"
+ALL_WORKFLOWS = sorted([*WORKFLOWS, *CHAINED, "Restore a video", ONE_NODE, OWN_MODEL])
 NODES = [
     *("MoFE_LoadMLLM", "MoFE_DescribeDegradation", "MoFE_LoadRestorer", "MoFE_Restore", "MoFE_ShowRouting"),
-    *("MoFE_SteerRestoration", "MoFE_DegradeImage", "MoFE_DegradationMask"),
+    *("MoFE_SteerRestoration", "MoFE_DegradeImage", "MoFE_DegradationMask", "MoFE_AlignMLLM"),
 ]
+
+
+def tiny_clips() -> list[str]:
+    """The vision models that `tiny_clips` makes in this ComfyUI; some of their tokenizers are not in every checkout."""
+    encoders = Path(os.environ.get("COMFYUI_PATH", "")) / "comfy" / "text_encoders"
+    known = {"qwen3vl_4b_fp8_scaled": "qwen25_tokenizer", "qwen3.5_2b_bf16": "qwen35_tokenizer"}
+    return [f"{name}.safetensors" for name, folder in known.items() if (encoders / folder / "vocab.json").exists()]
 
 
 def workflow(root: Path, name: str) -> dict[str, Any]:
@@ -138,15 +146,49 @@ def test_one_guidance_for_a_video_says_what_was_seen_in_a_typical_frame(server: 
     assert "\n" not in description["text"][0], "one description, not a numbered line per frame"
 
 
-@pytest.mark.parametrize("name", CHAINED)
+def with_few_pictures(graph: dict[str, Any]) -> dict[str, Any]:
+    """An alignment with the fewest degraded pictures."""
+    for node in graph["nodes"]:
+        if node["type"] == "MoFE_AlignMLLM":
+            node["widgets_values"][0] = 16
+    return graph
+
+
+@pytest.mark.parametrize("clip", tiny_clips())
+def test_a_vision_model_of_comfyui_is_aligned_once_and_guides(server: Server, root: Path, clip: str) -> None:
+    graph = with_few_pictures(workflow(root, OWN_MODEL))
+    prompt = with_small_photo(to_prompt(graph))
+    (load,) = [node for node in prompt.values() if node["class_type"] == "CLIPLoader"]
+    load["inputs"]["clip_name"] = clip
+    outputs = server.run(prompt)
+    texts = {
+        node["title"]: outputs[str(node["id"])]["text"][0] for node in graph["nodes"] if node["type"] == "PreviewAny"
+    }
+    report = json.loads(texts["Alignment (JSON)"])
+    assert report["mllm"].startswith("CLIP Qwen3") and set(report["psnr"]) == {"none", "aligned", "own"}
+    assert texts["Description"]
+    (saved,) = outputs_of(prompt, outputs, "SaveImage")
+    assert pixels(server.image(saved["images"][0])).shape == (128, 160, 3)
+
+    adapters = server.base / "models" / "mofe" / "adapters"
+    made = (adapters / report["adapter"]).stat().st_mtime_ns
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    (restore,) = [node for node in prompt.values() if node["class_type"] == "MoFE_Restore"]
+    restore["inputs"]["strength"] = 0.5
+    server.run(prompt)
+    assert (adapters / report["adapter"]).stat().st_mtime_ns == made, "it is found, not made again"
+    assert "memory leak" not in server.log.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("name", [*CHAINED, OWN_MODEL])
 def test_a_model_that_the_pack_does_not_bring_can_be_fetched_from_where_it_is_public(root: Path, name: str) -> None:
     loaders = [node for node in workflow(root, name)["nodes"] if "models" in node["properties"]]
     assert len(loaders) == 1
     for node in loaders:
         (model,) = node["properties"]["models"]
-        assert node["widgets_values"] == [model["name"]]
+        assert node["widgets_values"][0] == model["name"]
         assert model["url"].startswith("https://huggingface.co/Comfy-Org/") and model["url"].endswith(model["name"])
-        assert model["directory"] in ("checkpoints", "upscale_models")
+        assert model["directory"] in ("checkpoints", "upscale_models", "text_encoders")
 
 
 @pytest.mark.parametrize("name", ALL_WORKFLOWS)

@@ -83,7 +83,7 @@ def boxes(nodes: list[dict[str, Any]]) -> dict[int, tuple[float, float, float, f
 
 def test_there_are_the_workflows_that_the_readme_names() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(WORKFLOWS) == 8
+    assert len(WORKFLOWS) == 9
     for path in WORKFLOWS:
         assert f"*{path.stem}*" in readme
 
@@ -122,7 +122,11 @@ def test_no_node_hides_another_and_each_lies_in_a_group(path: Path) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_models_that_exist_only_elsewhere_say_where(path: Path) -> None:
     """In the form from which ComfyUI's front end offers the download; it takes these suffixes and hosts only."""
-    loaders = {"UpscaleModelLoader": "upscale_models", "CheckpointLoaderSimple": "checkpoints"}
+    loaders = {
+        "UpscaleModelLoader": "upscale_models",
+        "CheckpointLoaderSimple": "checkpoints",
+        "CLIPLoader": "text_encoders",
+    }
     for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
         models = node["properties"].get("models", [])
         assert [model["directory"] for model in models] == ([loaders[node["type"]]] if node["type"] in loaders else [])

@@ -57,7 +57,8 @@ def evaluate_align(
     photos = list_photos(clean_folder)[:limit]
     count = len(photos) * len(COMBINATIONS)
     scenes = [(photo, kind) for photo in photos for kind in COMBINATIONS]
-    total = 2 * count + len(photos) * REPEATS
+    repeats = max(REPEATS, -(-DETECTED // len(photos)))
+    total = 2 * count + len(photos) * repeats
     ring = stable_generator(seed, "other guidance").permutation(count)
     other = {int(a): int(b) for a, b in zip(ring, np.roll(ring, 1), strict=True)}
     given: dict[str, list[Guidance]] = {name: [] for name in describers}
@@ -76,7 +77,7 @@ def evaluate_align(
         for name in describers:
             own[name].append(psnr(restored_with(restore, given[name][index], image, what), truth))
             others[name].append(psnr(restored_with(restore, given[name][other[index]], image, what), truth))
-    f1 = _detection(describers, photos, seed, total, on_progress, 2 * count)
+    f1 = _detection(describers, photos, seed, repeats, total, on_progress, 2 * count)
     base = mean(none)
     rows: dict[str, Row] = {"none": {**dict.fromkeys(COLUMNS, float("nan")), COUNT: count, "PSNR": base, "gain": 0.0}}
     best = mean(own[OWN]) - base if OWN in own else float("nan")
@@ -98,7 +99,10 @@ def evaluate_align(
 
 
 REPEATS = 8
-"""How often each photo is degraded by the training mix for the F1."""
+"""How often each photo is degraded by the training mix for the F1, at least."""
+
+DETECTED = 128
+"""Images from which the F1 is computed, at least."""
 
 
 def _scene(photo: Path, kind: str, seed: int, side: int) -> tuple[Tensor, Tensor]:
@@ -114,6 +118,7 @@ def _detection(
     describers: Mapping[str, Describe],
     photos: list[Path],
     seed: int,
+    repeats: int,
     total: int,
     on_progress: Progress | None,
     done: int,
@@ -121,7 +126,7 @@ def _detection(
     """Return the mean F1 of the scores of each MLLM."""
     scores: dict[str, list[Tensor]] = {name: [] for name in describers}
     truths = []
-    for _, degraded in tracked(mixtures(photos, seed, REPEATS), total, on_progress, done=done):
+    for _, degraded in tracked(mixtures(photos, seed, repeats), total, on_progress, done=done):
         for name, describe in describers.items():
             with torch.no_grad():
                 scores[name].append(describe(to_tensor(degraded.image)).scores[0].cpu())

@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mofe_restore.model.align.pictures import draw_picture, photos_in
-from mofe_restore.model.align.run import Aligned, AlignSettings, Candidate, align, choose
+from mofe_restore.model.align.pictures import draw_picture, photos_in, read_real
+from mofe_restore.model.align.run import Aligned, AlignSettings, Candidate, align, choose, fit_adapter
 from mofe_restore.model.errors import MllmError
 from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.image_files import read_image
 from mofe_restore.model.mllm.adapter import read_adapter, write_adapter
 from mofe_restore.model.mllm.sight import STATISTICS, Look
 from mofe_restore.tests.factories import WIDTH, make_restorer, restore, scored_guidance, write_photo
 
 TEACHER, STUDENT = "teacher:0123456789abcdef", "student:fedcba9876543210"
 SETTINGS = AlignSettings(pictures=48, trial=16, measured=2)
+LOOK = Look(detail=True, layers=(1,))
 
 
 def traits(image: Tensor) -> Tensor:
@@ -135,6 +137,56 @@ def test_an_interrupted_run_goes_on_where_it_was(aligned: Aligned, photos: list[
     assert all(0 <= done <= total for done, total in shown)
     left = {path.name.split("-")[0] for path in (tmp_path / "work").iterdir()}
     assert left == {"teacher"}, "what the foreign model saw is not needed any more"
+
+
+def test_real_photographs_are_looked_at_as_they_are(photos: list[Any], tmp_path: Path) -> None:
+    for seed in range(3):
+        write_photo(tmp_path / f"real{seed}.png", 100 + seed, 120, 100)
+    real = photos_in(tmp_path)
+    looked: list[Tensor] = []
+
+    class Watching(Student):
+        def see(self, image: Tensor, look: Look) -> Tensor:
+            looked.append(image)
+            return super().see(image, look)
+
+    aligned = run(photos, Watching(), real=real)
+    for path in real:
+        image = read_image(path).rgb[0]
+        assert any(seen.shape == image.shape and torch.equal(seen, image) for seen in looked)
+    assert aligned.card.training["real"] == 3 and "and 3 real ones" in aligned.card.data
+    assert not read_real(real[0], 99).known
+
+
+def test_of_real_photographs_only_the_embedding_is_fitted(photos: list[Any]) -> None:
+    """A presence of zero, which stands for not known, would teach the scores that nothing is there."""
+    pictures = [draw_picture(photos, index, 0) for index in range(32)]
+    seen = torch.stack([Student().see(each.image, LOOK) for each in pictures])
+    names = ("presence", "strength", "parameters")
+    truth = {name: torch.stack([getattr(each, name) for each in pictures]) for name in names}
+    given = [Teacher().describe(each.image[None]) for each in pictures]
+    truth |= {
+        "pooled": torch.cat([each.pooled for each in given]),
+        "tokens": torch.cat([each.tokens for each in given]),
+    }
+    truth |= {"photo": torch.tensor([each.photo for each in pictures]), "known": torch.ones(32, dtype=torch.bool)}
+    truth["known"][1::2] = False
+    fits = []
+    for value in (0.0, 1.0):
+        for name in names:
+            truth[name][1::2] = value
+        fits.append(fit_adapter(STUDENT, Teacher(), LOOK, LOOK, seen, truth).adapter)  # type: ignore[arg-type]
+    assert torch.equal(fits[0].reading, fits[1].reading) and torch.equal(fits[0].reading_mean, fits[1].reading_mean)
+    truth["pooled"][1::2] *= 2
+    assert not torch.equal(fit_adapter(STUDENT, Teacher(), LOOK, LOOK, seen, truth).adapter.pooled, fits[0].pooled)  # type: ignore[arg-type]
+
+
+def test_embeddings_of_other_photographs_of_the_same_names_are_not_taken(photos: list[Any], tmp_path: Path) -> None:
+    student = Student()
+    run([torch.rand(3, 200, 210, generator=torch.Generator().manual_seed(1))], student, keep=tmp_path)
+    first = {path.name for path in tmp_path.iterdir()}
+    run([torch.rand(3, 200, 210, generator=torch.Generator().manual_seed(2))], student, keep=tmp_path)
+    assert len({path.name for path in tmp_path.iterdir()} - first) == len(first)
 
 
 def test_a_restorer_of_another_mllm_and_its_own_mllm_are_refused(photos: list[Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.synthesis.severities import COMBINATIONS
 from mofe_restore.tests.factories import scored_guidance
-from mofe_restore.training.evaluation.align import OWN, REPEATS, evaluate_align
+from mofe_restore.training.evaluation.align import DETECTED, OWN, evaluate_align
 
 
 def test_a_guide_is_worth_its_share_of_the_own_ones_gain(photos: Path) -> None:
@@ -37,6 +37,6 @@ def test_a_guide_is_worth_its_share_of_the_own_ones_gain(photos: Path) -> None:
     assert rows["blind"]["gain"] == pytest.approx(0.0) == rows["blind"]["share"]
     assert rows[OWN]["other's gain"] == pytest.approx(0.0, abs=1e-6), "the guidance of another image is worth nothing"
     assert rows[OWN]["F1"] > rows["blind"]["F1"] == 0.0
-    total = 4 * len(COMBINATIONS) + 2 * REPEATS
+    total = 4 * len(COMBINATIONS) + DETECTED
     assert seen[0] == (1, total) and seen[-1] == (total, total)
     assert "cut to 40 px" in result.title

@@ -13,6 +13,7 @@ from mofe_restore.model.mllm.loading import HEAD_FILE, load_mllm
 from mofe_restore.model.mllm.views import make_views
 from mofe_restore.model.mllm.wording import DESCRIBE
 from mofe_restore.model.weights import read_card
+from mofe_restore.tests.factories import write_photo
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import LoopConfig, parse_table, read_toml
 from mofe_restore.training.mllm.architecture import MllmConfig
@@ -177,3 +178,21 @@ def test_training_goes_on_from_a_trained_folder(trained: Path, photos: Path, tmp
     assert all(parameter.requires_grad for parameter in task.network.parameters())
     with pytest.raises(TrainingError, match="another architecture"):
         MllmTask(replace(settings, model=MllmConfig(vision_width=128)), LoopConfig(str(tmp_path), 1), {})
+
+
+def test_a_trained_model_is_tuned_on_photographs_of_ones_own(trained: Path, tmp_path: Path) -> None:
+    """As docs/training.md says for the shipped model: `initial`, and photos; the result is another guide."""
+    for seed in range(3):
+        write_photo(tmp_path / "own" / f"{seed}.png", 50 + seed, 120, 130)
+    config = CONFIG.format(folder=tmp_path.as_posix(), photos=(tmp_path / "own").as_posix())
+    first = trained / "export" / "mllm"
+    config = config.replace("[batch]", f'initial = "{first.as_posix()}"\n[batch]').replace("steps = 3", "steps = 2")
+    (tmp_path / "run.toml").write_text(config)
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    run(tmp_path / "run.toml")
+    tuned, start = load_mllm(tmp_path / "run" / "export" / "mllm"), load_mllm(first)
+    assert tuned.identity != start.identity and tuned.width == start.width
+    views = make_views(torch.rand(3, 120, 140))[None]
+    (_, pooled), (_, old) = tuned.embed(views), start.embed(views)
+    assert 0 < float((pooled - old).norm() / old.norm()) < 0.5, "it goes on from the weights, and moves"
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before

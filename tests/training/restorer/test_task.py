@@ -13,12 +13,14 @@ from PIL import Image
 from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.inference.checks import check_guidance
 from mofe_restore.model.mllm.loading import load_mllm
+from mofe_restore.model.mllm.wording import DESCRIBE
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.severities import Severities
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import LoopConfig, parse_table, read_toml
+from mofe_restore.training.mllm.families import build_family
 from mofe_restore.training.restorer.config import BatchConfig, DataConfig, LossConfig, RestorerRun, ToneConfig
 from mofe_restore.training.restorer.network import RestorerInTraining
 from mofe_restore.training.restorer.task import RestorerTask, run
@@ -94,6 +96,24 @@ def test_a_run_writes_a_restorer_that_knows_its_mllm(photos: Path, tiny_mllm_fol
     assert card.training["step"] == 2
     assert card.metrics["psnr_clean"] > 20
     assert network.config.widths == (8, 8, 16, 16)
+
+
+def test_a_foreign_mllm_guides_a_run_and_stays_as_it_is(photos: Path, tmp_path: Path) -> None:
+    """A folder of a stock class without a head, as users have them."""
+    parts = build_family("llava", [DESCRIBE] * 3)
+    folder = tmp_path / "owner" / "llava"
+    parts.model.save_pretrained(folder)
+    parts.processor.save_pretrained(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    paths = {"folder": tmp_path.as_posix(), "photos": photos.as_posix(), "mllm": folder.as_posix()}
+    (tmp_path / "run.toml").write_text(CONFIG.format(**paths))
+    run(tmp_path / "run.toml")
+    network, card = load_restorer(tmp_path / "run" / "export" / "restorer.safetensors")
+    mllm = load_mllm(folder, precision="fp32")
+    assert card.mllm_identity == mllm.identity and mllm.identity.startswith("llava:")
+    assert network.config.guidance_width == mllm.width
+    check_guidance(mllm.describe(torch.rand(1, 3, 100, 100), with_text=False), network, 1)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_the_shipped_configuration_can_be_read(root: Path) -> None:
