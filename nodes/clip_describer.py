@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..model.guidance import Guidance
     from ..model.mllm.adapter import Adapter
-    from ..model.mllm.sight import Look
+    from ..model.mllm.sight import Look, Sight
 
 MAX_PIXELS = 1024 * 1024
 """Larger images are shrunk, as ComfyUI's own nodes do: a language model's memory grows with the pixels."""
@@ -74,7 +74,7 @@ class ClipDescriber:
         other.adapter, other._memory = adapter, Memory()
         return other
 
-    def see(self, image: Tensor, look: Look) -> Tensor:
+    def see(self, image: Tensor, look: Look) -> Sight:
         """Return the statistics of an image [3, H, W] for an adapter (`sight.Seer.see`): each view is a prompt.
 
         Raises:
@@ -82,15 +82,17 @@ class ClipDescriber:
         """
         import torch
 
-        from ..model.mllm.sight import QUESTIONS, statistics_of
+        from ..model.mllm.sight import QUESTIONS, PatchWatch, Sight, statistics_of
         from ..model.mllm.views import crop_origin_sets, make_views
 
-        seen = []
+        seen, patches = [], []
         for origins in crop_origin_sets(*image.shape[1:])[: look.sets]:
             views = make_views(image.cpu(), origins, detail=look.detail).permute(0, 2, 3, 1).float() / 255
-            states = torch.cat([self._states(QUESTIONS[look.question], view[None]) for view in views])
+            with PatchWatch(self._clip.cond_stage_model) as watch:
+                states = torch.cat([self._states(QUESTIONS[look.question], view[None]) for view in views])
             seen.append(statistics_of(states[:, -1].mean(0), states, look.statistics))
-        return torch.stack(seen).mean(0)[None].cpu()
+            patches.append(watch.statistics(len(views), look.patches))
+        return Sight(torch.stack(seen).mean(0)[None].cpu(), torch.stack(patches).mean(0).cpu())
 
     def _states(self, question: str, image: Tensor) -> Tensor:
         """Return the states [1, T, D] of a prompt with one image [1, H, W, 3]."""

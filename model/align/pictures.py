@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import MllmError
 from ..image_files import read_image
 from ..synthesis.degrade import synthesize
-from ..synthesis.severities import COMBINATIONS, Severities, sample_combination, sample_severities
+from ..synthesis.severities import COMBINATIONS, Severities, sample_combination, sample_severities, with_blur, with_jpeg
 from ..vocabulary import DEGRADATIONS, PARAMETERS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -29,9 +29,13 @@ NOT_CLEAN = ("waiting_room.jpg",)
 SIDES = (192, 416)
 """Smallest and largest side of a degraded image in px."""
 
-CLEAN_SHARE, COMPOSITE_SHARE = 0.08, 0.5
+CLEAN_SHARE, COMPOSITE_SHARE = 0.08, 0.3
 """Shares of the images without degradation and with a combination of CDD-11 in wide ranges; the rest is the training
 mix of `sample_severities`."""
+
+BLUR_SHARE, JPEG_SHARE = 0.25, 0.35
+"""Shares of that rest to which blur and JPEG are added: in the mix alone one in twenty images has them, and a dozen
+images teach nothing."""
 
 Photo = Path | Tensor
 """A file, or [3, H, W] in 0..1."""
@@ -109,7 +113,10 @@ def _severities(rng: np.random.Generator) -> Severities:
         return Severities()
     if kind < CLEAN_SHARE + COMPOSITE_SHARE:
         return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < 0.5)
-    return sample_severities(rng)
+    severities = sample_severities(rng)
+    if rng.random() < BLUR_SHARE:
+        severities = with_blur(severities, rng)
+    return with_jpeg(severities, rng) if rng.random() < JPEG_SHARE else severities
 
 
 def _piece(photo: Tensor, rng: np.random.Generator) -> Tensor:

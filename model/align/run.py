@@ -23,7 +23,7 @@ from ..images import psnr
 from ..inference.plan import plan_restoration
 from ..mllm.adapter import KIND, SOURCE, Adapter
 from ..mllm.describer import Mllm
-from ..mllm.sight import QUESTIONS, STATISTICS, Look, Seer
+from ..mllm.sight import PATCH_STATISTICS, QUESTIONS, STATISTICS, Look, Seer
 from ..restorer.network import Restorer
 from ..weights import Card
 from .pictures import Photo, Picture, draw_picture, read_real
@@ -34,9 +34,12 @@ SMALLER_IS_BETTER = 0.01
 """A look that reads less is taken where its error is higher by no more than this share."""
 
 STATISTIC_SETS = (("last",), ("thumbnail", "crops"), ("last", "thumbnail", "crops"), STATISTICS)
-"""Sets of statistics among which the fit chooses."""
+"""Sets of statistics among which the fit chooses, each with each of `PATCH_SETS`."""
 
-PICTURES_VERSION = 1
+PATCH_SETS = ((), ("texture",), PATCH_STATISTICS)
+"""Sets of the patches' statistics."""
+
+PICTURES_VERSION = 2
 """Changes when kept embeddings are of other images, or lack something."""
 
 LARGEST = 6e4
@@ -91,6 +94,11 @@ class Candidate(NamedTuple):
     error: float
     features: int
 
+    def summary(self) -> list[int | str | float]:
+        """Return layers, statistics and the error, for a card."""
+        patches = [f"patches' {name}" for name in self.look.patches]
+        return [*self.look.layers, *self.look.statistics, *patches, round(self.error, 4)]
+
 
 def align(
     student: Seer,
@@ -130,16 +138,16 @@ def align(
     run = _Run(student, teacher, photos, real, settings, keep, on_progress)
     look = run.choose_way_of_looking()
     seen, truth = run.embed(look)
-    candidates = list(rank_candidates(look, seen["statistics"], truth["pooled"], truth["photo"]))
+    candidates = list(rank_candidates(look, seen, truth))
     best = choose(candidates)
-    fit = fit_adapter(student.identity, teacher, best.look, look, seen["statistics"], truth)
+    fit = fit_adapter(student.identity, teacher, best.look, look, seen, truth)
     gain = run.measure(fit.adapter, restorer) if settings.measured else {}
     card = fit.card_with(
         settings,
         {
             "photos": len(photos),
             "real": int((~truth["known"]).sum()),
-            "candidates": [[*c.look.layers, *c.look.statistics, round(c.error, 4)] for c in candidates],
+            "candidates": [c.summary() for c in candidates],
             **gain,
         },
     )
@@ -177,7 +185,7 @@ class AdapterFit(NamedTuple):
 
 
 def fit_adapter(
-    source: str, teacher: Mllm, look: Look, embedded: Look, statistics: Tensor, truth: dict[str, Tensor]
+    source: str, teacher: Mllm, look: Look, embedded: Look, seen: dict[str, Tensor], truth: dict[str, Tensor]
 ) -> AdapterFit:
     """Fit all maps of an adapter.
 
@@ -185,12 +193,12 @@ def fit_adapter(
         source: Identity of the foreign MLLM.
         teacher: The MLLM to whose guidance the adapter leads.
         look: What the adapter reads, a part of `embedded`.
-        embedded: What the statistics hold.
-        statistics: [N, L, S, D].
+        embedded: What `seen` holds.
+        seen: `states` [N, L, S, D] and `patches` [N, K, P] of the images.
         truth: `pooled` and `tokens` of the teacher, `presence`, `strength`, `parameters` and `photo` of the images, and
             in `known` of which ones presence, strength and parameters are known.
     """
-    basis = basis_of(_part(statistics, embedded, look))
+    basis = basis_of(_part(seen, embedded, look))
     groups = truth["photo"]
     pooled = ridge(basis.code, truth["pooled"], groups, as_restorers_see(truth["pooled"]))
     tokens = ridge(basis.code, truth["tokens"], groups)
@@ -220,16 +228,22 @@ def fit_adapter(
     return AdapterFit(adapter, errors)
 
 
-def rank_candidates(embedded: Look, statistics: Tensor, pooled: Tensor, groups: Tensor) -> Iterator[Candidate]:
-    """Yield the held-out error of every choice of layers and statistics."""
-    shown = as_restorers_see(pooled)
+def rank_candidates(embedded: Look, seen: dict[str, Tensor], truth: dict[str, Tensor]) -> Iterator[Candidate]:
+    """Yield the held-out error of every choice of layers and statistics: that of the embedding and that of presence.
+
+    Both count, since what is rare among the images, such as JPEG, hardly moves the mean error of the embedding.
+    """
+    pooled, groups, known = truth["pooled"], truth["photo"], truth["known"]
+    shown, sides = as_restorers_see(pooled), 2 * truth["presence"][known] - 1
     layer_sets: list[tuple[int, ...]] = [(layer,) for layer in embedded.layers]
     if len(embedded.layers) > 1:
         layer_sets.append(embedded.layers)
-    for layers, names in itertools.product(layer_sets, STATISTIC_SETS):
-        look = replace(embedded, layers=layers, statistics=names)
-        basis: Basis = basis_of(_part(statistics, embedded, look))
-        yield Candidate(look, ridge(basis.code, pooled, groups, shown).error, len(basis.mean))
+    patch_sets = PATCH_SETS if seen["patches"].numel() else PATCH_SETS[:1]
+    for layers, names, patches in itertools.product(layer_sets, STATISTIC_SETS, patch_sets):
+        look = replace(embedded, layers=layers, statistics=names, patches=patches)
+        basis: Basis = basis_of(_part(seen, embedded, look))
+        errors = ridge(basis.code, pooled, groups, shown).error, ridge(basis.code[known], sides, groups[known]).error
+        yield Candidate(look, sum(errors) / 2, len(basis.mean))
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
@@ -239,11 +253,13 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
     return min(good, key=lambda candidate: (candidate.features, candidate.error))
 
 
-def _part(statistics: Tensor, embedded: Look, look: Look) -> Tensor:
-    """Return [N, F], the layers and statistics of `look`."""
+def _part(seen: dict[str, Tensor], embedded: Look, look: Look) -> Tensor:
+    """Return [N, F], what `look` reads of what was seen."""
     layers = [embedded.layers.index(layer) for layer in look.layers]
     names = [embedded.statistics.index(name) for name in look.statistics]
-    return statistics[:, layers][:, :, names].float().flatten(1)
+    states = seen["states"][:, layers][:, :, names].float().flatten(1)
+    patches = [embedded.patches.index(name) for name in look.patches]
+    return torch.cat([states, seen["patches"][:, patches].float().flatten(1)], dim=1)
 
 
 class _Run:
@@ -276,14 +292,12 @@ class _Run:
     def choose_way_of_looking(self) -> Look:
         """Return whether crops are shown as they are or amplified, and the question, whichever tells most."""
         layers = self.student.layers
-        plain = Look(layers=layers)
+        plain = Look(layers=layers, patches=PATCH_STATISTICS)
         truth = self._truth(self.settings.trial)
         errors: dict[Look, float] = {}
 
         def error(look: Look) -> float:
-            seen = self._seen(look, self.settings.trial)["statistics"]
-            rows = slice(0, len(seen))
-            each = rank_candidates(look, seen, truth["pooled"][rows], truth["photo"][rows])
+            each = rank_candidates(look, self._seen(look, self.settings.trial), truth)
             return min(candidate.error for candidate in each)
 
         for detail in (False, True):
@@ -355,8 +369,10 @@ class _Run:
             rows = []
             for picture in pictures:
                 self._step()
-                rows.append(self.student.see(picture.image, look).clamp(-LARGEST, LARGEST).half())
-            return {"statistics": torch.stack(rows)}
+                sight = self.student.see(picture.image, look)
+                rows.append([part.clamp(-LARGEST, LARGEST).half() for part in sight])
+            states, patches = (torch.stack(part) for part in zip(*rows, strict=True))
+            return {"states": states, "patches": patches}
 
         return self._shards(name, count, make)
 

@@ -20,7 +20,7 @@ from ..errors import WeightFileError
 from ..guidance import Directions, Guidance
 from ..weights import Card, read_card, read_weights, write_weights
 from .head import Reading
-from .sight import Look
+from .sight import Look, Sight
 
 KIND = "mllm_adapter"
 
@@ -39,7 +39,7 @@ class Adapter:
         target: Identity of the MLLM to whose guidance it leads.
         identity: Name and digest of the adapter; guidance carries it.
         look: How the foreign MLLM looks.
-        mean: [F], of the statistics, one after the other.
+        mean: [F], of the statistics as in `Sight.flat`.
         project: [F, R], to the principal components.
         pooled_mean: [D].
         pooled: [R, D].
@@ -64,9 +64,9 @@ class Adapter:
     reading: Tensor
     directions: Directions | None = None
 
-    def guidance(self, statistics: Tensor, description: str = "") -> Guidance:
-        """Return the guidance of one image from its statistics [L, S, D] (`Seer.see`)."""
-        code = (statistics.float().cpu().flatten() - self.mean) @ self.project
+    def guidance(self, sight: Sight, description: str = "") -> Guidance:
+        """Return the guidance of one image from what the foreign MLLM sees in it (`Seer.see`)."""
+        code = (sight.flat() - self.mean) @ self.project
         parts = (self.reading_mean + code @ self.reading)[None].split((7, 7, 9), dim=-1)
         reading = Reading(*parts)
         return Guidance(

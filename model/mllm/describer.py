@@ -31,7 +31,7 @@ from .instructions import Order, read_order
 from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
-from .sight import QUESTIONS, Look, Seer, by_view, layers_worth, statistics_of
+from .sight import QUESTIONS, Look, PatchWatch, Seer, Sight, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence
 from .yes_no import YesNo
@@ -325,32 +325,28 @@ class Mllm:
         return bool(sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL)
 
     @torch.inference_mode()
-    def see(self, image: Tensor, look: Look) -> Tensor:
+    def see(self, image: Tensor, look: Look) -> Sight:
         """Return the statistics of an image for an adapter (`sight.Seer.see`).
 
         Raises:
             MllmError: The model gave values that are not finite.
         """
         origin_sets = crop_origin_sets(*image.shape[1:])[: look.sets]
-        seen = []
+        seen, patches = [], []
         for origins in origin_sets:
             views = make_views(image, origins, detail=look.detail)
             inputs = self.inputs(views[None], QUESTIONS[look.question])
-            states = self._states(inputs)
+            with PatchWatch(self.network.language_model) as watch:
+                states = self._states(inputs)
             at_image = (inputs["input_ids"][0] == self._image_token).to(states[0].device)
             layers = [states[layer][0] for layer in look.layers]
-            seen.append(
-                torch.stack(
-                    [
-                        statistics_of(state[-1], by_view(state[at_image], len(views)), look.statistics)
-                        for state in layers
-                    ]
-                )
-            )
-        found = torch.stack(seen).mean(0)
-        if not bool(found.isfinite().all()):
+            each = [statistics_of(state[-1], by_view(state[at_image], len(views)), look.statistics) for state in layers]
+            seen.append(torch.stack(each))
+            patches.append(watch.statistics(len(views), look.patches))
+        sight = Sight(torch.stack(seen).mean(0).cpu(), torch.stack(patches).mean(0).cpu())
+        if not bool(sight.flat().isfinite().all()):
             raise MllmError(_NOT_FINITE.format(self.name))
-        return found.cpu()
+        return sight
 
     def _states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Return all hidden states of the language model, each [B, T, D]."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .wording import DESCRIBE
 
@@ -20,6 +20,12 @@ STATISTICS = ("last", "thumbnail", "crops", "texture", "thumbnail texture")
 
 The state after the question; the means over the tokens of the thumbnail and of the crops; and how much the tokens of
 the crops, and of the thumbnail, differ from their mean: noise, rain and blur are a matter of texture.
+"""
+
+PATCH_STATISTICS = STATISTICS[1:]
+"""Those of the patches as they enter the vision tower, before anything of them is lost.
+
+JPEG, noise and blur are plain there: the filters of a tower respond to them whatever it was trained for.
 """
 
 LIST = (
@@ -44,6 +50,7 @@ class Look:
         sets: Sets of views whose statistics are averaged.
         layers: Indices of hidden states, 0 being what enters the first layer.
         statistics: Names of `STATISTICS`.
+        patches: Names of `PATCH_STATISTICS`, read beside them; none by default.
     """
 
     question: str = "describe"
@@ -51,6 +58,7 @@ class Look:
     sets: int = 1
     layers: tuple[int, ...] = (-1,)
     statistics: tuple[str, ...] = STATISTICS
+    patches: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -70,12 +78,29 @@ class Look:
                 sets=int(values["sets"]),
                 layers=tuple(int(layer) for layer in values["layers"]),
                 statistics=tuple(str(name) for name in values["statistics"]),
+                patches=tuple(str(name) for name in values["patches"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the look cannot be read: {error}") from error
-        if look.question not in QUESTIONS or not set(look.statistics) <= set(STATISTICS) or look.sets < 1:
+        known = set(look.statistics) <= set(STATISTICS) and set(look.patches) <= set(PATCH_STATISTICS)
+        if look.question not in QUESTIONS or not known or look.sets < 1:
             raise ValueError("the look has unknown values")
         return look
+
+
+class Sight(NamedTuple):
+    """What a foreign MLLM sees in an image: float32 and on the CPU.
+
+    states [L, S, D] and patches [K, P], layers and statistics in the order of the look; P is that of the model's patch
+    embedding, 0 where it has none.
+    """
+
+    states: Tensor
+    patches: Tensor
+
+    def flat(self) -> Tensor:
+        """Return all numbers in one row, [L * S * D + K * P]."""
+        return torch.cat([self.states.flatten(), self.patches.flatten()])
 
 
 class Seer(Protocol):
@@ -96,12 +121,45 @@ class Seer(Protocol):
         """Sets of views that it can be shown at little cost."""
         ...
 
-    def see(self, image: Tensor, look: Look) -> Tensor:
-        """Return the statistics of an image [3, H, W] in 0..1: float32 [L, S, D], on the CPU.
-
-        L are the layers and S the statistics of the look, in their order.
-        """
+    def see(self, image: Tensor, look: Look) -> Sight:
+        """Return the statistics of an image [3, H, W] in 0..1."""
         ...
+
+
+class PatchWatch:
+    """Listens to the patch embedding of a vision tower while it is in a `with` block.
+
+    Args:
+        network: A vision language model; one without a convolution of red, green and blue has no patches to read.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._embedding = next(
+            (m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and m.in_channels == 3), None
+        )
+        self._seen: list[Tensor] = []
+
+    def __enter__(self) -> PatchWatch:
+        """Begin to listen."""
+        self._seen = []
+        if self._embedding is not None:
+            self._hook = self._embedding.register_forward_hook(lambda _module, _inputs, output: self._note(output))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        if self._embedding is not None:
+            self._hook.remove()
+
+    def statistics(self, views: int, names: Sequence[str]) -> Tensor:
+        """Return the named statistics [K, P] of one set of so many views, the thumbnail first."""
+        if not self._seen or not names:
+            return torch.zeros(len(names), 0)
+        tokens = by_view(torch.cat(self._seen), views)
+        return statistics_of(tokens[0, 0], tokens, names)
+
+    def _note(self, output: Tensor) -> None:
+        self._seen.append(output.detach().flatten(2).mT.flatten(0, 1).float())
 
 
 def statistics_of(last: Tensor, tokens: Tensor, names: Sequence[str] = STATISTICS) -> Tensor:

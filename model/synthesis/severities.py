@@ -195,7 +195,7 @@ def with_blur(severities: Severities, rng: np.random.Generator) -> Severities:
     return replace(severities, motion_length=24.0**0.5 * sigma, motion_angle=rng.uniform(0.0, 180.0))
 
 
-def _with_jpeg(severities: Severities, rng: np.random.Generator) -> Severities:
+def with_jpeg(severities: Severities, rng: np.random.Generator) -> Severities:
     """Add JPEG of quality 10..80."""
     return replace(severities, jpeg_quality=int(rng.integers(10, 81)))
 
@@ -216,7 +216,7 @@ def sample_severities(rng: np.random.Generator, wide_share: float = 0.5) -> Seve
     if draw < 0.65:
         name = COMBINATIONS[int(rng.integers(len(COMBINATIONS)))]
         return sample_combination(name, rng, wide=rng.random() < wide_share)
-    add = (with_noise, with_blur, _with_jpeg)
+    add = (with_noise, with_blur, with_jpeg)
     if draw < 0.86:
         return add[max(0, int(rng.integers(-1, 3)))](Severities(), rng)
     if rng.random() < 0.5:
@@ -230,4 +230,4 @@ def sample_severities(rng: np.random.Generator, wide_share: float = 0.5) -> Seve
     which = int(rng.integers(3))
     if which != 1:
         severities = with_noise(severities, rng, 25.0)
-    return _with_jpeg(severities, rng) if which != 0 else severities
+    return with_jpeg(severities, rng) if which != 0 else severities

@@ -6,18 +6,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mofe_restore.model.align.pictures import draw_picture, photos_in, read_real
-from mofe_restore.model.align.run import Aligned, AlignSettings, Candidate, align, choose, fit_adapter
+from mofe_restore.model.align.pictures import _severities, draw_picture, photos_in, read_real
+from mofe_restore.model.align.run import (
+    Aligned,
+    AlignSettings,
+    Candidate,
+    align,
+    choose,
+    fit_adapter,
+    rank_candidates,
+)
 from mofe_restore.model.errors import MllmError
 from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.image_files import read_image
 from mofe_restore.model.mllm.adapter import read_adapter, write_adapter
-from mofe_restore.model.mllm.sight import STATISTICS, Look
+from mofe_restore.model.mllm.sight import PATCH_STATISTICS, STATISTICS, Look, Sight
+from mofe_restore.model.synthesis.severities import Severities
 from mofe_restore.tests.factories import WIDTH, make_restorer, restore, scored_guidance, write_photo
 
 TEACHER, STUDENT = "teacher:0123456789abcdef", "student:fedcba9876543210"
@@ -49,12 +59,13 @@ class Student:
         self.calls = 0
         self.map = torch.randn(16, 24, generator=torch.Generator().manual_seed(0))
 
-    def see(self, image: Tensor, look: Look) -> Tensor:
+    def see(self, image: Tensor, look: Look) -> Sight:
         self.calls += 1
         seen = traits(image) @ self.map
         blind = torch.randn(24, generator=torch.Generator().manual_seed(int(1e6 * float(image.mean()))))
         layers = [seen if layer == 1 and look.detail else blind for layer in look.layers]
-        return torch.stack([layer.expand(len(look.statistics), -1) for layer in layers])
+        states = torch.stack([layer.expand(len(look.statistics), -1) for layer in layers])
+        return Sight(states, torch.zeros(len(look.patches), 3))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +157,7 @@ def test_real_photographs_are_looked_at_as_they_are(photos: list[Any], tmp_path:
     looked: list[Tensor] = []
 
     class Watching(Student):
-        def see(self, image: Tensor, look: Look) -> Tensor:
+        def see(self, image: Tensor, look: Look) -> Sight:
             looked.append(image)
             return super().see(image, look)
 
@@ -161,7 +172,8 @@ def test_real_photographs_are_looked_at_as_they_are(photos: list[Any], tmp_path:
 def test_of_real_photographs_only_the_embedding_is_fitted(photos: list[Any]) -> None:
     """A presence of zero, which stands for not known, would teach the scores that nothing is there."""
     pictures = [draw_picture(photos, index, 0) for index in range(32)]
-    seen = torch.stack([Student().see(each.image, LOOK) for each in pictures])
+    states = torch.stack([Student().see(each.image, LOOK).states for each in pictures])
+    seen = {"states": states, "patches": torch.zeros(32, 0, 0)}
     names = ("presence", "strength", "parameters")
     truth = {name: torch.stack([getattr(each, name) for each in pictures]) for name in names}
     given = [Teacher().describe(each.image[None]) for each in pictures]
@@ -217,6 +229,15 @@ def test_pictures_are_the_same_every_time_and_differ_from_each_other(photos: lis
     assert first.photo == 4 and first.image.shape == first.clean.shape
 
 
+def test_no_degradation_is_rare_among_the_pictures() -> None:
+    """Of twenty images with JPEG among four hundred, the fit learned nothing."""
+    drawn = [_severities(np.random.default_rng(number)) for number in range(400)]
+    blurred = np.mean([s.defocus_radius + s.gaussian_sigma + s.motion_length > 0 for s in drawn])
+    assert 0.15 < blurred < 0.4 and 0.15 < np.mean([s.jpeg_quality < 100 for s in drawn]) < 0.4
+    assert np.mean([s.rain > 0 for s in drawn]) > 0.15 and np.mean([s.snow > 0 for s in drawn]) > 0.15
+    assert np.mean([s == Severities() for s in drawn]) > 0.05, "and some are clean"
+
+
 def test_without_a_folder_the_bundled_photographs_serve() -> None:
     names = [path.name for path in photos_in(None) if isinstance(path, Path)]
     assert "chelsea.jpg" in names and "waiting_room.jpg" not in names
@@ -226,4 +247,30 @@ def test_without_a_folder_the_bundled_photographs_serve() -> None:
 
 def test_all_statistics_are_offered(aligned: Aligned) -> None:
     tried = {tuple(name for name in row if isinstance(name, str)) for row in aligned.card.training["candidates"]}
-    assert STATISTICS in tried and ("last",) in tried
+    assert {STATISTICS, ("last",), ("last", "patches' texture")} <= tried
+    assert not aligned.adapter.look.patches, "they say nothing here"
+
+
+def test_patches_are_read_where_they_tell_what_is_there_and_the_embedding_does_not() -> None:
+    """As with JPEG: rare, so that the embedding's mean error does not show it."""
+    generator = torch.Generator().manual_seed(0)
+    presence = (torch.rand(60, 7, generator=generator) < 0.3).float()
+    pooled = torch.randn(60, 16, generator=generator)
+    seen = {
+        "states": pooled[:, None, None].clone(),
+        "patches": presence + 0.01 * torch.randn(60, 7, generator=generator),
+    }
+    truth = {
+        "pooled": pooled,
+        "presence": presence,
+        "photo": torch.arange(60),
+        "known": torch.ones(60, dtype=torch.bool),
+    }
+    best = choose(list(rank_candidates(Look(layers=(1,), patches=PATCH_STATISTICS), wide(seen), truth)))
+    assert best.look.patches == ("texture",) and best.look.statistics == ("last",)
+    assert best.features == 16 + 7
+
+
+def wide(seen: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same states under every statistic's name."""
+    return {**seen, "states": seen["states"].expand(-1, -1, len(STATISTICS), -1)}

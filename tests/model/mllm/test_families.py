@@ -16,7 +16,7 @@ from mofe_restore.model.align.run import AlignSettings, align
 from mofe_restore.model.mllm import describer as describer_module
 from mofe_restore.model.mllm.describer import Mllm
 from mofe_restore.model.mllm.loading import load_mllm
-from mofe_restore.model.mllm.sight import STATISTICS, Look
+from mofe_restore.model.mllm.sight import PATCH_STATISTICS, STATISTICS, Look
 from mofe_restore.model.mllm.wording import DESCRIBE, yes_no_question
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import make_restorer, scored_guidance
@@ -99,10 +99,25 @@ def test_yes_and_no_come_from_one_prefix_and_are_the_same(family: tuple[str, Mll
 
 def test_every_layer_can_be_read(family: tuple[str, Mllm]) -> None:
     mllm = family[1]
-    seen = mllm.see(torch.rand(3, 120, 150), Look(layers=mllm.layers))
+    image = torch.rand(3, 120, 150, generator=torch.Generator().manual_seed(3))
+    sight = mllm.see(image, Look(layers=mllm.layers, patches=PATCH_STATISTICS))
+    seen = sight.states
     assert seen.shape == (len(mllm.layers), len(STATISTICS), mllm.width)
     assert len(set(mllm.layers)) == 3, "two layers, and what enters the first"
     assert not torch.allclose(seen[0], seen[-1])
+    (filters,) = {
+        m.out_channels
+        for m in mllm.network.modules()
+        if isinstance(m, torch.nn.Conv2d | torch.nn.Conv3d) and m.in_channels == 3
+    }
+    assert sight.patches.shape == (len(PATCH_STATISTICS), filters)
+    plain = mllm.see(image, Look(layers=mllm.layers))
+    assert torch.equal(plain.states, seen) and plain.patches.numel() == 0
+    flat = mllm.see(
+        image.mean((1, 2), keepdim=True).expand(3, 120, 150), Look(layers=mllm.layers, patches=PATCH_STATISTICS)
+    )
+    texture = PATCH_STATISTICS.index("texture")
+    assert bool((flat.patches[texture] < sight.patches[texture]).all()), "noise moves every filter"
 
 
 class Teacher:
