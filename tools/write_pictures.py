@@ -141,8 +141,11 @@ def without_foreign_models(prompt: dict[str, Any]) -> dict[str, Any]:
     left_out = {
         number
         for number, node in prompt.items()
-        if node["class_type"] in ("UpscaleModelLoader", "CheckpointLoaderSimple")
+        if node["class_type"] in ("UpscaleModelLoader", "CheckpointLoaderSimple", "CLIPLoader")
     }
+    for node in prompt.values():  # Load MLLM takes the shipped model without one
+        if node["class_type"] == "MoFE_LoadMLLM":
+            node["inputs"].pop("clip", None)
     while True:
         more = {
             number
@@ -253,6 +256,11 @@ def write_cards(studio: Studio) -> None:
         images, _ = studio.run(name, f"{photo}.png")
         pair = [("photo", studio.input(f"{photo}.png")), ("restored", images["Before and after"])]
         save(side_by_side([*pair, (text, None)], CARD), cards / f"{name}.jpg")
+
+    images, _ = studio.run("Guide with your own vision model", "rocket.png")
+    three = [("photo", studio.input("rocket.png")), ("seen by\nyour own\nvision model", None)]
+    three += [("restored, here with the shipped model", images["Before and after"])]
+    save(side_by_side(three, CARD), cards / "Guide with your own vision model.jpg")
 
     studio.make_video("rocket.jpg", "rain.mp4")
     first, later = studio.frames("Restore a video", "rain.mp4", (0, 6))

@@ -18,6 +18,7 @@ Results = Mapping[str, Evaluation]
 
 PLAIN_NAMES: dict[str, dict[str, str]] = {
     "guidance": {"own": "own guidance", "other": "guidance of another image", "none": "no guidance"},
+    "align": {"own": "the shipped model", "none": "no guidance"},
     "steering": {"full": "full restoration", "steered": "told to keep it"},
     "ablation": {
         "mllm": "the recipe: MLLM, MoFE, soft routing, relational loss",
@@ -92,6 +93,11 @@ always guessing the median ("spread").
     "relations": """## Relations
 `mofe evaluate relations`: whether images that are degraded alike are seen and routed alike. A relation is the cosine of
 two images' vectors minus the mean vector; the table gives the correlation over all pairs of images.
+""",
+    "align": """## Foreign models, aligned
+`mofe evaluate align`: PSNR under the guidance of small foreign models, each through its adapter ([mllms.md](mllms.md)),
+of the restorer's own model and without guidance. "Share" is the gain's share of the own model's, "other" the PSNR under
+the same model's guidance of another image, F1 the mean over the degradations on images of the training mix.
 """,
 }
 """Heading and introduction of each section of docs/results.md."""

@@ -83,3 +83,18 @@ def test_a_degradation_that_hardly_occurs_gets_its_mean_strength(
     fit = fit_reading(basis_of(statistics).code, presence, strength, torch.ones(120, 9), groups)
     assert torch.allclose(fit.held_out[:, 9], torch.full((120,), 0.4))
     assert bool(fit.held_out.isfinite().all())
+
+
+def test_scores_are_as_often_right_as_they_say() -> None:
+    """On images that the fit has not seen, whose presence their statistics tell only in part."""
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(1600, 7, generator=generator)
+    presence = (torch.rand(1600, 7, generator=generator) < (1.5 * hidden - 0.5).sigmoid()).float()
+    seen, new = slice(0, 400), slice(400, 1600)
+    code = torch.cat([hidden, torch.randn(1600, 30, generator=generator)], dim=1)
+    zeros = torch.zeros(400, 7), torch.full((400, 9), 0.5)
+    fit = fit_reading(code[seen], presence[seen], *zeros, torch.arange(400))
+    scores = (fit.offset + code[new] @ fit.weights)[:, :7].sigmoid()
+    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+        inside = (scores >= low) & (scores < low + 0.2)
+        assert abs(float(presence[new][inside].mean()) - float(scores[inside].mean())) < 0.08
