@@ -259,7 +259,7 @@ def write_cards(studio: Studio) -> None:
 
     images, _ = studio.run("Guide with your own vision model", "rocket.png")
     three = [("photo", studio.input("rocket.png")), ("seen by\nyour own\nvision model", None)]
-    three += [("restored, here with the shipped model", images["Before and after"])]
+    three += [("restored (shipped model)", images["Before and after"])]
     save(side_by_side(three, CARD), cards / "Guide with your own vision model.jpg")
 
     studio.make_video("rocket.jpg", "rain.mp4")

@@ -6,7 +6,7 @@ thousands of numbers. Images of one photograph are held out together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -78,23 +78,26 @@ def ridge(code: Tensor, targets: Tensor, groups: Tensor, shown: Tensor | None = 
     """
     flat = targets.flatten(1).double()
     counted = flat if shown is None else shown.double()
-    inputs = code.double()
-    held = {penalty: torch.zeros_like(flat) for penalty in PENALTIES}
-    for fold in folds_of(groups):
-        for penalty, (offset, weights) in zip(PENALTIES, _solve(inputs[~fold], flat[~fold], PENALTIES), strict=True):
-            held[penalty][fold] = offset + inputs[fold] @ weights
-    total = (counted - counted.mean(0)).square().sum() + _EPSILON
-    errors = {
-        penalty: float((_as_shown(values, shown) - counted).square().sum() / total) for penalty, values in held.items()
-    }
-    best = min(errors, key=lambda penalty: errors[penalty])
+    inputs, folds = code.double(), folds_of(groups)
+    wrong = dict.fromkeys(PENALTIES, 0.0)
+    for fold in folds:
+        solutions = _solve(inputs[~fold], flat[~fold], PENALTIES)
+        for penalty, (offset, weights) in zip(PENALTIES, solutions, strict=True):
+            guessed = _as_shown(offset + inputs[fold] @ weights, shown)
+            wrong[penalty] += float((guessed - counted[fold]).square().sum())
+    best = min(wrong, key=lambda penalty: wrong[penalty])
+    held = torch.zeros_like(flat)
+    for fold in folds:  # once more, since the predictions for all penalties would be as many times as large
+        ((offset, weights),) = _solve(inputs[~fold], flat[~fold], (best,))
+        held[fold] = offset + inputs[fold] @ weights
+    error = wrong[best] / float((counted - counted.mean(0)).square().sum() + _EPSILON)
     ((offset, weights),) = _solve(inputs, flat, (best,))
     shape = targets.shape[1:]
     return Fit(
         offset.float().reshape(shape),
         weights.float().reshape(-1, *shape),
-        held[best].float().reshape(-1, *shape),
-        errors[best],
+        held.float().reshape(-1, *shape),
+        error,
     )
 
 
@@ -161,18 +164,16 @@ def _fit_rows(code: Tensor, values: Tensor, rows: Tensor, groups: Tensor) -> Fit
     return fitted._replace(held_out=held)
 
 
-def _solve(code: Tensor, targets: Tensor, penalties: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
-    """Return offset and weights of ridge regressions with each penalty, in units of the mean squared row."""
+def _solve(code: Tensor, targets: Tensor, penalties: Sequence[float]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield offset and weights of ridge regressions with each penalty, in units of the mean squared row."""
     center, offset = code.mean(0), targets.mean(0)
     inputs, wanted = code - center, targets - offset
     lengths, vectors = torch.linalg.eigh(inputs.T @ inputs)
     unit = lengths.clamp(min=0).sum() / len(inputs) + _EPSILON
     rotated = vectors.T @ (inputs.T @ wanted)
-    found = []
     for penalty in penalties:
         weights = vectors @ (rotated / (lengths.clamp(min=0) + penalty * unit)[:, None])
-        found.append((offset - center @ weights, weights))
-    return found
+        yield offset - center @ weights, weights
 
 
 def _as_shown(values: Tensor, shown: Tensor | None) -> Tensor:

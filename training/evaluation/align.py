@@ -101,7 +101,7 @@ def evaluate_align(
 REPEATS = 8
 """How often each photo is degraded by the training mix for the F1, at least."""
 
-DETECTED = 128
+DETECTED = 96
 """Images from which the F1 is computed, at least."""
 
 
