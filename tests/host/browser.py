@@ -62,7 +62,7 @@ class Page:
         self.page = page
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(url, wait_until="domcontentloaded")
+        page.goto(url, wait_until="domcontentloaded", timeout=START_SECONDS * 1000)
         self.wait_until_up()
 
     def wait_until_up(self) -> None:

@@ -66,7 +66,7 @@ def start(
         small = Image.open(comfyui / "input" / "example.png").convert("RGB").resize((160, 128))
         small.save(base / "input" / "small.png")
         make_photo(comfyui / "input" / "example.png").save(base / "input" / "photo.png")
-        shutil.copytree(HERE / "tiny_clips", base / "custom_nodes" / "tiny_clips")
+        shutil.copy(HERE / "tiny_clips.py", base / "custom_nodes")
         paths = base / "extra_model_paths.yaml"
         example = (root / "extra_model_paths.example.yaml").read_text(encoding="utf-8")
         assert "D:/models/" in example

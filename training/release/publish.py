@@ -22,7 +22,16 @@ from ...model.atomic import recover_folder, replace_folder, staging_folder, writ
 from ...model.mllm.loading import identity_of
 from ...model.weights import SHIPPED_MLLM, read_card, read_weights, write_weights
 from ..evaluation.results import Evaluation
-from .report import ABOUT_MLLM, LOG_FILE, RESTORER, check_marks, evaluations, regenerate, results_folder_of
+from .report import (
+    ABOUT_FOREIGN,
+    ABOUT_MLLM,
+    LOG_FILE,
+    RESTORER,
+    check_marks,
+    evaluations,
+    regenerate,
+    results_folder_of,
+)
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -68,7 +77,7 @@ def publish(
         replace_folder(fresh, shipped_mllm)
     if restorer is not None:
         state, card = read_weights(new_restorer, "restorer")
-        measured = {name: value for name, value in results.items() if name not in ABOUT_MLLM}
+        measured = {name: value for name, value in results.items() if name not in (*ABOUT_MLLM, *ABOUT_FOREIGN)}
         fresh = staging_folder(shipped_restorer.parent)
         write_weights(fresh / RESTORER.name, state, replace(card, metrics={**card.metrics, **measured}))
         shutil.copyfile(restorer / "log.csv", fresh / LOG_FILE)

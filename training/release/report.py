@@ -33,6 +33,9 @@ RELATIONS_PLOT = "relations.png"
 ABOUT_MLLM = ("descriptions", "answers")
 """The results that are about the MLLM; the others are about the restorer under its guidance."""
 
+ABOUT_FOREIGN = ("align",)
+"""The results that are about other MLLMs, and stand in no card."""
+
 BEGIN, END = "<!-- results: written by training/release/report.py -->", "<!-- end of results -->"
 """Marks in the README and in docs/results.md, between which the tables stand."""
 
@@ -59,7 +62,8 @@ def regenerate(
     check_marks(readme, page)
     folder = results_folder_of(weights) if results_folder is None else results_folder
     results = read_results(folder)
-    _write_card(weights / RESTORER, {name: each for name, each in results.items() if name not in ABOUT_MLLM})
+    about_restorer = {name: each for name, each in results.items() if name not in (*ABOUT_MLLM, *ABOUT_FOREIGN)}
+    _write_card(weights / RESTORER, about_restorer)
     head = weights / SHIPPED_MLLM.name / HEAD_FILE
     _write_card(head, {name: each for name, each in results.items() if name in ABOUT_MLLM})
     if "relations" in results:

@@ -256,10 +256,9 @@ def test_patches_are_read_where_they_tell_what_is_there_and_the_embedding_does_n
     generator = torch.Generator().manual_seed(0)
     presence = (torch.rand(60, 7, generator=generator) < 0.3).float()
     pooled = torch.randn(60, 16, generator=generator)
-    seen = {
-        "states": pooled[:, None, None].clone(),
-        "patches": presence + 0.01 * torch.randn(60, 7, generator=generator),
-    }
+    patches = torch.randn(60, len(PATCH_STATISTICS), 7, generator=generator)
+    patches[:, PATCH_STATISTICS.index("texture")] = presence
+    seen = {"states": pooled[:, None, None].clone(), "patches": patches}
     truth = {
         "pooled": pooled,
         "presence": presence,
