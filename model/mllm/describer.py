@@ -144,6 +144,8 @@ class Mllm:
         takes = inspect.signature(type(language_model).forward).parameters
         # an embedding needs no logits: with a vocabulary of 150,000 words those of a whole prompt are gigabytes
         self._few_logits = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        # with labels a model would compute a loss; token types are given by many a tokenizer that its model never asked
+        self._not_taken = {"labels"} if "token_type_ids" in takes else {"labels", "token_type_ids"}
 
     def with_adapter(self, adapter: Adapter | None) -> Mllm:
         """Return the same model, with an adapter or without; both share one network."""
@@ -390,7 +392,7 @@ class Mllm:
         return {
             name: value.to(self.device, dtype if value.is_floating_point() else None)
             for name, value in inputs.items()
-            if isinstance(value, Tensor) and name != "labels"  # with which a model would compute a loss
+            if isinstance(value, Tensor) and name not in self._not_taken
         }
 
 
