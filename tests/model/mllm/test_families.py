@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from mofe_restore.model.align.pictures import photos_in
 from mofe_restore.model.align.run import AlignSettings, align
@@ -32,7 +33,7 @@ NEEDS = {
 QUICK = ("llava", "idefics3")
 """Families that are tested with the others left out (`-m "not slow"`): one of another kind, and that of the shipped."""
 
-LOOKS_AHEAD = ("paligemma",)
+LOOKS_AHEAD = ("paligemma",) if int(transformers.__version__.split(".")[0]) > 4 else ("paligemma", "gemma3")
 """Families whose attention to the prompt looks ahead, so that no prefix can be kept."""
 
 SENTENCES = [DESCRIBE, "yes no Yes No", *map(yes_no_question, DEGRADATIONS)] * 3
