@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..model.mllm.adapter import Adapter
+    from ..model.mllm.describer import Mllm
     from ..model.weights import Card
 
 
@@ -100,7 +101,7 @@ def _make(path: Path, mllm: LoadedMllm, restorer: LoadedRestorer, pictures: int,
 
     chosen = photos_in(None) if photos is None else list(rgb_of(images.channels_first(photos)))
     with host.release_on_error():
-        teacher = _teacher(restorer.network.mllm_identity)
+        teacher, _patcher = _teacher(restorer.network.mllm_identity)  # which has to live as long as the model is used
         host.load_to_device(restorer.patcher, 0)
         if not mllm.loads_itself:
             host.load_to_device(mllm.patcher, mllm.describer.memory_bytes)
@@ -108,7 +109,7 @@ def _make(path: Path, mllm: LoadedMllm, restorer: LoadedRestorer, pictures: int,
         path.parent.mkdir(parents=True, exist_ok=True)
         aligned = align(
             mllm.describer,
-            teacher.describer,
+            teacher,
             restorer.network,
             chosen,
             AlignSettings(pictures=pictures),
@@ -118,11 +119,10 @@ def _make(path: Path, mllm: LoadedMllm, restorer: LoadedRestorer, pictures: int,
         write_adapter(path, aligned.adapter, aligned.card)
 
 
-def _teacher(identity: str) -> LoadedMllm:
-    """Load the MLLM with which the restorer was trained.
+def _teacher(identity: str) -> tuple[Mllm, Any]:
+    """Load the MLLM with which the restorer was trained; return it and its patcher.
 
-    Its patcher has to live as long as it is used: of a network without one ComfyUI suspects a leak, and collects
-    garbage every time that it loads another.
+    Of a network whose patcher is gone ComfyUI suspects a leak, and collects garbage every time that it loads another.
     """
     from ..model.errors import MllmError
     from ..model.mllm.loading import load_mllm
@@ -135,9 +135,9 @@ def _teacher(identity: str) -> LoadedMllm:
         )
     load_device, offload_device = host.mllm_devices()
     teacher = load_mllm(folder, offload_device)
-    loaded = LoadedMllm(teacher, host.patcher_for(teacher.network, load_device, offload_device))
-    host.load_to_device(loaded.patcher, teacher.memory_bytes)
-    return loaded
+    patcher = host.patcher_for(teacher.network, load_device, offload_device)
+    host.load_to_device(patcher, teacher.memory_bytes)
+    return teacher, patcher
 
 
 def _report(path: Path, adapter: Adapter, card: Card) -> dict[str, Any]:

@@ -258,9 +258,9 @@ def write_cards(studio: Studio) -> None:
         save(side_by_side([*pair, (text, None)], CARD), cards / f"{name}.jpg")
 
     images, _ = studio.run("Guide with your own vision model", "rocket.png")
-    three = [("photo", studio.input("rocket.png")), ("seen by\nyour own\nvision model", None)]
-    three += [("restored (shipped model)", images["Before and after"])]
-    save(side_by_side(three, CARD), cards / "Guide with your own vision model.jpg")
+    panels: list[Panel] = [("photo", studio.input("rocket.png")), ("seen by\nyour own\nvision model", None)]
+    panels += [("restored (shipped model)", images["Before and after"])]
+    save(side_by_side(panels, CARD), cards / "Guide with your own vision model.jpg")
 
     studio.make_video("rocket.jpg", "rain.mp4")
     first, later = studio.frames("Restore a video", "rain.mp4", (0, 6))

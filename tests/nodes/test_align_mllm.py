@@ -6,7 +6,7 @@ import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -35,7 +35,7 @@ def loaded(nodes: ModuleType, host: Host, tmp_path: Path, monkeypatch: pytest.Mo
     """The inputs of the node: a CLIP that reads images, and a restorer of another MLLM."""
     write_restorer(tmp_path / "models" / "mofe" / "tiny.safetensors", WIDTH, GUIDE)
     node = importlib.import_module("mofe_restore.nodes.align_mllm")
-    monkeypatch.setattr(node, "_teacher", lambda identity: SimpleNamespace(describer=Guide()))
+    monkeypatch.setattr(node, "_teacher", lambda identity: (Guide(), None))
     clip = Clip(host, {"Which": "Rain.", "Describe": "Rain falls.", "cold?": "It is."})
     mllm = run(nodes.LoadMllm, model="shipped default", precision="auto", clip=clip).args[0]
     restorer = run(nodes.LoadRestorer, model="tiny.safetensors", precision="fp32").args[0]

@@ -320,7 +320,8 @@ def prepare_weights(model: Any, settings: ForeignModel, inputs: Mapping[str, Ten
     spread = seen[0].transpose(0, 1).flatten(1).std(1) + 1e-3
     patches.weight.div_(spread.reshape(-1, *[1] * (patches.weight.ndim - 1)))
     if isinstance(patches, nn.Conv3d):  # the same product, several times faster where a patch is the whole input
-        patches.forward = MethodType(_whole_patches, patches)  # a method: a copy of the model has one of its own
+        convolution: Any = patches
+        convolution.forward = MethodType(_whole_patches, patches)  # a method: a copy of the model has one of its own
 
 
 def _whole_patches(convolution: Any, pixels: Tensor) -> Tensor:
