@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model.errors import CommandError
-from ..model.vocabulary import ACTION_THRESHOLD
 from .common import (
     Parser,
     add_command,
@@ -206,7 +205,7 @@ def run_guidance(args: argparse.Namespace) -> int:
     from ..training.evaluation.guidance import evaluate_guidance
 
     pipe = open_pipeline(args)
-    return _measure(evaluate_guidance, args, _guided_restorer(pipe, 0.0), _describer(pipe))
+    return _measure(evaluate_guidance, args, _guided_restorer(pipe), _describer(pipe))
 
 
 def run_align(args: argparse.Namespace) -> int:
@@ -224,7 +223,7 @@ def run_align(args: argparse.Namespace) -> int:
         if foreign.mllm.adapter is None:
             raise CommandError(f"{folder} is not aligned with this restorer: run mofe align --mllm {folder} first.")
         describers[folder.parent.parent.name if folder.name == "mllm" else folder.name] = _describer(foreign)
-    return _measure(functools.partial(evaluate_align, side=args.side), args, _guided_restorer(pipe, 0.0), describers)
+    return _measure(functools.partial(evaluate_align, side=args.side), args, _guided_restorer(pipe), describers)
 
 
 def run_relations(args: argparse.Namespace) -> int:
@@ -263,14 +262,9 @@ def _restorer_of(pipe: RestorationPipeline, args: argparse.Namespace) -> Callabl
     return lambda image: pipe(image, None if args.no_guidance else "auto").image.cpu()
 
 
-def _guided_restorer(
-    pipe: RestorationPipeline, threshold: float = ACTION_THRESHOLD
-) -> Callable[[Tensor, Guidance | None], Tensor]:
-    """Return a function from degraded [1, 3, H, W] and guidance to restored.
-
-    Where guides are compared the threshold is 0: it is the guidance that counts, not whether its scores let it act.
-    """
-    return lambda image, guidance: pipe(image, guidance, threshold=threshold).image.cpu()
+def _guided_restorer(pipe: RestorationPipeline) -> Callable[[Tensor, Guidance | None], Tensor]:
+    """Return a function from degraded [1, 3, H, W] and guidance to restored."""
+    return lambda image, guidance: pipe(image, guidance).image.cpu()
 
 
 def _describer(pipe: RestorationPipeline) -> Callable[[Tensor], Guidance]:

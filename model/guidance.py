@@ -239,6 +239,9 @@ class Guidance:
     def reaches(self, threshold: float) -> Tensor:
         """Return in which images something that is to be removed is seen at least at a score, or was ordered.
 
+        The scores of an aligned model are less sure (docs/mllms.md): there it is enough that some degradation is as
+        likely as that, whichever it is (our design).
+
         Args:
             threshold: Score in 0..1; `PRESENT` is what the description calls present, 0 is reached by every image.
 
@@ -247,7 +250,10 @@ class Guidance:
         """
         wanted = self._removal() > 0
         seen = (self.scores >= threshold) | self._forced()
-        return (wanted & seen).any(1) | (threshold <= 0)
+        reached = (wanted & seen).any(1) | (threshold <= 0)
+        if self.adapter:
+            reached |= 1 - (1 - self.scores * wanted).prod(1) >= threshold
+        return reached
 
     def tone_removal(self) -> Tensor:
         """Return how much of each degradation the tone branch is to remove, [B, 7] float32 in 0..1 (our design).

@@ -329,7 +329,7 @@ class _Run:
                 "own": self.teacher.describe(image[None].to(self.teacher.device), with_text=False),
             }
             for name, guidance in guides.items():
-                plan = plan_restoration(restorer, image[None].to(device), guidance, threshold=0.0)
+                plan = plan_restoration(restorer, image[None].to(device), guidance)
                 found[name].append(psnr(plan.run().image, clean[None].to(device)))
         mean = {name: round(sum(values) / len(values), 3) for name, values in found.items()}
         return {"psnr": mean, "gain_db": round(mean["aligned"] - mean["none"], 3)}

@@ -183,6 +183,13 @@ class TestSeverities:
         assert told.removal is not None
         assert told.removal[0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.5, 1.0, 1.0]
 
+    def test_of_an_aligned_model_it_is_enough_that_something_is_likely(self) -> None:
+        seen = guidance_with({"rain": 0.3, "snow": 0.35})
+        assert not seen.reaches(PRESENT)
+        aligned = replace(seen, adapter="an adapter")
+        assert aligned.reaches(PRESENT)
+        assert not aligned.with_removal({"rain": 0.0}).reaches(PRESENT)
+
     def test_an_order_to_remove_all_that_is_seen_is_what_happens_without_one(self) -> None:
         seen = guidance_with({"snow": 0.7, "low_light": 0.02})
         told = seen.removing_only({"snow": 1.0})
