@@ -346,7 +346,7 @@ def _ready(tool: Tool, models: Models, threads: int) -> Work:
         cv2.setNumThreads(threads)
         return CLASSIC[tool.name][0]()
     pipe: RestorationPipeline = models.open()
-    return lambda image: pipe(image, pipe.describe(image, with_text=False)).image
+    return lambda image: pipe(image, pipe.describe(image, with_text=False), threshold=0.0).image
 
 
 def _measure_one(work: Work, clean: Tensor, tool: Tool, runs: int) -> Cost:

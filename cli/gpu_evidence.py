@@ -168,7 +168,10 @@ class Evidence:
         name = "bf16" if self.on_gpu else "fp32"
         pipe, clip = self.pipes[name], sample_photo(VIDEO if self.on_gpu else SMALL_VIDEO).repeat(CHUNK, 1, 1, 1)
         guidance = pipe.describe(clip[:1], with_text=False)
-        plan, result = plan_restoration(pipe.restorer, clip, guidance, precision=DTYPES[name]), torch.empty_like(clip)
+        plan, result = (
+            plan_restoration(pipe.restorer, clip, guidance, precision=DTYPES[name], threshold=0.0),
+            torch.empty_like(clip),
+        )
         plan.run(into=result)
         peaks, done, start = [], 0, time.perf_counter()
         while done < self.frames and time.monotonic() < self.end:

@@ -7,12 +7,13 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mofe_restore.cli import against, gpu_evidence
-from mofe_restore.cli.busy import BusyTimes, competing, measure_busy
+from mofe_restore.cli.busy import LIMIT, BusyTimes, competing, measure_busy
 from mofe_restore.tests.cli.calls import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,19 @@ def test_busy_compares_the_medians_of_as_many_rounds_of_both_kinds() -> None:
     times = measure_busy(lambda: calls.append(1), 3, 0)
     assert len(calls) == 7 and len(times.idle) == len(times.busy) == 3
     assert BusyTimes([1.0, 2.0, 9.0], [3.0, 4.0, 5.0]).ratio == 2.0
+
+
+def test_busy_prints_both_times_and_says_whether_it_is_too_much(
+    restorer: Path, tiny_mllm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    from mofe_restore.cli import bench
+
+    monkeypatch.setattr(bench, "SMALL", (64, 80))
+    words = ("bench", "--busy", "--runs", 1, "--restorer", restorer, "--mllm", tiny_mllm_folder)
+    status = run(*words, "--json", tmp_path / "busy.json")
+    times = json.loads((tmp_path / "busy.json").read_text())
+    assert status == int(times["ratio"] > LIMIT) and times["ratio"] == times["busy"][0] / times["idle"][0]
+    assert f"{times['ratio']:.2f} times as long" in capsys.readouterr().out
 
 
 def test_dark_channel_prior_and_clahe_do_what_they_are_for() -> None:
