@@ -57,7 +57,7 @@ class RestorationPlan:
     mask: Tensor | None
     tile_side: int
     precision: torch.dtype
-    threshold: float = 0.0
+    threshold: float
 
     @property
     def has_work(self) -> bool:

@@ -32,6 +32,7 @@ from ..data.pairs import match_files
 from ..data.photos import list_photos, read_photo
 from ..data.published import CLEAR, cdd11_folder, images_of_test_set, pairs_of_test_set
 from ..metrics import luma, psnr_b, quantise, ssim, uniform_ssim
+from .denoising import SIGMAS
 from .field import beside_field
 from .inputs import to_tensor
 from .jpeg import QUALITIES, compressed
@@ -41,8 +42,6 @@ from .runner import MEAN, QUALITY_COLUMNS, Progress, Restore, checked, mean_of, 
 
 MULTIPLE = 16
 """Of which the sides of the images of three and five tasks are made multiples, in px."""
-
-SIGMAS = (15, 25, 50)
 
 NOISE_SEED = 0
 
@@ -120,9 +119,7 @@ def evaluate_three_tasks(
         ImageFileError: A folder holds no photos, or one cannot be read.
         EvaluationError: A set is missing, an image has no clean one or one of another size, or a bad output.
     """
-    folder = Path(folder)
-    cases = [*_pairs(folder, "SOTS", limit), *_pairs(folder, "Rain100L", limit), *_noisy(folder, SIGMAS, limit)]
-    full = FULL["SOTS"] + FULL["Rain100L"] + 3 * FULL["BSD68"]
+    cases, full = _tasks(Path(folder), SIGMAS, (), limit)
     return _evaluation("three_tasks", restore, cases, _clamped(uniform_ssim), full, on_progress, parameters)
 
 
@@ -138,10 +135,7 @@ def evaluate_five_tasks(
 
     Args, result and errors are those of `evaluate_three_tasks`.
     """
-    folder = Path(folder)
-    cases = [*_pairs(folder, "SOTS", limit), *_pairs(folder, "Rain100L", limit), *_noisy(folder, (25,), limit)]
-    cases += [*_pairs(folder, "GoPro", limit), *_pairs(folder, "LOL", limit)]
-    full = sum(FULL[name] for name in ("SOTS", "Rain100L", "BSD68", "GoPro", "LOL"))
+    cases, full = _tasks(Path(folder), (25,), ("GoPro", "LOL"), limit)
     return _evaluation("five_tasks", restore, cases, _clamped(uniform_ssim), full, on_progress, parameters)
 
 
@@ -218,6 +212,15 @@ def _of_blocks(image: Tensor, truth: Tensor) -> Row:
 def _clamped(similarity: Callable[[Tensor, Tensor], float]) -> Measure:
     """Return the measure of outputs that are not rounded."""
     return lambda image, truth: {"PSNR": psnr(image, truth), "SSIM": similarity(image, truth)}
+
+
+def _tasks(folder: Path, sigmas: tuple[int, ...], more: tuple[str, ...], limit: int | None) -> tuple[list[_Case], int]:
+    """Return the images of haze, rain, noise of these levels and more sets of pairs, and how many whole sets have."""
+    first = ("SOTS", "Rain100L")
+    cases = [case for name in first for case in _pairs(folder, name, limit)]
+    cases += _noisy(folder, sigmas, limit)
+    cases += [case for name in more for case in _pairs(folder, name, limit)]
+    return cases, sum(FULL[name] for name in (*first, *more)) + len(sigmas) * FULL["BSD68"]
 
 
 def _pairs(folder: Path, name: str, limit: int | None) -> Iterator[_Case]:

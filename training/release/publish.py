@@ -28,7 +28,7 @@ from .report import (
     LOG_FILE,
     RESTORER,
     check_marks,
-    evaluations,
+    read_results,
     regenerate,
     results_folder_of,
 )
@@ -85,7 +85,7 @@ def publish(
     if results:
         fresh = staging_folder(folder)
         fresh.mkdir(parents=True)
-        replaced = {path.stem for path in evaluations(folder)}
+        replaced = read_results(folder)
         for path in folder.glob("*.*"):  # what `mofe bench` measured stays
             if path.stem not in replaced:
                 shutil.copyfile(path, fresh / path.name)

@@ -81,13 +81,9 @@ def write_field(page: Path) -> None:
 
 def read_results(folder: Path) -> dict[str, Evaluation]:
     """Read the results of `mofe evaluate` in a folder, by the names of their files."""
-    values = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in evaluations(folder)}
-    return {name: Evaluation.from_dict(value) for name, value in values.items()}
-
-
-def evaluations(folder: Path) -> list[Path]:
-    """Return the files in a folder of results that `mofe evaluate` wrote; `mofe bench` writes others beside them."""
-    return [path for path in sorted(folder.glob("*.json")) if "tables" in json.loads(path.read_text(encoding="utf-8"))]
+    values = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    # those of `mofe bench` beside them have no tables
+    return {name: Evaluation.from_dict(value) for name, value in values.items() if "tables" in value}
 
 
 def check_marks(*pages: Path | None) -> None:
