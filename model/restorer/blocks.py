@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -49,24 +50,51 @@ def strip_rows(features: Tensor, copies: int = 1, multiple: int = 1) -> int:
     return min(fitting, round_up(-(-height // workers()), multiple))
 
 
-def in_strips(work: Callable[[int, int], Tensor], like: Tensor, rows: int) -> Tensor:
-    """Return `work(top, bottom)` of all strips, joined to a tensor [B, H, W, C] like another.
+def in_strips(work: Callable[[int, int], Tensor], height: int, rows: int) -> Tensor:
+    """Return `work(top, bottom)` of all strips, joined to a tensor [B, H, W, C].
 
     Args:
-        work: Returns the rows from `top` to `bottom`.
-        like: Has the size and type of the result.
+        work: Returns the rows [B, bottom - top, W, C] from `top` to `bottom` of the result.
+        height: H.
         rows: Of each strip; the last one may have fewer.
     """
-    height = like.shape[1]
     if rows >= height:
         return work(0, height)
-    result = torch.empty_like(like, memory_format=torch.contiguous_format)
+    results: list[Tensor] = []
+    lock = Lock()
 
     def write(top: int) -> None:
-        bottom = min(top + rows, height)
-        result[:, top:bottom] = work(top, bottom)
+        strip = work(top, min(top + rows, height))
+        with lock:  # what is joined has the type and the size of the first strip that is done
+            if not results:
+                results.append(strip.new_empty(len(strip), height, *strip.shape[2:]))
+        results[0][:, top : top + rows] = strip
 
     run_parts([partial(write, top) for top in range(0, height, rows)])
+    return results[0]
+
+
+def convolve_in_strips(layer: nn.Conv2d, features: Tensor) -> Tensor:
+    """Apply a 3x3 convolution with a padding of 1 to features [B, H, W, C], a strip at a time."""
+
+    def strip(top: int, bottom: int) -> Tensor:
+        above = max(top - 1, 0)
+        return convolve(layer, features[:, above : bottom + 1])[:, top - above : bottom - above]
+
+    return in_strips(strip, features.shape[1], strip_rows(features))
+
+
+def add_scaled(features: Tensor, layer: nn.Linear, values: Tensor, scale: Tensor) -> Tensor:
+    """Return features [..., C] + `scale` [C] * `layer`(values [..., D]).
+
+    On a CPU, where moving features through memory is dear, the matrix product adds to them by itself.
+    """
+    plain = features.device.type != "cpu" or torch.is_autocast_enabled("cpu") or features.dtype != layer.weight.dtype
+    if plain or torch.is_grad_enabled():
+        change = layer(values)
+        return torch.addcmul(features, change, scale.to(change.dtype))
+    result = torch.add(features, layer.bias * scale).contiguous()
+    result.view(-1, len(scale)).addmm_(values.flatten(0, -2), (layer.weight * scale[:, None]).T)
     return result
 
 
@@ -98,7 +126,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, features: Tensor, vector: Tensor) -> Tensor:
         """Features [B, H, W, C], vector [B, V] -> [B, H, W, C]."""
-        return in_strips(partial(self._strip, features, vector), features, strip_rows(features))
+        return in_strips(partial(self._strip, features, vector), features.shape[1], strip_rows(features))
 
     def _strip(self, features: Tensor, vector: Tensor, top: int, bottom: int) -> Tensor:
         """Return the rows from `top` to `bottom`, which are computed from one more row a side."""
@@ -106,12 +134,10 @@ class GatedBlock(nn.Module):
         fused = self.fusion(features[:, above : bottom + 1], vector)
         one, two = convolve(self.depthwise, self.expand(fused))[:, top - above : bottom - above].chunk(2, dim=-1)
         del fused  # as large as the features
-        mixed = self.project(one * two)
-        features = torch.addcmul(features[:, top:bottom], mixed, self.mix_residual.to(mixed.dtype))
+        features = add_scaled(features[:, top:bottom], self.project, one * two, self.mix_residual)
         normalized = F.layer_norm(features, (self.width,), self.norm.weight, self.norm.bias)
         one, two = self.widen(normalized).chunk(2, dim=-1)
-        gated = self.narrow(one * two)
-        return torch.addcmul(features, gated, self.gate_residual.to(gated.dtype))
+        return add_scaled(features, self.narrow, one * two, self.gate_residual)
 
 
 class Down(nn.Module):
@@ -123,8 +149,12 @@ class Down(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H/2, W/2, wider]."""
-        projected: Tensor = self.project(fold_pixels(features))
-        return projected
+
+        def strip(top: int, bottom: int) -> Tensor:
+            projected: Tensor = self.project(fold_pixels(features[:, 2 * top : 2 * bottom]))
+            return projected
+
+        return in_strips(strip, features.shape[1] // 2, strip_rows(features, multiple=2) // 2)
 
 
 class Up(nn.Module):
@@ -136,7 +166,11 @@ class Up(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, 2H, 2W, narrower]."""
-        return unfold_pixels(self.project(features))
+
+        def strip(top: int, bottom: int) -> Tensor:
+            return unfold_pixels(self.project(features[:, top // 2 : bottom // 2]))
+
+        return in_strips(strip, 2 * features.shape[1], 2 * strip_rows(features))
 
 
 def fold_pixels(features: Tensor) -> Tensor:

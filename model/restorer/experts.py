@@ -83,7 +83,7 @@ class FrequencyExperts(nn.Module):
             worked, routing[top] = self._strip(features[:, top:bottom], vector, projections)
             return worked
 
-        worked = in_strips(strip, features, rows)
+        worked = in_strips(strip, features.shape[1], rows)
         return worked, torch.cat([routing[top] for top in sorted(routing)], dim=2)
 
     def _strip(self, features: Tensor, vector: Tensor, projections: Tensor) -> tuple[Tensor, Tensor]:

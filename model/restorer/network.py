@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..guidance import Conditioning
-from .blocks import Down, GatedBlock, Up, convolve, fold_pixels, unfold_pixels
+from ..threads import run_parts
+from .blocks import Down, GatedBlock, Up, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
 from .conditioning import GuidanceTokens, GuidanceVector, TokenAttention
 from .config import LEVELS, RestorerConfig
 from .experts import FrequencyExperts
@@ -167,10 +168,19 @@ class Restorer(nn.Module):
         if (conditioning.tokens is None) != (conditioning.pooled is None):
             raise ValueError("tokens and pooled belong together: give both, or neither for neutral guidance")
         batch = len(thumbnail)
-        if affine is None:
-            affine = self.mirrored_tone(self.forward_tone(thumbnail, conditioning), thumbnail, conditioning)
-        vector, maps = self.overview(thumbnail, self.guidance(batch, conditioning))
-        return Context(vector, self.tokens(batch, conditioning), maps, affine)
+        tones = [] if affine is None else [affine]
+        overviews: list[tuple[Tensor, tuple[Tensor | None, ...]]] = []
+
+        def find_tone() -> None:
+            tone = self.forward_tone(thumbnail, conditioning)
+            tones.append(self.mirrored_tone(tone, thumbnail, conditioning))
+
+        def find_overview() -> None:
+            overviews.append(self.overview(thumbnail, self.guidance(batch, conditioning)))
+
+        run_parts([find_overview] if tones else [find_tone, find_overview])
+        vector, maps = overviews[0]
+        return Context(vector, self.tokens(batch, conditioning), maps, tones[0])
 
     def restore_crop(self, crop: Tensor, context: Context, position: Position) -> tuple[Tensor, list[Tensor]]:
         """Run the local branch.
@@ -192,7 +202,7 @@ class Restorer(nn.Module):
             raise ValueError(f"a crop of {height} x {width} px is not a multiple of {self.multiple} px")
         pixels = crop.permute(0, 2, 3, 1).float()
         corrected = apply_affine(pixels, sample(context.affine, position, height, width, 1))
-        features = convolve(self.intro, fold_pixels(torch.cat([pixels, corrected], dim=-1)))
+        features = convolve_in_strips(self.intro, fold_pixels(torch.cat([pixels, corrected], dim=-1)))
         skips: list[Tensor] = []
         for level in range(LEVELS):
             if level:
@@ -204,24 +214,32 @@ class Restorer(nn.Module):
                 here = sample(global_map, position, height // scale, width // scale, scale)
                 features = features + here.to(features.dtype)
             if level == LEVELS - 1:
-                features = self.ask_deep(features, context.tokens)
+                features = self._ask(self.ask_deep, features, context.tokens)
             features = self._refine(self.encoder[level], features, context.vector)
         routing: list[Tensor] = []
         for level in reversed(range(LEVELS - 1)):
             features = self.up[level](features) + skips.pop()
             if level == LEVELS - 2:
-                features = self.ask_decoder(features, context.tokens)
+                features = self._ask(self.ask_decoder, features, context.tokens)
             if level in self.config.mofe_levels:
                 features, weights = self._experts(level)(features, context.vector)
                 routing.append(weights)
             features = self._refine(self.decoder[level], features, context.vector)
-        residual = unfold_pixels(convolve(self.outro, features))
+        residual = unfold_pixels(convolve_in_strips(self.outro, features))
         return (corrected + residual.float()).permute(0, 3, 1, 2), routing
 
     def _experts(self, level: int) -> FrequencyExperts:
         experts = self.mofe[str(level)]
         assert isinstance(experts, FrequencyExperts)
         return experts
+
+    @staticmethod
+    def _ask(attention: TokenAttention, features: Tensor, tokens: Tensor) -> Tensor:
+        def strip(top: int, bottom: int) -> Tensor:
+            asked: Tensor = attention(features[:, top:bottom], tokens)
+            return asked
+
+        return in_strips(strip, features.shape[1], strip_rows(features))
 
     @staticmethod
     def _refine(blocks: nn.Module, features: Tensor, vector: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ def spectral_shape(bands: Tensor) -> Tensor:
     No gradient passes through it: the band edges are trained through the experts' results only.
     """
     bands = bands.detach()
-    norm = torch.linalg.vector_norm(bands, dim=(1, 5), dtype=torch.float32)
-    energy = (norm.square() / (bands.shape[1] * bands.shape[5]) + ENERGY_FLOOR).log()
+    # the channels first: over both dimensions at once the norm takes four times as long on a CPU
+    square = torch.linalg.vector_norm(bands, dim=5, dtype=torch.float32).square().sum(1)
+    energy = (square / (bands.shape[1] * bands.shape[5]) + ENERGY_FLOOR).log()
     shape: Tensor = energy - energy.mean(0)
     return shape.permute(1, 2, 3, 0)
 
