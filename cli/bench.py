@@ -49,10 +49,16 @@ def add_parser(commands: Any) -> None:
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--busy", action="store_true", help="an image while other programs compute, against without")
     kinds.add_argument("--against", action="store_true", help="other tools on the same images (needs the extra bench)")
+    kinds.add_argument(
+        "--actors", type=whole_number(1), metavar="N", help="N actors against one thread (needs the extra ray)"
+    )
     kinds.add_argument("--gpu", action="store_true", help="everything that is worth knowing of a GPU")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result of --busy, --against or --gpu")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result of one of these four")
     parser.add_argument(
         "--sides", type=side_list, metavar="LIST", help="of the images of --against and --gpu, such as 512,1024"
+    )
+    parser.add_argument(
+        "--pictures", type=whole_number(2), default=48, metavar="N", help="images of --actors (default 48)"
     )
     other = parser.add_argument_group("--against")
     other.add_argument("--photos", type=Path, metavar="DIR", help="clean photographs (default: a bundled one)")
@@ -93,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     prepare_output_file(args.plot, "--plot")
     if args.busy:
         return _busy(args)
+    if args.actors:
+        return _actors(args)
     if args.against:
         return _against(args)
     if args.gpu:
@@ -128,6 +136,32 @@ def _busy(args: argparse.Namespace) -> int:
     print(f"\n{times.ratio:.2f} times as long; at most {LIMIT} are expected.")
     write_json(args.json, {**asdict(times), "ratio": times.ratio, "threads": torch.get_num_threads(), "cores": cores})
     return 0 if times.ratio <= LIMIT else 1
+
+
+def _actors(args: argparse.Namespace) -> int:
+    """Print how much faster actors restore a folder than one thread; the status is 1 where that is too little."""
+    import tempfile
+    from dataclasses import asdict
+
+    from .throughput import EXPECTED, measure, write_images
+
+    models = [word for name in ("restorer", "mllm") if (given := getattr(args, name)) for word in (f"--{name}", given)]
+    side = args.sides[0] if args.sides else SMALL[0]
+    found = {}
+    print(f"{args.pictures} images of {side} x {side}, one thread per process\n")
+    print("| engine | s, with its start | images a second from the first result to the last |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as kept:
+        folder = Path(kept)
+        write_images(folder / "images", args.pictures, side)
+        for name, words in (("plain", []), ("ray", ["--engine", "ray", "--actors", args.actors])):
+            found[name] = measure(folder / "images", folder / name, [*words, *models])
+            print(f"| {name} | {found[name].seconds:.1f} | {found[name].rate:.2f} |", flush=True)
+    ratio, expected = found["ray"].rate / found["plain"].rate, EXPECTED * args.actors
+    print(f"\n{args.actors} actors do {ratio:.2f} times the work of one thread; at least {expected:.2f} is expected.")
+    write_json(
+        args.json, {"actors": args.actors, "ratio": ratio, **{name: asdict(each) for name, each in found.items()}}
+    )
+    return 0 if ratio >= expected else 1
 
 
 def _against(args: argparse.Namespace) -> int:
@@ -254,7 +288,7 @@ def _print_times(pipes: dict[str, RestorationPipeline], runs: int) -> None:
     for precision, pipe in pipes.items():
         guidance = pipe.describe(image, with_text=False)
         works: dict[str, Callable[[], Any]] = {
-            "restore": functools.partial(pipe, image, guidance),
+            "restore": functools.partial(pipe, image, guidance, threshold=0.0),
             "describe": functools.partial(pipe.describe, image),
             "describe, no text": functools.partial(pipe.describe, image, with_text=False),
         }

@@ -26,8 +26,11 @@ from .files import Results, filesystem, find_images, is_url, text_of
 ACTOR_BYTES = 1_500_000_000
 """Memory that an actor on a CPU takes: Python, torch, both networks and a large image."""
 
-TASKS = 8
-"""Images of one task of Ray: few, since the tasks of a dead actor start again (and find what is done)."""
+TASK = 8
+"""Most images of one task of Ray: few, since the tasks of a dead actor start again (and find what is done)."""
+
+TURNS = 16
+"""Tasks of an actor where there are enough images: at the end others wait for the last task, so it must be short."""
 
 PATIENCE = {
     "RAY_agent_register_timeout_ms": "120000",
@@ -183,7 +186,8 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
         actors, resources = _actors(args.actors, ray.cluster_resources(), len(items))  # type: ignore[no-untyped-call]
         # not read_binary_files: a file that cannot be read ends the whole run, its paths come without the protocol, and
         # every byte passes through the object store, where the actor that needs the file can read it itself
-        rows = ray.data.from_items(items, override_num_blocks=max(actors, -(-len(items) // TASKS)))
+        tasks = max(min(len(items), TURNS * actors), -(-len(items) // TASK))
+        rows = ray.data.from_items(items, override_num_blocks=tasks)
         done = rows.map_batches(
             Restorer,
             fn_constructor_kwargs={"args": _absolute(args), "options": options},

@@ -1,4 +1,4 @@
-"""`mofe bench --busy`, `--against` and `--gpu`, at small sizes."""
+"""`mofe bench --busy`, `--actors`, `--against` and `--gpu`, at small sizes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from mofe_restore.cli import against, gpu_evidence
+from mofe_restore.cli import against, gpu_evidence, throughput
 from mofe_restore.cli.busy import LIMIT, BusyTimes, competing, measure_busy
+from mofe_restore.model.errors import CommandError
 from mofe_restore.tests.cli.calls import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,37 @@ def test_busy_prints_both_times_and_says_whether_it_is_too_much(
     times = json.loads((tmp_path / "busy.json").read_text())
     assert status == int(times["ratio"] > LIMIT) and times["ratio"] == times["busy"][0] / times["idle"][0]
     assert f"{times['ratio']:.2f} times as long" in capsys.readouterr().out
+
+
+def test_throughput_is_that_of_whole_results(restorer: Path, tmp_path: Path) -> None:
+    throughput.write_images(tmp_path / "images", 3, 64)
+    images = sorted((tmp_path / "images").iterdir())
+    assert len({image.read_bytes() for image in images}) == 3
+    words = ("--restorer", restorer, "--no-guidance")
+    found = throughput.measure(tmp_path / "images", tmp_path / "results", words)
+    times = sorted(path.stat().st_mtime for path in (tmp_path / "results").glob("*.png"))
+    assert len(times) == 3 and found.rate == 2 / max(times[-1] - times[0], 1e-3)
+    assert found.seconds > times[-1] - times[0]
+    with pytest.raises(CommandError, match=r"--restorer .*missing.* failed"):
+        throughput.measure(tmp_path / "images", tmp_path / "none", ("--restorer", tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(("rate", "status"), [(1.72, 0), (1.6, 1)])
+def test_actors_are_compared_with_one_thread_of_the_same_models(
+    rate: float, status: int, restorer: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    asked: list[list[object]] = []
+
+    def measure(images: Path, results: Path, words: list[object]) -> throughput.Throughput:
+        asked.append(words)
+        assert len(list(images.iterdir())) == 5
+        return throughput.Throughput(9.0, rate if "ray" in words else 1.0)
+
+    monkeypatch.setattr(throughput, "measure", measure)
+    assert run("bench", "--actors", 2, "--pictures", 5, "--sides", 64, "--restorer", restorer) == status
+    models = ["--restorer", restorer]
+    assert asked == [models, ["--engine", "ray", "--actors", 2, *models]]
+    assert f"{rate:.2f} times the work of one thread; at least 1.70" in capsys.readouterr().out
 
 
 def test_dark_channel_prior_and_clahe_do_what_they_are_for() -> None:
