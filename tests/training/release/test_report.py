@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_the_readme_says_what_the_committed_results_say(root: Path) -> None:
 def test_the_page_of_results_says_what_the_committed_results_say(root: Path) -> None:
     results = read_results(root / "docs" / "results")
     assert f"{BEGIN}\n{details(results)}{END}" in (root / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.field
+def test_field23_row6_the_page_of_results_shows_the_other_tools_and_every_plot(root: Path) -> None:
+    page = (root / "docs" / "results.md").read_text(encoding="utf-8")
+    measured = json.loads((root / "docs" / "results" / "against.json").read_text(encoding="utf-8"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    for row in measured["rows"]:
+        if row["side"] == 512:
+            (shown,) = [cells for cells in rows if cells[:2] == [row["tool"], row["image"].replace("_", " ")]]
+            assert f"{row['seconds']:.2f}" in shown and f"{row['ratio']:.2f}" in shown, row
+            assert ("-" if row["psnr"] is None else f"{row['psnr']:.2f}") in shown, row
+    for plot in (root / "docs" / "results").glob("*.png"):
+        assert f"](results/{plot.name})" in page, plot
 
 
 @pytest.mark.field
