@@ -1,7 +1,8 @@
-"""A CLIP of ComfyUI that reads images and writes text, used instead of an MLLM from a folder.
+"""A CLIP of ComfyUI that reads images, used instead of an MLLM from a folder.
 
 ComfyUI manages its memory, its low-precision weights and its Cancel, which works at every token. Of `CLIP` only
-`tokenize`, `generate`, `decode` and `encode_from_tokens` are used; nothing of ComfyUI is imported.
+`tokenize`, `generate`, `decode` and `encode_from_tokens` are used; nothing of ComfyUI is imported. Most of its types
+also write text; one that does not, such as the Qwen2.5-VL of Qwen-Image, guides once it is aligned.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ MAX_PIXELS = 1024 * 1024
 NAMED_SCORE = 0.75
 """Score of every degradation that the model names: it is not asked for strengths."""
 
+VIEW_TOKENS = 70
+"""Most tokens for a view, where a model asks: Gemma 4 would enlarge its 112 px to 768 px. It knows this size, too."""
+
 LIST_TOKENS = 48
 """Length limit of the answer to `list_question`, in tokens."""
 
@@ -42,7 +46,7 @@ class ClipDescriber:
         view_sets_worth: Sets of views that it is shown for an adapter, since it is large.
 
     Raises:
-        ValueError: It does not read images, or does not write text.
+        ValueError: It does not read images.
     """
 
     memory_bytes = 0
@@ -51,13 +55,10 @@ class ClipDescriber:
     view_sets_worth = 1
 
     def __init__(self, clip: Any) -> None:
-        import torch
-
-        grey = torch.full((1, 64, 64, 3), 0.5)
-        if not callable(getattr(clip, "generate", None)) or not _has_images(_tokenize(clip, "?", grey)):
+        if not reads_images(clip):
             raise ValueError(
-                "The connected CLIP does not read images and write text: load a vision language model such as "
-                "Qwen3-VL with Load CLIP, or disconnect it to use the chosen model."
+                "The connected CLIP does not read images: load a vision language model such as Qwen3-VL with Load CLIP "
+                "and leave its type at stable_diffusion, or disconnect it to use the chosen model."
             )
         from ..model.mllm.memory import Memory
 
@@ -89,14 +90,31 @@ class ClipDescriber:
         for origins in crop_origin_sets(*image.shape[1:])[: look.sets]:
             views = make_views(image.cpu(), origins, detail=look.detail).permute(0, 2, 3, 1).float() / 255
             with PatchWatch(self._clip.cond_stage_model) as watch:
-                states = torch.cat([self._states(QUESTIONS[look.question], view[None]) for view in views])
+                states = torch.cat([self._states(QUESTIONS[look.question], view[None], VIEW_TOKENS) for view in views])
             seen.append(statistics_of(states[:, -1].mean(0), states, look.statistics))
             patches.append(watch.statistics(len(views), look.patches))
         return Sight(torch.stack(seen).mean(0)[None].cpu(), torch.stack(patches).mean(0).cpu())
 
-    def _states(self, question: str, image: Tensor) -> Tensor:
-        """Return the states [1, T, D] of a prompt with one image [1, H, W, 3]."""
-        states: Tensor = self._clip.encode_from_tokens(_tokenize(self._clip, question, image)).float()
+    def _states(self, question: str, image: Tensor, most: int | None = None) -> Tensor:
+        """Return the states [1, T, D] of a prompt with one image [1, H, W, 3], without those of padding.
+
+        Args:
+            question: The prompt beside the image.
+            image: [1, H, W, 3].
+            most: Tokens for the image, for models that can look at it in several sizes.
+        """
+        size = {} if most is None else {"max_soft_tokens": most}
+        tokens = _tokenize(self._clip, question, image, **size)
+        name = getattr(self._clip.cond_stage_model, "clip_name", None)
+        if isinstance(tokens, dict) and len(tokens) == 1 and name is not None:
+            tokens = {name: next(iter(tokens.values()))}  # Gemma 3 4B looks for them under another name
+        encoded = self._clip.encode_from_tokens(tokens, return_dict=True)
+        states: Tensor = encoded["cond"]
+        if states.ndim == 4:
+            states = states[:, -1]  # Gemma 3 12B and Gemma 4 return those of all layers
+        states, mask = states.float(), encoded.get("attention_mask")
+        if mask is not None and mask.shape[-1] == states.shape[1]:
+            states = states[:, mask.reshape(-1, states.shape[1])[0].bool().to(states.device)]
         if not bool(states.isfinite().all()):
             raise ValueError("The connected CLIP gave values that are not finite: load it again in another precision.")
         return states
@@ -125,7 +143,7 @@ class ClipDescriber:
             on_check: The same before every layer of the model, so also while it reads a prompt.
 
         Raises:
-            ValueError: The model gave values that are not finite.
+            ValueError: The model gave values that are not finite, or it writes no text and has no adapter.
         """
         from ..model.guidance import Guidance
         from ..model.mllm.instructions import read_order
@@ -148,6 +166,7 @@ class ClipDescriber:
 
         from ..model.mllm.answers import answer_from_scores
         from ..model.mllm.memory import content_of
+        from ..model.mllm.order_notes import in_language_of
         from ..model.mllm.wording import protection_sentence
 
         def check() -> None:
@@ -163,9 +182,12 @@ class ClipDescriber:
             known = answer_from_scores(question, seen.scores[0].tolist(), seen.parameters[0].tolist())
         if known is None:
             check()
-            known = self._memory.recall(
-                ("said", *key, question), lambda: self._answer(question, shown, self.max_tokens)
-            )
+            try:
+                known = self._memory.recall(
+                    ("said", *key, question), lambda: self._answer(question, shown, self.max_tokens)
+                )
+            except WritesNothing:
+                known = in_language_of(question).cannot_answer(question)
         if content:
             known = f"{known} {protection_sentence(content)}"
         return replace(seen, descriptions=(known,))
@@ -185,28 +207,60 @@ class ClipDescriber:
 
         if self.adapter is not None:
             return protect(self.adapter.guidance(self.see(image, self.adapter.look)), image)
+        named = degradations_in(self._answer(list_question(), shown, LIST_TOKENS))
+        check()
         states = self._states(DESCRIBE, shown)
         long = states.shape[1] > MAX_GUIDANCE_TOKENS
         tokens = F.adaptive_avg_pool1d(states.mT, MAX_GUIDANCE_TOKENS).mT if long else states
-        check()
-        named = degradations_in(self._answer(list_question(), shown, LIST_TOKENS))
         scores = torch.tensor([[NAMED_SCORE if name in named else 0.0 for name in DEGRADATIONS]])
         parameters = torch.full((1, len(PARAMETERS)), torch.nan)
         return Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity), ""
 
     def _answer(self, question: str, image: Tensor, tokens: int) -> str:
-        ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)
+        try:
+            ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)
+        except (
+            AttributeError,
+            KeyError,
+            NotImplementedError,
+            TypeError,
+        ) as error:  # as text encoders do that only read
+            raise WritesNothing(
+                "The connected CLIP reads images but writes no text, so by itself it finds no degradations: connect "
+                "Align MLLM behind Load MLLM, after which it guides the restorer."
+            ) from error
         return str(self._clip.decode(ids)).strip()
 
 
+class WritesNothing(ValueError):
+    """The CLIP reads images but cannot answer."""
+
+
+def reads_images(clip: Any) -> bool:
+    """Return whether an image reaches a CLIP; plain text encoders ignore it, with an error or without."""
+    import torch
+
+    try:
+        return _has_images(_tokenize(clip, "?", torch.full((1, 64, 64, 3), 0.5)))
+    except TypeError:
+        return False
+
+
 def identity_of(clip: Any) -> str:
-    """Return kind and digest of a CLIP: names and shapes of its weights and the beginning of each, and its patches."""
+    """Return kind and digest of a CLIP.
+
+    Digested are names and shapes of its weights and the beginning of each, its patches, and what decides which states it
+    returns for an image: tokenizer and layer, which depend on the type with which it was loaded.
+    """
     network = clip.cond_stage_model
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().reshape(-1)[:16].float().cpu().numpy().tobytes())
     digest.update(repr(sorted(map(str, clip.patcher.patches))).encode())
+    layers = [options for part in network.modules() if (options := getattr(part, "options_default", None))]
+    tokenizer = type(getattr(clip, "tokenizer", None)).__name__
+    digest.update(repr((tokenizer, layers, getattr(clip, "layer_idx", None))).encode())
     return f"CLIP {type(network).__name__.strip('_')}:{digest.hexdigest()[:16]}"
 
 
@@ -240,12 +294,14 @@ def degradations_in(answer: str) -> set[str]:
     return {name for name, words in DISPLAY_NAMES.items() if words.lower() in items}
 
 
-def _tokenize(clip: Any, question: str, image: Tensor) -> Any:
-    # as ComfyUI's own text generation calls it; some tokenizers leave the image out where the template is skipped
-    return clip.tokenize(question, image=image, skip_template=False, min_length=1, thinking=False)
+def _tokenize(clip: Any, question: str, image: Tensor, **more: Any) -> Any:
+    # As ComfyUI's own text generation calls it; text encoders of image editors, such as that of Qwen-Image, want a list.
+    # Some tokenizers leave the image out where the template is skipped.
+    settings = {"skip_template": False, "min_length": 1, "thinking": False, **more}
+    return clip.tokenize(question, image=image, images=[image], **settings)
 
 
 def _has_images(tokens: Any) -> bool:
-    """Return whether an image stands among the tokens; plain text encoders ignore the argument without an error."""
-    rows = next(iter(tokens.values())) if isinstance(tokens, dict) else tokens
-    return any(isinstance(token[0], dict) for row in rows for token in row)
+    """Return whether an image stands among the tokens."""
+    parts = tokens.values() if isinstance(tokens, dict) else [tokens]
+    return any(isinstance(token[0], dict) for rows in parts for row in rows for token in row)

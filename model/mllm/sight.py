@@ -6,6 +6,7 @@ Which layer says most, after which question and in which views, differs between 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
@@ -130,13 +131,12 @@ class PatchWatch:
     """Listens to the patch embedding of a vision tower while it is in a `with` block.
 
     Args:
-        network: A vision language model; one without a convolution of red, green and blue has no patches to read.
+        network: A vision language model; one without a convolution of red, green and blue, or a linear layer of that
+            name, has no patches to read.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._embedding = next(
-            (m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and m.in_channels == 3), None
-        )
+        self._embedding = patch_embedding_of(network)
         self._seen: list[Tensor] = []
 
     def __enter__(self) -> PatchWatch:
@@ -159,7 +159,26 @@ class PatchWatch:
         return statistics_of(tokens[0, 0], tokens, names)
 
     def _note(self, output: Tensor) -> None:
-        self._seen.append(output.detach().flatten(2).mT.flatten(0, 1).float())
+        is_linear = isinstance(self._embedding, nn.Linear)  # [B, N, D], else [B, D, ...]
+        patches = output.detach() if is_linear else output.detach().flatten(2).mT
+        self._seen.append(patches.flatten(0, -2).float())
+
+
+_PATCHES = re.compile(r"patch_?(embed|dense)")
+
+
+def patch_embedding_of(network: nn.Module) -> nn.Module | None:
+    """Return the layer through which patches enter a vision tower, or a language model that has none; None if unknown.
+
+    It is a convolution of three channels, or a linear layer of patches, which is known by its name, as Gemma 4's.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.in_channels == 3:
+            return module
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear) and module.in_features % 3 == 0 and _PATCHES.search(name):
+            return module
+    return None
 
 
 def statistics_of(last: Tensor, tokens: Tensor, names: Sequence[str] = STATISTICS) -> Tensor:

@@ -180,7 +180,9 @@ def test_a_vision_model_of_comfyui_is_aligned_once_and_guides(
     restore["inputs"]["strength"] = 0.5
     server.run(prompt)
     assert adapter.stat().st_mtime_ns == made, "it is found, not made again"
-    assert leaks_in(server) - leaks_of_earlier_tests < 4, "not one for each picture: the restorer's own model keeps its patcher"
+    assert leaks_in(server) - leaks_of_earlier_tests < 4, (
+        "not one for each picture: the restorer's own model keeps its patcher"
+    )
 
 
 def leaks_in(server: Server) -> int:

@@ -151,7 +151,7 @@ class Clip:
     def decode(self, ids: list[str]) -> str:
         return " ".join(ids)
 
-    def encode_from_tokens(self, tokens: dict[str, Any]) -> torch.Tensor:
+    def encode_from_tokens(self, tokens: dict[str, Any], return_dict: bool = False) -> Any:
         """One vector per token; that of an image is made of its colors."""
         vectors = [
             token["data"].mean().repeat(4) if isinstance(token, dict) else torch.full((4,), float(len(token)))
@@ -160,7 +160,8 @@ class Clip:
         states = torch.stack(vectors)
         for layer in self.cond_stage_model.layers:
             states = layer(states)
-        return self.cond_stage_model(states)[None]
+        states = self.cond_stage_model(states)[None]
+        return {"cond": states, "pooled_output": None} if return_dict else states
 
 
 class ProgressBar:

@@ -118,3 +118,17 @@ def test_a_restorer_whose_model_is_not_there_is_said(nodes: ModuleType, host: Ho
     node = importlib.import_module("mofe_restore.nodes.align_mllm")
     with pytest.raises(MllmError, match=r"The MLLM lost:1, .* put its folder under models/LLM"):
         node._teacher("lost:1")
+
+
+def test_one_that_writes_nothing_describes_from_scores_and_says_what_it_cannot_answer(
+    nodes: ModuleType, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded["clip"], "generate", None)
+    mllm, _ = align(nodes, loaded)
+
+    def described(instruction: str) -> str:
+        inputs = {"mllm": mllm, "image": torch.rand(1, 64, 80, 3), "frames": "every frame", "instruction": instruction}
+        return str(run(nodes.DescribeDegradation, **inputs).args[1])
+
+    assert described("")
+    assert "cannot answer" in described("Is it a cat?")

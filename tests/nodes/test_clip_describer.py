@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -132,13 +132,91 @@ def test_the_identity_is_that_of_the_weights(nodes: ModuleType, host: Host) -> N
     assert load(nodes, same).describer.identity != load(nodes, Clip(host, ANSWERS)).describer.identity
 
 
+def test_the_same_weights_that_return_other_states_are_another_model(nodes: ModuleType, host: Host) -> None:
+    def identity(layer: int | None = None, taken: tuple[str, int | None] = ("last", None), wants: Any = None) -> str:
+        clip = Clip(host, ANSWERS)
+        clip.layer_idx, clip.tokenizer = layer, wants
+        clip.cond_stage_model.layers[0].options_default = taken
+        return str(load(nodes, clip).describer.identity)
+
+    assert identity() == identity()
+    others = [identity(layer=-2), identity(taken=("hidden", -3)), identity(wants=[])]  # Clip Set Last Layer, and types
+    assert len({identity(), *others}) == 4
+
+
 def test_a_clip_that_reads_no_images_gets_one_sentence(nodes: ModuleType, host: Host) -> None:
-    older = Clip(host, ANSWERS)
-    older.generate = None  # type: ignore[assignment, method-assign]
-    for clip in (Clip(host, ANSWERS, reads=False), older):
-        with pytest.raises(ValueError, match="does not read images and write text") as caught:
+    strict = Clip(host, ANSWERS)
+    strict.tokenize = lambda text: {"stand_in": [[(text, 1.0)]]}  # type: ignore[assignment, method-assign]
+    for clip in (Clip(host, ANSWERS, reads=False), strict):
+        with pytest.raises(ValueError, match="does not read images: load .* type at stable_diffusion") as caught:
             load(nodes, clip)
         assert "\n" not in str(caught.value)
+
+
+class EditorsClip(Clip):
+    """As the text encoders of image editors: wants a list of images, and writes nothing."""
+
+    def tokenize(self, text: str, images: Sequence[torch.Tensor] = (), **more: Any) -> dict[str, Any]:  # type: ignore[override]
+        return super().tokenize(text, **{**more, "image": images[0] if images else None})
+
+    def generate(self, *_: Any, **__: Any) -> list[str]:
+        raise AttributeError("'Config' object has no attribute 'stop_tokens'")
+
+
+class PaddedClip(Clip):
+    """As Gemma's: looks for its tokens under another name, pads them on the left, and returns the states of all layers."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.cond_stage_model.clip_name = "by another name"
+
+    def encode_from_tokens(self, tokens: dict[str, Any], return_dict: bool = False) -> Any:
+        states = super().encode_from_tokens({"stand_in": tokens["by another name"]})
+        layers = torch.stack([torch.zeros_like(states), states], dim=1)
+        padded = torch.cat([torch.full_like(layers, 9), layers], dim=2)
+        mask = torch.ones(1, padded.shape[2], dtype=torch.long)
+        mask[:, : states.shape[1]] = 0
+        return {"cond": padded, "pooled_output": None, "attention_mask": mask}
+
+
+def test_one_that_wants_a_list_of_images_and_writes_nothing_says_that_it_has_to_be_aligned(
+    nodes: ModuleType, host: Host
+) -> None:
+    mllm = load(nodes, EditorsClip(host, ANSWERS))
+    with pytest.raises(ValueError, match="reads images but writes no text.*connect Align MLLM") as caught:
+        run(nodes.DescribeDegradation, mllm=mllm, image=random_image(), frames="every frame")
+    assert "\n" not in str(caught.value)
+
+
+def test_neither_padding_nor_lower_layers_guide(nodes: ModuleType, host: Host) -> None:
+    plain, padded = Clip(host, ANSWERS), PaddedClip(host, ANSWERS)
+    padded.cond_stage_model.load_state_dict(plain.cond_stage_model.state_dict())
+    first, second = (
+        run(nodes.DescribeDegradation, mllm=load(nodes, clip), image=random_image(), frames="every frame").args[0]
+        for clip in (plain, padded)
+    )
+    assert torch.equal(first.tokens, second.tokens) and torch.equal(first.pooled, second.pooled)
+
+
+def test_a_view_is_shown_in_few_tokens_and_a_whole_image_in_as_many_as_it_likes(
+    nodes: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mofe_restore.model.mllm.sight import Look
+
+    clip, asked = Clip(host, ANSWERS), []
+    tokenize = clip.tokenize
+
+    def noted(text: str, **settings: Any) -> dict[str, Any]:
+        asked.append((settings["image"].shape[1:3], settings.get("max_soft_tokens")))
+        return tokenize(text, **settings)
+
+    describer = load(nodes, clip).describer
+    monkeypatch.setattr(clip, "tokenize", noted)
+    describer.describe(random_image(1, 300, 400).movedim(-1, 1))
+    assert {most for _, most in asked} == {None}
+    asked.clear()
+    describer.see(random_image(1, 300, 400)[0].movedim(-1, 0), Look())
+    assert {most for _, most in asked} == {70} and len({side for side, _ in asked}) == 1
 
 
 @pytest.mark.field
