@@ -29,6 +29,9 @@ NAMED_SCORE = 0.75
 VIEW_TOKENS = 70
 """Most tokens for a view, where a model asks: Gemma 4 would enlarge its 112 px to 768 px. It knows this size, too."""
 
+CANNOT_WRITE = (AttributeError, KeyError, NotImplementedError, TypeError)
+"""What text encoders that only read raise when they are to write."""
+
 LIST_TOKENS = 48
 """Length limit of the answer to `list_question`, in tokens."""
 
@@ -219,12 +222,7 @@ class ClipDescriber:
     def _answer(self, question: str, image: Tensor, tokens: int) -> str:
         try:
             ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)
-        except (
-            AttributeError,
-            KeyError,
-            NotImplementedError,
-            TypeError,
-        ) as error:  # as text encoders do that only read
+        except CANNOT_WRITE as error:
             raise WritesNothing(
                 "The connected CLIP reads images but writes no text, so by itself it finds no degradations: connect "
                 "Align MLLM behind Load MLLM, after which it guides the restorer."
@@ -249,8 +247,8 @@ def reads_images(clip: Any) -> bool:
 def identity_of(clip: Any) -> str:
     """Return kind and digest of a CLIP.
 
-    Digested are names and shapes of its weights and the beginning of each, its patches, and what decides which states it
-    returns for an image: tokenizer and layer, which depend on the type with which it was loaded.
+    Digested are names and shapes of its weights and the beginning of each, its patches, and what decides which states
+    it returns for an image: tokenizer and layer, which depend on the type with which it was loaded.
     """
     network = clip.cond_stage_model
     digest = hashlib.sha256()
@@ -295,8 +293,8 @@ def degradations_in(answer: str) -> set[str]:
 
 
 def _tokenize(clip: Any, question: str, image: Tensor, **more: Any) -> Any:
-    # As ComfyUI's own text generation calls it; text encoders of image editors, such as that of Qwen-Image, want a list.
-    # Some tokenizers leave the image out where the template is skipped.
+    # As ComfyUI's own text generation calls it; some tokenizers leave the image out where the template is skipped.
+    # Text encoders of image editors, such as that of Qwen-Image, want a list.
     settings = {"skip_template": False, "min_length": 1, "thinking": False, **more}
     return clip.tokenize(question, image=image, images=[image], **settings)
 

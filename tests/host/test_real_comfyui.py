@@ -32,11 +32,19 @@ NODES = [
 ]
 
 
-def tiny_clips() -> list[str]:
-    """The vision models that `tiny_clips` makes in this ComfyUI; some of their tokenizers are not in every checkout."""
-    encoders = Path(os.environ.get("COMFYUI_PATH", "")) / "comfy" / "text_encoders"
-    known = {"qwen3vl_4b_fp8_scaled": "qwen25_tokenizer", "qwen3.5_2b_bf16": "qwen35_tokenizer"}
-    return [f"{name}.safetensors" for name, folder in known.items() if (encoders / folder / "vocab.json").exists()]
+WRITING_CLIPS = [
+    *(("qwen3vl_4b_fp8_scaled", kind) for kind in ("stable_diffusion", "krea2", "mage")),
+    *(("qwen3vl_8b", kind) for kind in ("stable_diffusion", "ideogram4", "boogu", "joyimage")),
+    ("qwen3vl_32b_minimax", "minimax"),
+    ("qwen3.5_2b_bf16", "stable_diffusion"),
+    ("gemma_3_4b_it", "stable_diffusion"),
+    ("gemma_3_12b_it", "ltxv"),
+    *((f"gemma_4_{size}_it", "stable_diffusion") for size in ("e2b", "e4b", "12b", "31b")),
+    ("gemma_4_12b_ltx", "ltxv"),
+]
+"""Vision models of `tiny_clips`, and the type with which Load CLIP opens them."""
+READING_CLIPS = [("qwen_2.5_vl_7b", kind) for kind in ("qwen_image", "hunyuan_image", "longcat_image")]
+"""Those to which ComfyUI gives no words."""
 
 
 def workflow(root: Path, name: str) -> dict[str, Any]:
@@ -154,7 +162,7 @@ def with_few_pictures(graph: dict[str, Any]) -> dict[str, Any]:
     return graph
 
 
-@pytest.mark.parametrize("clip", tiny_clips())
+@pytest.mark.parametrize("clip", ["qwen3vl_4b_fp8_scaled.safetensors", "qwen3.5_2b_bf16.safetensors"])
 def test_a_vision_model_of_comfyui_is_aligned_once_and_guides(
     server: Server, root: Path, second_root: Path, clip: str
 ) -> None:
@@ -183,6 +191,76 @@ def test_a_vision_model_of_comfyui_is_aligned_once_and_guides(
     assert leaks_in(server) - leaks_of_earlier_tests < 4, (
         "not one for each picture: the restorer's own model keeps its patcher"
     )
+
+
+def clip_prompt(name: str, kind: str) -> dict[str, Any]:
+    """Loads a CLIP for Describe."""
+    load = {"clip_name": f"{name}.safetensors", "type": kind, "device": "default"}
+    mllm = {"model": "shipped default", "precision": "auto", "clip": ["clip", 0]}
+    return {
+        "photo": {"class_type": "LoadImage", "inputs": {"image": "small.png"}},
+        "clip": {"class_type": "CLIPLoader", "inputs": load},
+        "mllm": {"class_type": "MoFE_LoadMLLM", "inputs": mllm},
+        **described("as it is", "mllm"),
+    }
+
+
+def described(title: str, mllm: str) -> dict[str, Any]:
+    """Describes the photo of `clip_prompt`, and shows the report."""
+    inputs = {"mllm": [mllm, 0], "image": ["photo", 0], "frames": "every frame"}
+    return {
+        title: {"class_type": "MoFE_DescribeDegradation", "inputs": inputs},
+        f"report {title}": {"class_type": "PreviewAny", "inputs": {"source": [title, 2]}},
+    }
+
+
+def aligned_prompt(name: str, kind: str) -> dict[str, Any]:
+    """The same, but aligned: describes, and restores with this guidance."""
+    restorer = {"restorer": ["restorer", 0]}
+    guide = {**restorer, "image": ["photo", 0], "guidance": ["aligned", 0], "strength": 1.0, "tile_size": 0}
+    prompt = {
+        **clip_prompt(name, kind),
+        "restorer": small_prompt()["restorer"],
+        "align": {
+            "class_type": "MoFE_AlignMLLM",
+            "inputs": {"mllm": ["mllm", 0], **restorer, "pictures": 16, "again": True},
+        },
+        "fit": {"class_type": "PreviewAny", "inputs": {"source": ["align", 1]}},
+        **described("aligned", "align"),
+        "restore": {"class_type": "MoFE_Restore", "inputs": guide},
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["restore", 0], "filename_prefix": "own"}},
+    }
+    if (name, kind) in READING_CLIPS:
+        del prompt["as it is"], prompt["report as it is"]
+    return prompt
+
+
+@pytest.mark.parametrize(("name", "kind"), [*WRITING_CLIPS, *READING_CLIPS])
+def test_every_vision_model_of_comfyui_is_described_aligned_and_guides(server: Server, name: str, kind: str) -> None:
+    outputs = server.run(aligned_prompt(name, kind))
+    fit = json.loads(outputs["fit"]["text"][0])
+    assert fit["mllm"].startswith("CLIP ") and set(fit["psnr"]) == {"none", "aligned", "own"}
+    (aligned,) = json.loads(outputs["report aligned"]["text"][0])
+    assert aligned["description"] and aligned["mllm"] == fit["restorer's mllm"]
+    assert pixels(server.image(outputs["save"]["images"][0])).shape == (128, 160, 3)
+    if (name, kind) in WRITING_CLIPS:
+        (plain,) = json.loads(outputs["report as it is"]["text"][0])
+        assert plain["mllm"] == fit["mllm"] and set(plain["scores"].values()) <= {0.0, 0.75}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "node", "message"),
+    [
+        (*READING_CLIPS[0], "as it is", "reads images but writes no text"),
+        ("qwen3vl_4b_fp8_scaled", "flux2", "mllm", "does not read images"),
+    ],
+)
+def test_what_a_clip_cannot_do_is_said_in_one_sentence(
+    server: Server, name: str, kind: str, node: str, message: str
+) -> None:
+    error = events(server.wait(server.queue(clip_prompt(name, kind))))["execution_error"]
+    assert error["node_id"] == node and message in error["exception_message"]
+    assert error["exception_message"].strip().count("\n") == 0
 
 
 def leaks_in(server: Server) -> int:

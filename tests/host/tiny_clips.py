@@ -211,6 +211,7 @@ def gemma4_12b_of_ltx() -> Tiny:
     """The same with LTX's projection, for video and sound, in its file."""
     tiny = gemma4_12b()
     states = WIDTH * (SIZES["num_hidden_layers"] + 1)
+    torch.manual_seed(0)
     projection = {f"text_embedding_projection.{kind}_aggregate_embed": size for kind, size in LTX_WIDTHS.items()}
     weights = {f"{name}.weight": torch.randn(size, states) * states**-0.5 for name, size in projection.items()}
     biases = {f"{name}.bias": torch.zeros(size) for name, size in projection.items()}
@@ -279,15 +280,17 @@ def drawn(name: str, value: Tensor) -> Tensor:
 def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in CLIPS.items():
+        tiny, path = make(), folder / f"{name}.safetensors"
+        if path.exists():
+            continue  # another ComfyUI reads it
         torch.manual_seed(0)
-        tiny = make()
         weights = {key: drawn(key, value).half() for key, value in tiny.network.state_dict().items()}
         if name in LANGUAGE_MODEL_APART:
             weights = {public_name(key): value for key, value in weights.items()}
         marks = {mark: torch.zeros(1) for mark in tiny.marks}
         (words,) = (key for key in weights if key.endswith("embed_tokens.weight"))
         weights[words][tiny.stop] *= STOP
-        save_file({**marks, **weights, **(tiny.extra or {})}, folder / f"{name}.safetensors")
+        save_file({**marks, **weights, **(tiny.extra or {})}, path)
 
 
 write(Path(os.environ["MOFE_TINY_CLIPS"]))

@@ -135,6 +135,7 @@ def test_the_identity_is_that_of_the_weights(nodes: ModuleType, host: Host) -> N
 def test_the_same_weights_that_return_other_states_are_another_model(nodes: ModuleType, host: Host) -> None:
     def identity(layer: int | None = None, taken: tuple[str, int | None] = ("last", None), wants: Any = None) -> str:
         clip = Clip(host, ANSWERS)
+        torch.nn.init.zeros_(clip.cond_stage_model.bias)
         clip.layer_idx, clip.tokenizer = layer, wants
         clip.cond_stage_model.layers[0].options_default = taken
         return str(load(nodes, clip).describer.identity)
@@ -164,7 +165,7 @@ class EditorsClip(Clip):
 
 
 class PaddedClip(Clip):
-    """As Gemma's: looks for its tokens under another name, pads them on the left, and returns the states of all layers."""
+    """As Gemma's: looks for tokens under another name, pads them on the left, and returns the states of all layers."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
