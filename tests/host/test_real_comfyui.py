@@ -235,13 +235,18 @@ def aligned_prompt(name: str, kind: str) -> dict[str, Any]:
     return prompt
 
 
+def forget_adapters(*folders: Path) -> None:
+    """Remove the adapters that other tests have made: Load MLLM would find them."""
+    for folder in folders:
+        for adapter in folder.rglob("adapters/*.safetensors"):
+            adapter.unlink()
+
+
 @pytest.mark.parametrize(("name", "kind"), [*WRITING_CLIPS, *READING_CLIPS])
 def test_every_vision_model_of_comfyui_is_described_aligned_and_guides(
     server: Server, second_root: Path, name: str, kind: str
 ) -> None:
-    for base in (server.base, second_root):
-        for adapter in base.rglob("adapters/*.safetensors"):
-            adapter.unlink()  # of another test: Load MLLM would find it
+    forget_adapters(server.base, second_root)
     outputs = server.run(aligned_prompt(name, kind))
     fit = json.loads(outputs["fit"]["text"][0])
     assert fit["mllm"].startswith("CLIP ") and set(fit["psnr"]) == {"none", "aligned", "own"}
@@ -261,8 +266,9 @@ def test_every_vision_model_of_comfyui_is_described_aligned_and_guides(
     ],
 )
 def test_what_a_clip_cannot_do_is_said_in_one_sentence(
-    server: Server, name: str, kind: str, node: str, message: str
+    server: Server, second_root: Path, name: str, kind: str, node: str, message: str
 ) -> None:
+    forget_adapters(server.base, second_root)
     error = events(server.wait(server.queue(clip_prompt(name, kind))))["execution_error"]
     assert error["node_id"] == node and message in error["exception_message"]
     assert error["exception_message"].strip().count("\n") == 0
