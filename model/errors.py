@@ -33,6 +33,10 @@ class MllmError(MofeError):
     """A model folder that cannot be used as an MLLM."""
 
 
+class NoTextError(MllmError):
+    """A vision language model that reads images but writes no text."""
+
+
 class WeightFileError(MofeError):
     """A weight file that cannot be used."""
 

@@ -167,6 +167,7 @@ class ClipDescriber:
     def _describe_one(self, image: Tensor, question: str, on_token: Callable[[], None] | None) -> Guidance:
         from dataclasses import replace
 
+        from ..model.errors import NoTextError
         from ..model.mllm.answers import answer_from_scores
         from ..model.mllm.memory import content_of
         from ..model.mllm.order_notes import in_language_of
@@ -189,7 +190,7 @@ class ClipDescriber:
                 known = self._memory.recall(
                     ("said", *key, question), lambda: self._answer(question, shown, self.max_tokens)
                 )
-            except WritesNothing:
+            except NoTextError:
                 known = in_language_of(question).cannot_answer(question)
         if content:
             known = f"{known} {protection_sentence(content)}"
@@ -220,18 +221,16 @@ class ClipDescriber:
         return Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity), ""
 
     def _answer(self, question: str, image: Tensor, tokens: int) -> str:
+        from ..model.errors import NoTextError
+
         try:
             ids = self._clip.generate(_tokenize(self._clip, question, image), do_sample=False, max_length=tokens)
         except CANNOT_WRITE as error:
-            raise WritesNothing(
+            raise NoTextError(
                 "The connected CLIP reads images but writes no text, so by itself it finds no degradations: connect "
                 "Align MLLM behind Load MLLM, after which it guides the restorer."
             ) from error
         return str(self._clip.decode(ids)).strip()
-
-
-class WritesNothing(ValueError):
-    """The CLIP reads images but cannot answer."""
 
 
 def reads_images(clip: Any) -> bool:
