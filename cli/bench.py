@@ -55,7 +55,10 @@ def add_parser(commands: Any) -> None:
     kinds.add_argument("--gpu", action="store_true", help="everything that is worth knowing of a GPU")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result of one of these four")
     parser.add_argument(
-        "--sides", type=side_list, metavar="LIST", help="of the images of --against and --gpu, such as 512,1024"
+        "--sides",
+        type=side_list,
+        metavar="LIST",
+        help="of the images of --actors (one), --against and --gpu, such as 512,1024",
     )
     parser.add_argument(
         "--pictures", type=whole_number(2), default=48, metavar="N", help="images of --actors (default 48)"
@@ -86,10 +89,11 @@ def side_list(text: str) -> list[int]:
 
 def checkout(text: str) -> tuple[str, Path]:
     """Convert an argument such as `Restormer=/src/Restormer` to a name and a folder."""
-    known = ("MoCE-IR", "OneRestore", "AdaIR", "Restormer", "MAXIM")
+    from .against import NETWORKS
+
     name, _, folder = text.partition("=")
-    if name not in known or not Path(folder).is_dir() or not folder:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, where NAME is one of {', '.join(known)}")
+    if name not in NETWORKS or not Path(folder).is_dir() or not folder:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, where NAME is one of {', '.join(NETWORKS)}")
     return name, Path(folder)
 
 

@@ -218,7 +218,8 @@ def _start(args: argparse.Namespace) -> None:
         CommandError: It does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # a busy machine takes its time
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     import ray
 
     settings: dict[str, Any] = {"address": args.address or "local", "log_to_driver": False, "logging_level": "error"}
