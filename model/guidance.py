@@ -195,8 +195,9 @@ class Guidance:
         """Return guidance that removes the named degradations, seen or not, and keeps all others (our design).
 
         What the MLLM did not see, or weaker than `ASSUMED_SEVERITIES`, is assumed at these. The others are kept as far
-        as they are visible: to keep what is not there only costs quality. Where something had to be assumed, those that
-        change the tone are kept whole, since the assumption could be taken for a reason to change it.
+        as they are visible (`_KEPT_IF_SEEN`): to keep what is not there only costs quality. Where something had to be
+        assumed, those that change the tone are kept whole, since the assumption could be taken for a reason to change
+        it; where it is noise, blur, too, since sharpening brings it out (docs/experiments.md).
 
         Args:
             amounts: How much to remove, 0..1 by the degradation's name.
@@ -212,9 +213,11 @@ class Guidance:
             if self.directions is not None:
                 told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
                 one = one._assuming([name for name in weak if not told[name]])
-            kept = {name: 1.0 - _visibility(scores[name], *_OTHERS) for name in DEGRADATIONS if name not in amounts}
+            limits = _KEPT_IF_ASSUMED if weak else _KEPT_IF_SEEN
+            kept = {name: 1.0 - _visibility(scores[name], *limits) for name in DEGRADATIONS if name not in amounts}
             if weak:
-                kept |= {DEGRADATIONS[tone]: 0.0 for tone in TONE_INDICES if DEGRADATIONS[tone] not in amounts}
+                whole = [DEGRADATIONS[tone] for tone in TONE_INDICES] + (["blur"] if "noise" in weak else [])
+                kept |= {name: 0.0 for name in whole if name not in amounts}
             parts.append(one.with_removal({**kept, **amounts}, [name for name in amounts if amounts[name] > 0]))
         return Guidance.join(parts)
 
@@ -373,8 +376,12 @@ def _visibility(score: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (score - low) / (high - low)))
 
 
-_OTHERS = (0.05, 0.2)
-"""Scores between which degradations that an order does not name are kept."""
+_KEPT_IF_SEEN, _KEPT_IF_ASSUMED = (0.4, PRESENT), (0.05, 0.2)
+"""Scores between which degradations that an order does not name are kept: where all that it names is seen, and where
+something had to be assumed, which can be taken for a reason to remove others, too.
+
+What is not seen is not acted on without an order, and to keep what is not there costs up to 1.3 dB.
+"""
 
 _OPTIONAL = ("removal", "forced", "severities", "protected")
 """Tensors that may be None; the method of the same name with an underscore gives what None stands for."""

@@ -181,7 +181,7 @@ class TestSeverities:
         amount = 3 * ASSUMED_SEVERITIES["noise"]
         assert moved(told, seen) == pytest.approx([0.0, 0.0, 0.0, 0.0, amount, 0.0, 0.0], abs=1e-4)
         assert told.removal is not None
-        assert told.removal[0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.5, 1.0, 1.0]
+        assert told.removal[0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.5, 0.0, 1.0]
 
     def test_of_an_aligned_model_it_is_enough_that_something_is_likely(self) -> None:
         seen = guidance_with({"rain": 0.3, "snow": 0.35})
@@ -191,14 +191,25 @@ class TestSeverities:
         assert not aligned.with_removal({"rain": 0.0}).reaches(PRESENT)
 
     def test_an_order_to_remove_all_that_is_seen_is_what_happens_without_one(self) -> None:
-        seen = guidance_with({"snow": 0.7, "low_light": 0.02})
+        seen = guidance_with({"snow": 0.7, "low_light": 0.02, "rain": 0.3, "blur": 0.39})
         told = seen.removing_only({"snow": 1.0})
         assert told.removal is not None and told.removal[0].tolist() == [1.0] * 7
         assert torch.equal(told.tone_removal(), seen.tone_removal())
 
+    def test_an_order_on_what_is_seen_keeps_what_else_is_seen(self) -> None:
+        told = guidance_with({"snow": 0.7, "rain": PRESENT, "blur": 0.45}).removing_only({"snow": 1.0})
+        assert told.removal is not None
+        assert told.removal[0].tolist() == pytest.approx([1.0, 1.0, 0.0, 1.0, 1.0, 0.5, 1.0])
+
     def test_an_order_on_what_is_not_seen_keeps_the_tone_whole(self) -> None:
-        told = guidance_with({"low_light": 0.02}).removing_only({"snow": 1.0})
+        told = guidance_with({"low_light": 0.02, "rain": 0.2}).removing_only({"snow": 1.0})
         assert told.tone_removal()[0, :2].tolist() == [0.0, 0.0]
+        assert told.removal is not None and told.removal[0].tolist() == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+
+    def test_an_order_on_noise_that_is_hardly_seen_sharpens_nothing_unless_told_to(self) -> None:
+        for amounts, blur in (({"noise": 1.0}, 0.0), ({"noise": 1.0, "blur": 1.0}, 1.0), ({"rain": 1.0}, 1.0)):
+            told = guidance_with({}).removing_only(amounts)
+            assert told.removal is not None and told.removal[0, DEGRADATIONS.index("blur")] == blur
 
     @pytest.mark.parametrize("name", ["haze", "low_light", "rain", "snow"])
     def test_an_order_assumes_no_more_than_is_seen(self, name: str) -> None:
