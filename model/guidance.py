@@ -16,6 +16,7 @@ from .vocabulary import (
     PRESENT,
     TONE_INDICES,
     VISIBILITY_RANGES,
+    VISIBLE,
     strength_from_score,
 )
 
@@ -195,9 +196,9 @@ class Guidance:
         """Return guidance that removes the named degradations, seen or not, and keeps all others (our design).
 
         What the MLLM did not see, or weaker than `ASSUMED_SEVERITIES`, is assumed at these. The others are kept as far
-        as they are visible (`_KEPT_IF_SEEN`): to keep what is not there only costs quality. Where something had to be
-        assumed, those that change the tone are kept whole, since the assumption could be taken for a reason to change
-        it; where it is noise, blur, too, since sharpening brings it out (docs/experiments.md).
+        as they are `VISIBLE`: to keep what is not there costs up to 1.3 dB. Where something had to be assumed, those
+        that change the tone are kept whole, since the assumption could be taken for a reason to change it; where it is
+        noise, blur, too, since sharpening brings it out (docs/experiments.md).
 
         Args:
             amounts: How much to remove, 0..1 by the degradation's name.
@@ -213,7 +214,7 @@ class Guidance:
             if self.directions is not None:
                 told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
                 one = one._assuming([name for name in weak if not told[name]])
-            limits = _KEPT_IF_ASSUMED if weak else _KEPT_IF_SEEN
+            limits = _VISIBLE_IF_ASSUMED if weak else VISIBLE
             kept = {name: 1.0 - _visibility(scores[name], *limits) for name in DEGRADATIONS if name not in amounts}
             if weak:
                 whole = [DEGRADATIONS[tone] for tone in TONE_INDICES] + (["blur"] if "noise" in weak else [])
@@ -376,12 +377,8 @@ def _visibility(score: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (score - low) / (high - low)))
 
 
-_KEPT_IF_SEEN, _KEPT_IF_ASSUMED = (0.4, PRESENT), (0.05, 0.2)
-"""Scores between which degradations that an order does not name are kept: where all that it names is seen, and where
-something had to be assumed, which can be taken for a reason to remove others, too.
-
-What is not seen is not acted on without an order, and to keep what is not there costs up to 1.3 dB.
-"""
+_VISIBLE_IF_ASSUMED = (0.05, 0.2)
+"""The same limits where an order had something assumed, which can be taken for a reason to remove others, too."""
 
 _OPTIONAL = ("removal", "forced", "severities", "protected")
 """Tensors that may be None; the method of the same name with an underscore gives what None stands for."""

@@ -48,12 +48,15 @@ that it takes for rain, and the MLLM knows better. On 124 real pairs of the trai
 TONE_INDICES = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
 """Indices of the degradations that change the tone of a whole image, for which a dark or pale scene can be mistaken."""
 
-VISIBILITY_RANGES = dict.fromkeys(("low_light", "haze", "rain", "snow"), (0.4, PRESENT))
-"""(not visible, fully visible): score limits of each degradation that changes tone; linear between.
+VISIBLE = (0.4, PRESENT)
+"""(not visible, fully visible): score limits of what is acted on, and kept where others are to go; linear between.
 
 They end at `PRESENT`, so that what is called absent does not change the tone. Chosen on the training part of the real
 photographs: 87 % of the hazy and 97 % of the dark ones reach it, and 0.6 % of 335 good ones.
 """
+
+VISIBILITY_RANGES = dict.fromkeys(("low_light", "haze", "rain", "snow"), VISIBLE)
+"""The score limits of each degradation that changes tone."""
 
 
 ASSUMED_SEVERITIES = {
