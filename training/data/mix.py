@@ -35,6 +35,10 @@ WHITEST_AIRLIGHT = 1.0
 COARSEST_GRAIN = 1.3
 """Correlation of the coarsest noise, see `Severities.noise_grain`."""
 
+CAMERA_NOISE, CAMERA_QUALITY = (3.0, 9.0), (86, 98)
+"""Sigma, of 255, of the noise that a camera has smoothed, and the quality of its JPEG: that of PolyU and Nam's at high
+ISO is 3 to 5, correlated by 0.5 to 0.7 between neighbors."""
+
 SECOND_JPEG_QUALITY = 60
 """Lowest quality of a JPEG after another one."""
 
@@ -63,6 +67,8 @@ class Mix:
         tinted_share: Of the hazy scenes, those whose airlight has a tint and may be white.
         grain_share: Of the scenes with noise and nothing else, those whose noise is correlated between pixels and
             channels, as that of cameras and film is.
+        camera_share: Of the scenes of `grain_share`, those whose noise is weak and went through a JPEG of good quality,
+            as that which a camera has smoothed.
         second_jpeg_share: Of the scenes with JPEG, those that were cropped after it, and may be coded again.
         blur_noise_share: Of the scenes with blur and nothing else, those with weak noise.
         tone_outlier_of: Where the tone is to stay, the photo is the one of so many whose tone is the most unusual:
@@ -85,6 +91,7 @@ class Mix:
     low_noise_share: float = 0.0
     tinted_share: float = 0.0
     grain_share: float = 0.0
+    camera_share: float = 0.0
     second_jpeg_share: float = 0.0
     blur_noise_share: float = 0.0
     tone_outlier_of: int = 1
@@ -125,6 +132,14 @@ class Mix:
             if self.grain_share and rng.random() < self.grain_share:
                 grain, gray = rng.uniform(0.3, COARSEST_GRAIN), rng.uniform(0.0, 1.0) ** 2
                 noise = replace(noise, noise_grain=grain, noise_gray=gray)
+                if self.camera_share and rng.random() < self.camera_share:
+                    sigma, shot = rng.uniform(*CAMERA_NOISE) / 255.0, rng.uniform(0.0, 1.0)
+                    noise = replace(
+                        noise,
+                        noise_sigma=sigma * (1.0 - shot) ** 0.5,
+                        sensor_gain=2.0 * shot * sigma**2,
+                        jpeg_quality=int(rng.integers(*CAMERA_QUALITY)),
+                    )
             return noise
         kind -= self.noise_share
         if kind < self.rain_share:

@@ -295,10 +295,10 @@ def _same_piece(
     top = int(rng.integers(size[0] - rows + 1))
     left = int(rng.integers(size[1] - columns + 1))
     flipped = rng.random() < 0.5
-    return [_cut_out(each[top : top + rows, left : left + columns], flipped, height, width) for each in images]
+    return [cut_out(each[top : top + rows, left : left + columns], flipped, height, width) for each in images]
 
 
-def _cut_out(piece: np.ndarray, flipped: bool, height: int, width: int) -> np.ndarray:
+def cut_out(piece: np.ndarray, flipped: bool, height: int, width: int) -> np.ndarray:
     """Mirror and shrink a piece [h, w, 3] in bytes: float32 [height, width, 3] in 0..1."""
     piece = piece[:, ::-1] if flipped else piece
     scene = torch.from_numpy(np.ascontiguousarray(piece)).permute(2, 0, 1)[None].float() / 255
@@ -319,7 +319,7 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 
 def _read(path: Path, min_side: int) -> np.ndarray:
     """Read a photo in bytes, of at least so many px a side."""
-    photo = _to_bytes(read_photo(path))
+    photo = to_bytes(read_photo(path))
     if min(photo.shape[:2]) < min_side:
         raise ImageFileError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {min_side} px a side are needed.")
     return photo
@@ -332,7 +332,8 @@ def _read_pair(before: Path, after: Path, min_side: int) -> tuple[np.ndarray, np
     return dark, lit
 
 
-def _to_bytes(image: np.ndarray) -> np.ndarray:
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Convert an array in 0..1 to bytes."""
     return (image * 255).round().astype(np.uint8)
 
 

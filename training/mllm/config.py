@@ -63,6 +63,37 @@ class BatchConfig:
 
 
 @dataclass(frozen=True)
+class RealConfig:
+    """The `[real]` table: real photographs beside the generated scenes, in a run that goes on from trained weights.
+
+    Attributes:
+        photos: Folder of real photographs by label, `<label>/train`; `good/train` holds those without degradation.
+            Empty for none.
+        pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; empty for none.
+        share: Share of real photographs in a batch.
+        good_share: Of these, the share of good ones.
+        keep_weight: Weight of how far the embedding of generated scenes moves, so that a restorer that was trained
+            with it goes on reading it.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    photos: str = ""
+    pairs: str = ""
+    share: float = 0.375
+    good_share: float = 0.4
+    keep_weight: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("share", "good_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise TrainingError(f"{name} in [real] must lie between 0 and 1, not {getattr(self, name)}.")
+        check_minimum(self, "real", {"keep_weight": 0})
+
+
+@dataclass(frozen=True)
 class MllmRun:
     """All tables of an MLLM run beside `[loop]`.
 
@@ -71,6 +102,7 @@ class MllmRun:
         batch: Sizes of a batch.
         mix: Degradations of the scenes.
         model: Sizes of the network.
+        real: Real photographs.
         card: Data and limits for the card.
     """
 
@@ -78,6 +110,7 @@ class MllmRun:
     batch: BatchConfig = field(default_factory=BatchConfig)
     mix: Mix = field(default_factory=Mix)
     model: MllmConfig = field(default_factory=MllmConfig)
+    real: RealConfig = field(default_factory=RealConfig)
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -92,5 +125,6 @@ class MllmRun:
             batch=parse_table(BatchConfig, raw_config, "batch"),
             mix=parse_table(Mix, raw_config, "mix"),
             model=parse_table(MllmConfig, raw_config, "model"),
+            real=parse_table(RealConfig, raw_config, "real"),
             card=raw_config.get("card", {}),
         )

@@ -34,6 +34,7 @@ from ...model.weights import read_card, write_weights
 from ..data.mix import Mix
 from ..data.photos import list_photos, read_photo
 from ..data.real_pairs import real_pair_folders
+from ..data.real_photos import presence_of, real_folders
 from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, check_minimum, parse_table, read_toml
 from ..engine.provenance import training_record
@@ -43,9 +44,6 @@ SIDES = (256, 512)
 
 DIRECTION_SIDE = 400
 """Side in px of the photographs whose embedding's moves are measured."""
-
-UNKNOWN = ("jpeg",)
-"""Degradations that good photographs of the web may have."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,8 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
     cache = output / "embeddings"
     cache.mkdir(parents=True, exist_ok=True)
     generated = embed_generated(mllm, settings, list_photos(data.photos), fit.images, cache / "generated.safetensors")
-    targets = [path for folder in _pair_folders(data).values() for path in list_photos(folder / "target")]
+    pairs = real_pair_folders(data.real_pairs) if data.real_pairs else {}
+    targets = [path for folder in pairs.values() for path in list_photos(folder / "target")]
     if fit.pair_images and targets:
         more = embed_generated(mllm, settings, targets, fit.pair_images, cache / "generated-pairs.safetensors")
         generated = generated.and_more(more)
@@ -234,7 +233,7 @@ def embed_generated(mllm: Mllm, settings: HeadRun, photos: list[Path], count: in
 def embed_real(mllm: Mllm, data: HeadData, cache: Path) -> Examples:
     """Embed real photographs with what their folder says about them."""
     parts = []
-    for name, folder, presence in _real_folders(data):
+    for name, folder, presence in real_folders(data.real_weak, data.real_pairs):
         photos = list_photos(folder)
 
         def make(photos: list[Path] = photos) -> Iterator[dict[str, Tensor]]:
@@ -242,8 +241,7 @@ def embed_real(mllm: Mllm, data: HeadData, cache: Path) -> Examples:
                 yield {"pooled": embed(mllm, read_photo(path))[1]}
 
         pooled = _cached(cache / f"{name}.safetensors", make, len(photos), name)["pooled"]
-        values = torch.tensor([presence.get(degradation, 0.0) for degradation in DEGRADATIONS])
-        known = torch.tensor([float(degradation in presence) for degradation in DEGRADATIONS])
+        values, known = map(torch.from_numpy, presence_of(presence))
         parts.append(Examples(pooled, values.expand(len(pooled), -1), known.expand(len(pooled), -1)))
     return Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in ("pooled", "presence", "known")))
 
@@ -329,24 +327,6 @@ def _balanced_weights(real: Examples, good_weight: float) -> Tensor:
     present = (real.presence * real.known).sum(0).clamp_min(20)  # a handful must not count like hundreds
     absent = ((1 - real.presence) * real.known).sum(0).clamp_min(1)
     return real.known * torch.where(real.presence > 0, 0.5 / present, good_weight * 0.5 / absent)
-
-
-def _pair_folders(data: HeadData) -> dict[str, Path]:
-    """Return the folder with the pairs of each degradation."""
-    return real_pair_folders(data.real_pairs) if data.real_pairs else {}
-
-
-def _real_folders(data: HeadData) -> Iterator[tuple[str, Path, dict[str, float]]]:
-    """Yield name, folder and known presences of each set of real photographs that is there."""
-    weak, pairs = Path(data.real_weak), _pair_folders(data)
-    clean = {name: 0.0 for name in DEGRADATIONS if name not in UNKNOWN}
-    yield "weak-good", weak / "good" / "train", clean
-    for name in DEGRADATIONS:
-        if (weak / name / "train").is_dir():
-            yield f"weak-{name}", weak / name / "train", {name: 1.0}
-        if name in pairs:
-            yield f"pairs-{name}-input", pairs[name] / "input", {name: 1.0}
-            yield f"pairs-{name}-target", pairs[name] / "target", {name: 0.0}
 
 
 def _cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: int, name: str) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ...model.atomic import atomic_write, recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
-from ...model.mllm.head import DegradationHead, Reading
+from ...model.mllm.head import DegradationHead
 from ...model.mllm.views import CROPS, VIEW_SIDE, amplify_detail, make_views
 from ...model.mllm.wording import DESCRIBE
 from ...model.synthesis.degrade import GroundTruth, synthesize
@@ -37,7 +37,7 @@ from .config import DataConfig
 from .conversations import Turn, conversation
 from .encoding import truth_tensors
 from .families import END_OF_TURN, FAMILIES, FamilySizes, build_family
-from .network import TONES, answer_loss, guide_loss, named_f1, presence_f1, tone_of
+from .network import TONES, Seen, answer_loss, guide_loss, named_f1, presence_f1, tone_of
 from .task import VALIDATION_SEED, _random_origins, _sentences
 
 SCENE_SEED = 31_000_000
@@ -152,16 +152,16 @@ class ForeignInTraining(nn.Module):
         for layer in (self.early_head.read, self.tone_head):
             nn.init.zeros_(layer.weight)
 
-    def forward(self, batch: dict[str, Any]) -> tuple[Tensor, Reading, Reading, Tensor]:
-        """Return the answers' cross-entropy, the predictions of both heads, and the tone."""
+    def forward(self, batch: dict[str, Any]) -> Seen:
+        """Look at a batch."""
         output = self.language_model(**batch["inputs"], output_hidden_states=True, use_cache=False)
         rows = torch.arange(len(batch["embedding_at"]))
         pooled = output.hidden_states[-1][rows, batch["embedding_at"]]
         logits, labels = output.logits[:, :-1].float(), batch["labels"][:, 1:]
         answers = answer_loss(logits, labels) if (labels >= 0).any() else logits.sum() * 0
         at_image = (batch["inputs"]["input_ids"] == self.image_token)[..., None].float()
-        seen = (output.hidden_states[0].float() * at_image).sum(1) / at_image.sum(1)
-        return answers, self.head(pooled), self.early_head(seen), self.tone_head(pooled.float())
+        early = (output.hidden_states[0].float() * at_image).sum(1) / at_image.sum(1)
+        return Seen(answers, self.head(pooled), self.early_head(early), self.tone_head(pooled.float()))
 
 
 class ForeignTask:

@@ -6,6 +6,7 @@ and physical parameters from the embedding (our design).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,25 +19,34 @@ from torch import Tensor, nn
 
 from ...model.atomic import recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
-from ...model.mllm.head import OWNER, DegradationHead, scale_parameters
+from ...model.mllm.head import ABSENT, OWNER, DegradationHead, scale_parameters
 from ...model.mllm.loading import HEAD_FILE, identity_of, load_mllm
 from ...model.mllm.views import BLOCK, CROPS, VIEW_SIDE, make_views, pad_to_side
 from ...model.mllm.wording import DESCRIBE
-from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.degrade import GroundTruth, synthesize
 from ...model.synthesis.severities import sample_severities
-from ...model.vocabulary import PARAMETERS
+from ...model.vocabulary import DEGRADATIONS, PARAMETERS
 from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
+from ..data.real_photos import RealSampler
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
-from .architecture import NAME, MllmConfig, build_model, build_processor, build_tokenizer, calibrate_vision_encoder
+from .architecture import (
+    NAME,
+    MllmConfig,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    calibrate_vision_encoder,
+    pixel_values,
+)
 from .config import MllmRun
 from .conversations import Turn, conversation, description
 from .encoding import encode, truth_tensors
 from .export import save_language_model
-from .network import MllmInTraining, guide_loss, mean_where, named_f1, presence_f1, tone_of
+from .network import MllmInTraining, embedding_of, guide_loss, mean_where, named_f1, presence_f1, tone_of, tuning_loss
 
 VALIDATION_SEED = 20_000_000
 """Seed of the validation images, far from those of training."""
@@ -45,6 +55,9 @@ SAME_KIND = 8
 """So many batches in a row are of one kind, with answers or without: up to so many processes never wait for another."""
 
 VALIDATION_BATCH = 34
+
+_NO_STRENGTH, _NO_PARAMETERS = np.zeros(len(DEGRADATIONS), np.float32), ABSENT.numpy()
+"""In place of what is not known about real photographs."""
 
 
 class MllmTask:
@@ -67,10 +80,15 @@ class MllmTask:
     def __init__(self, run: MllmRun, loop: LoopConfig, raw_config: RawConfig) -> None:
         self.run, self.seed = run, loop.seed
         self._raw_config = raw_config
-        self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix", "card")}
+        self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix", "real", "card")}
         code_version()  # now, not when the files may have changed
         data = run.data
         self.scenes = SceneSampler.read(data.photos, run.mix, rain_layers=data.rain_layers, low_light=data.low_light)
+        self.real = None
+        if run.real.photos:
+            if not data.initial:
+                raise TrainingError("photos in [real] needs initial in [data]: real photographs teach presence alone.")
+            self.real = RealSampler.read(run.real.photos, run.real.pairs, run.real.good_share)
         self.processor: Any
         self.network: MllmInTraining
         torch.manual_seed(loop.seed)
@@ -80,6 +98,7 @@ class MllmTask:
             self._start_afresh(run.model)
         # the other kinds of attention need half as long again to learn from views of a few dozen patches
         self.network.language_model.set_attn_implementation("eager")
+        self._teacher = copy.deepcopy(self.network.language_model).eval().requires_grad_(False) if self.real else None
         self._validation: list[dict[str, Tensor]] = []
 
     def _start_afresh(self, model: MllmConfig) -> None:
@@ -111,7 +130,9 @@ class MllmTask:
         """Make batch `index`: view sets of degraded scenes, conversations about them, and their ground truth."""
         config = self.run.batch
         views, truths, turns, tones = [], [], [], []
-        for scene in range(config.size // config.view_sets):
+        real = round(config.size * self.run.real.share) if self.real else 0
+        scenes = (config.size - real) // config.view_sets
+        for scene in range(scenes):
             rng = sample_generator(self.seed, index, scene)
             clean, degraded = self.scenes.draw_degraded(rng, config.sides)
             image, scene_tone = to_tensor(degraded.image), tone_of(to_tensor(clean))
@@ -123,16 +144,52 @@ class MllmTask:
                 turns.append(conversation(degraded.truth, rng))
         if index // SAME_KIND % config.answers_every:
             turns = [[Turn(DESCRIBE, "")] for _ in turns]
-        return {
+        known = [np.ones(len(DEGRADATIONS), np.float32) for _ in views]
+        generated = torch.arange(config.size) < len(views)
+        for number in range(config.size - len(views)):
+            assert self.real is not None
+            rng = sample_generator(self.seed, index, scenes + number)
+            example = self.real.draw(rng)
+            image = to_tensor(example.image)
+            views.append(make_views(image, _random_origins(image, rng), detail=True))
+            truths.append(GroundTruth(example.presence, _NO_STRENGTH, _NO_PARAMETERS))
+            tones.append(tone_of(image))
+            turns.append([Turn(DESCRIBE, "")])
+            known.append(example.known)
+        batch = {
             **encode(self.processor, turns),
             "views": torch.stack(views),
             "tone": torch.stack(tones),
             **truth_tensors(truths),
         }
+        if self.real:
+            batch |= {"known": torch.from_numpy(np.stack(known)), "generated": generated.float()}
+        return batch
+
+    @torch.no_grad()
+    def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add the teacher's embedding of the generated scenes, where there are real photographs, too."""
+        if self._teacher is None:
+            return batch
+        generated = {name: value[batch["generated"] > 0] for name, value in batch.items()}
+        length = int(generated["embedding_at"].max()) + 1  # what comes after it, it does not see
+        teacher = self._teacher.to(batch["views"].device)
+        output = teacher(
+            input_ids=generated["input_ids"][:, :length],
+            attention_mask=generated["attention_mask"][:, :length],
+            pixel_values=pixel_values(generated["views"]),
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        tokens, pooled = embedding_of(teacher, output.hidden_states[-1], generated)
+        return {**batch, "kept_tokens": tokens, "kept_pooled": pooled}
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """Return the loss and its parts (`guide_loss`)."""
-        return guide_loss(network(batch), batch)
+        """Return the loss and its parts: `tuning_loss` where there are real photographs, else `guide_loss`."""
+        seen, embedding = network(batch)
+        if self.real is None:
+            return guide_loss(seen, batch)
+        return tuning_loss(seen, embedding, batch, self.run.real.keep_weight)
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -143,7 +200,7 @@ class MllmTask:
         device = next(network.parameters()).device
         for each in self._validation:
             batch = {name: value.to(device) for name, value in each.items()}
-            _, reading, _, _ = network(batch)
+            reading = network(batch)[0].reading
             counted.append(torch.stack([reading.presence >= 0, batch["presence"] > 0.5]))
             errors = (reading.parameters - scale_parameters(batch["parameters"])).abs()
             parameter_errors.append(mean_where(errors, batch["presence"][:, OWNER]))

@@ -75,7 +75,8 @@ but JPEG, the shares that come back below 38 dB and 28 dB, and the share of fals
 """,
     "steering": """## Steering
 `mofe evaluate steering`: PSNR to the image that still has the degradation to be kept; of the input, of the full
-restoration, and of the restoration that is told to keep it.
+restoration, and of the restoration that is told to keep it. Below, images with one degradation, in those of the images
+where it is seen ("n"): what the order to remove it alone makes of it, against no order.
 """,
     "ablation": """## Ablation
 `mofe train ablation`: PSNR of the eleven combinations after equal training from random weights, on the same scenes for

@@ -63,6 +63,17 @@ def test_noise_alone_is_mostly_as_faint_as_that_of_dark_images() -> None:
     assert 120 < len(faint) < 170  # all of the faint half, and two fifths of the other
 
 
+def test_a_share_of_the_grain_is_what_a_camera_leaves() -> None:
+    mix = Mix(noise_share=1.0, grain_share=0.5, camera_share=0.5)
+    drawn = [mix.draw(sample_generator(7, index)) for index in range(200)]
+    smoothed = [each for each in drawn if each.jpeg_quality < 100]
+    assert 30 < len(smoothed) < 70
+    for each in smoothed:
+        assert each.noise_grain >= 0.3 and each.jpeg_quality > 85, "the JPEG itself does not count as a degradation"
+        sigma = 255 * (each.noise_sigma**2 + each.sensor_gain / 2) ** 0.5
+        assert 3 <= sigma <= 9
+
+
 def test_scenes_may_be_composites_and_nothing_else() -> None:
     mix = Mix(wide_share=0.0, composite_share=1.0)
     drawn = [mix.draw(sample_generator(4, index)) for index in range(60)]

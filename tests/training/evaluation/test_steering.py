@@ -16,7 +16,7 @@ from mofe_restore.tests.factories import scored_guidance, write_photo
 from mofe_restore.training.data.photos import read_photo
 from mofe_restore.training.evaluation.inputs import stable_generator, to_tensor
 from mofe_restore.training.evaluation.runner import GuidedRestore
-from mofe_restore.training.evaluation.steering import PAIRS, evaluate_steering
+from mofe_restore.training.evaluation.steering import ALONE, PAIRS, evaluate_steering
 
 
 @pytest.fixture
@@ -48,6 +48,27 @@ def describe(_: Tensor) -> Guidance:
     return scored_guidance([0.0] * 7)
 
 
+def test_what_an_order_on_what_is_seen_costs_is_told(photos: Path) -> None:
+    """Of noise alone, which is seen; a restorer that returns the input after an order loses what it had gained."""
+    clean = to_tensor(read_photo(photos / "photo.png"))
+
+    def restore(image: Tensor, given: Guidance | None) -> Tensor:
+        assert given is not None
+        return clean if given.removal is None else image
+
+    def sees_noise(image: Tensor) -> Guidance:
+        return scored_guidance([0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0])
+
+    table = evaluate_steering(restore, sees_noise, photos).tables[1]
+    assert list(table.rows) == ["noise"], "only what is seen can be told so"
+    row = table.rows["noise"]
+    assert row["n"] == row["images"] == 1
+    assert row["told"] == row["input"] < row["no order"]
+    assert row["difference"] == row["told"] - row["no order"]
+    obeys = evaluate_steering(lambda *_: clean, sees_noise, photos).tables[1].rows["noise"]
+    assert obeys["difference"] == 0
+
+
 def test_an_obedient_restorer_gains_everywhere_and_a_deaf_one_nothing(photos: Path) -> None:
     rows = evaluate_steering(obedient(photos), describe, photos).tables[0].rows
     assert len(rows) == 2 * len(PAIRS) + 1
@@ -63,4 +84,5 @@ def test_every_row_names_its_number_of_images(photos: Path) -> None:
     assert list(table.columns) == ["n", "input", "full", "steered", "gain"]
     assert {row["n"] for name, row in table.rows.items() if name != "mean"} == {1}
     assert table.rows["mean"]["n"] == 2 * len(PAIRS)
-    assert seen == [(n, len(PAIRS)) for n in range(1, len(PAIRS) + 1)]
+    total = len(PAIRS) + len(ALONE)
+    assert seen == [(n, total) for n in range(1, total + 1)]

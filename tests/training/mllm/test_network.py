@@ -7,7 +7,18 @@ import torch
 
 from mofe_restore.model.mllm.head import ABSENT, SPAN, DegradationHead, Reading
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
-from mofe_restore.training.mllm.network import TONES, MllmInTraining, answer_loss, reading_losses, tone_of
+from mofe_restore.training.mllm.network import (
+    TONES,
+    Embedding,
+    MllmInTraining,
+    Seen,
+    answer_loss,
+    known_loss,
+    moved,
+    reading_losses,
+    tone_of,
+    tuning_loss,
+)
 
 
 def test_a_short_answer_counts_as_much_as_a_long_one() -> None:
@@ -46,6 +57,51 @@ def test_parameters_of_what_is_absent_count_for_a_quarter() -> None:
         wrong[0, PARAMETERS.index(name)] += 0.5 * SPAN[PARAMETERS.index(name)]
         losses.append(reading_losses(reading, {**batch, "parameters": wrong})[2])
     assert losses[1] == pytest.approx(losses[0].item() / 4)
+
+
+def mixed_batch() -> dict[str, torch.Tensor]:
+    """A generated scene without degradation, and a real photograph that has noise and whose haze is unknown."""
+    batch = {
+        "presence": torch.zeros(2, 7),
+        "known": torch.ones(2, 7),
+        "generated": torch.tensor([1.0, 0.0]),
+        "strength": torch.zeros(2, 7),
+        "parameters": ABSENT.expand(2, -1).clone(),
+    }
+    batch["presence"][1, DEGRADATIONS.index("noise")] = 1
+    batch["known"][1, DEGRADATIONS.index("haze")] = 0
+    return batch
+
+
+def test_only_generated_scenes_teach_strengths_and_parameters() -> None:
+    batch = mixed_batch() | {"kept_tokens": torch.zeros(1, 2, 8), "kept_pooled": torch.zeros(1, 8)}
+    embedding = Embedding(torch.zeros(2, 2, 8), torch.zeros(2, 8), torch.zeros(2, 7))
+    found = []
+    for wrong in (0.0, 3.0):
+        reading = Reading(torch.zeros(2, 7), *(torch.tensor([[0.0], [wrong]]).repeat(1, size) for size in (7, 9)))
+        parts = tuning_loss(Seen(torch.tensor(0.0), reading, reading, torch.zeros(2, TONES)), embedding, batch, 1.0)
+        found.append((parts["loss"], parts["strength"], parts["parameters"]))
+    assert found[0] == found[1]
+
+
+def test_of_a_real_photograph_only_what_is_known_is_taught() -> None:
+    batch, logits = mixed_batch(), torch.zeros(2, 7)
+    before = known_loss(logits, batch)
+    logits[0], logits[1, DEGRADATIONS.index("haze")] = 9.0, 9.0
+    assert torch.equal(known_loss(logits, batch), before)
+    logits[1, DEGRADATIONS.index("noise")] = 9.0
+    assert known_loss(logits, batch) < before
+    logits[1, DEGRADATIONS.index("rain")] = 9.0
+    assert known_loss(logits, batch) > before
+
+
+def test_a_move_of_the_embedding_is_told_as_a_share_of_its_variance() -> None:
+    before = torch.randn(6, 5, 8)
+    assert moved(before, before) == 0
+    assert float(moved(before + 0.5, before)) == pytest.approx(
+        0.25 / float(before.var(0, correction=0).mean()), rel=1e-4
+    )
+    assert float(moved(9 * before + 4.5, 9 * before)) == pytest.approx(float(moved(before + 0.5, before)), rel=1e-4)
 
 
 def test_heads_for_training_do_not_pull_at_the_model_before_they_have_learned() -> None:

@@ -17,7 +17,7 @@ from mofe_restore.tests.factories import write_photo
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import LoopConfig, parse_table, read_toml
 from mofe_restore.training.mllm.architecture import MllmConfig
-from mofe_restore.training.mllm.config import BatchConfig, DataConfig, MllmRun
+from mofe_restore.training.mllm.config import BatchConfig, DataConfig, MllmRun, RealConfig
 from mofe_restore.training.mllm.conversations import Turn
 from mofe_restore.training.mllm.encoding import encode
 from mofe_restore.training.mllm.task import MllmTask, run
@@ -165,6 +165,9 @@ def test_the_shipped_configuration_can_be_read(root: Path) -> None:
     raw_config = read_toml(root / "training" / "configs" / "mllm.toml")
     assert parse_table(LoopConfig, raw_config, "loop").steps > 0
     assert MllmRun.from_raw(raw_config).mix.tone_outlier_of == 2
+    with_real = read_toml(root / "training" / "configs" / "mllm_real.toml")
+    assert parse_table(LoopConfig, with_real, "loop").steps > 0
+    assert MllmRun.from_raw(with_real).real.photos == "data/real_weak"
 
 
 def test_training_goes_on_from_a_trained_folder(trained: Path, photos: Path, tmp_path: Path) -> None:
@@ -196,3 +199,39 @@ def test_a_trained_model_is_tuned_on_photographs_of_ones_own(trained: Path, tmp_
     (_, pooled), (_, old) = tuned.embed(views), start.embed(views)
     assert 0 < float((pooled - old).norm() / old.norm()) < 0.5, "it goes on from the weights, and moves"
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+
+
+@pytest.fixture
+def real_folder(tmp_path: Path) -> Path:
+    for number, label in enumerate(("good", "noise")):
+        write_photo(tmp_path / "weak" / label / "train" / "a.png", number, 110, 120)
+    return tmp_path / "weak"
+
+
+def test_real_photographs_are_learned_beside_generated_scenes(
+    trained: Path, photos: Path, real_folder: Path, tmp_path: Path
+) -> None:
+    first = trained / "export" / "mllm"
+    data = DataConfig(str(photos), str(photos), initial=str(first))
+    settings = MllmRun(data, BATCH, model=MODEL, real=RealConfig(str(real_folder), share=0.5))
+    task = MllmTask(settings, LoopConfig(str(tmp_path), 1), {})
+    batch = task.prepare(task.batch(0))
+    assert batch["generated"].tolist() == [1, 1, 0, 0]
+    assert (batch["known"][2:].sum(1) < 7).all() and not batch["strength"][2:].any()
+    parts = task.loss(task.network, batch, 0)
+    assert float(parts["kept"].detach()) == pytest.approx(0, abs=1e-6), "the teacher is where it starts from"
+    optimizer = torch.optim.Adam(task.network.parameters(), 1e-3)
+    for _ in range(15):
+        now = task.loss(task.network, batch, 0)
+        optimizer.zero_grad()
+        now["loss"].backward()
+        optimizer.step()
+    assert now["real"] < parts["real"], "what is known of the photographs is learned"
+    again = task.prepare(task.batch(0))
+    assert torch.equal(again["kept_pooled"], batch["kept_pooled"]), "the teacher stays"
+
+
+def test_real_photographs_need_trained_weights(photos: Path, real_folder: Path, tmp_path: Path) -> None:
+    settings = MllmRun(DataConfig(str(photos), str(photos)), BATCH, model=MODEL, real=RealConfig(str(real_folder)))
+    with pytest.raises(TrainingError, match="initial"):
+        MllmTask(settings, LoopConfig(str(tmp_path), 1), {})

@@ -1,0 +1,142 @@
+"""Real photographs of which it is known whether some degradations are there, for the MLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...model.errors import TrainingError
+from ...model.vocabulary import DEGRADATIONS
+from .photos import list_photos, read_photo
+from .real_pairs import real_pair_folders
+from .scenes import cut_out, to_bytes
+
+GOOD = "good"
+"""Folder of the photographs without degradations; whether they are compressed is not known."""
+
+UNKNOWN = ("jpeg",)
+"""Degradations that good photographs of the web may have."""
+
+FINE = ("noise", "blur")
+"""Degradations that are no longer there when a photograph is shrunk."""
+
+SMALLEST_PIECE = 0.6
+"""Smallest side of a piece, as a share of the photograph's: a small piece of a dark photograph may be a bright one."""
+
+SMALLEST_SCALE = 0.5
+"""A photograph may be shrunk to this share, unless its label is one of `FINE`."""
+
+LONGEST_SIDE = 1024
+"""Longest side of a piece in px: larger ones are shrunk by this program, as photographs of the web have been."""
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """Photographs of which the same is known.
+
+    Attributes:
+        photos: [H, W, 3] in bytes.
+        presence: By name, 1 for what they suffer from and 0 for what they do not; nothing is known about others.
+    """
+
+    photos: tuple[np.ndarray, ...]
+    presence: dict[str, float]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether they have no degradation, rather than not a certain one."""
+        return len(self.presence) > 1
+
+
+@dataclass(frozen=True)
+class RealExample:
+    """A piece of a real photograph.
+
+    Attributes:
+        image: [h, w, 3] float32 in 0..1.
+        presence: [7] float32, 0 or 1.
+        known: [7] float32, 1 where the presence is known.
+    """
+
+    image: np.ndarray
+    presence: np.ndarray
+    known: np.ndarray
+
+
+@dataclass(frozen=True)
+class RealSampler:
+    """Draws pieces of real photographs in memory; loader processes share them by forking.
+
+    Attributes:
+        sets: The photographs by what is known about them.
+        good_share: Share of the draws that are of the good photographs; the others are of all sets alike, those of many
+            photographs more often than those of few, but not in proportion.
+    """
+
+    sets: Sequence[RealSet]
+    good_share: float
+
+    @staticmethod
+    def read(weak: str | Path, pairs: str | Path, good_share: float) -> RealSampler:
+        """Read all photographs of the folders that `real_folders` finds."""
+        with ThreadPoolExecutor() as pool:
+            sets = [
+                RealSet(tuple(pool.map(lambda path: to_bytes(read_photo(path)), list_photos(folder))), presence)
+                for _, folder, presence in real_folders(weak, pairs)
+            ]
+        return RealSampler(sets, good_share)
+
+    def draw(self, rng: np.random.Generator) -> RealExample:
+        """Draw a piece of a photograph, mirrored and shrunk at random."""
+        good = [each for each in self.sets if each.is_good]
+        others = [each for each in self.sets if not each.is_good]
+        if not others or rng.random() < self.good_share:
+            chosen = good[0]
+        else:
+            weights = np.sqrt([len(each.photos) for each in others])
+            chosen = others[rng.choice(len(others), p=weights / weights.sum())]
+        photo = chosen.photos[rng.integers(len(chosen.photos))]
+        image = _piece(photo, rng, shrunk=chosen.is_good or not set(FINE) & set(chosen.presence))
+        return RealExample(image, *presence_of(chosen.presence))
+
+
+def real_folders(weak: str | Path, pairs: str | Path) -> Iterator[tuple[str, Path, dict[str, float]]]:
+    """Yield name, folder and known presences of each set of real photographs for training.
+
+    Args:
+        weak: Holds `<label>/train/`; `good/train` holds those without degradation.
+        pairs: Holds `<degradation>/train/{input,target}/`; empty for none.
+
+    Raises:
+        TrainingError: There is no `good/train`.
+    """
+    weak, pair_folders = Path(weak), real_pair_folders(pairs) if pairs else {}
+    if not (weak / GOOD / "train").is_dir():
+        raise TrainingError(f"{weak} has no folder {GOOD}/train: real photographs without degradation are needed, too.")
+    yield "weak-good", weak / GOOD / "train", {name: 0.0 for name in DEGRADATIONS if name not in UNKNOWN}
+    for name in DEGRADATIONS:
+        if (weak / name / "train").is_dir():
+            yield f"weak-{name}", weak / name / "train", {name: 1.0}
+        if name in pair_folders:
+            yield f"pairs-{name}-input", pair_folders[name] / "input", {name: 1.0}
+            yield f"pairs-{name}-target", pair_folders[name] / "target", {name: 0.0}
+
+
+def presence_of(named: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the presences [7] of named degradations, and 1 for each that is named, else 0, [7]."""
+    presence = np.array([named.get(name, 0.0) for name in DEGRADATIONS], np.float32)
+    return presence, np.array([float(name in named) for name in DEGRADATIONS], np.float32)
+
+
+def _piece(photo: np.ndarray, rng: np.random.Generator, *, shrunk: bool) -> np.ndarray:
+    """Cut a piece of at least `SMALLEST_PIECE` a side out of a photograph: float32 [h, w, 3] in 0..1."""
+    rows, columns = (int(side * rng.uniform(SMALLEST_PIECE, 1.0)) for side in photo.shape[:2])
+    top, left = int(rng.integers(photo.shape[0] - rows + 1)), int(rng.integers(photo.shape[1] - columns + 1))
+    scale = rng.uniform(SMALLEST_SCALE, 1.0) if shrunk and rng.random() < 0.5 else 1.0
+    scale = min(scale, LONGEST_SIDE / max(rows, columns)) if shrunk else scale
+    piece = photo[top : top + rows, left : left + columns]
+    return cut_out(piece, rng.random() < 0.5, max(round(rows * scale), 32), max(round(columns * scale), 32))
