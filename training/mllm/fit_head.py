@@ -72,7 +72,8 @@ class FitConfig:
     Attributes:
         images: Generated images.
         pair_images: Further ones, made from the clean photographs of the real pairs, many of which show rooms.
-        members: Networks that are fitted from different random weights and merged into one.
+        members: Networks that are fitted from different random weights and merged into one. 0 keeps the head as it is:
+            that of an MLLM that has seen these photographs in its training, whose embeddings of them tell too much.
         hidden: Width of each.
         steps: Updates of each.
         batch: Generated and real images of a step, each.
@@ -106,8 +107,30 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        names = ("images", "members", "hidden", "steps", "batch", "direction_photos", "direction_levels")
-        check_minimum(self, "fit", dict.fromkeys(names, 1))
+        names = ("images", "hidden", "steps", "batch", "direction_photos", "direction_levels")
+        check_minimum(self, "fit", {"members": 0, **dict.fromkeys(names, 1)})
+
+
+@dataclass(frozen=True)
+class ShiftConfig:
+    """The `[shift]` table: what is taken from the presence logit of each degradation.
+
+    Above 0 it is seen less often: chosen on validation photographs, for the costs of missing it and of harming.
+    """
+
+    low_light: float = 0.0
+    haze: float = 0.0
+    rain: float = 0.0
+    snow: float = 0.0
+    noise: float = 0.0
+    blur: float = 0.0
+    jpeg: float = 0.0
+
+    def apply(self, head: DegradationHead) -> None:
+        """Change the biases of a head."""
+        shift = torch.tensor([getattr(self, name) for name in DEGRADATIONS])
+        with torch.no_grad():
+            head.read.bias[: len(DEGRADATIONS)] -= shift
 
 
 @dataclass(frozen=True)
@@ -118,12 +141,14 @@ class HeadRun:
         data: Paths.
         fit: Sizes and weights.
         mix: Degradations of the generated images.
+        shift: Of the presence logits, at last.
         card: Data and limits for the card.
     """
 
     data: HeadData
     fit: FitConfig = field(default_factory=FitConfig)
     mix: Mix = field(default_factory=Mix)
+    shift: ShiftConfig = field(default_factory=ShiftConfig)
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -137,6 +162,7 @@ class HeadRun:
             data=parse_table(HeadData, raw_config, "data"),
             fit=parse_table(FitConfig, raw_config, "fit"),
             mix=parse_table(Mix, raw_config, "mix"),
+            shift=parse_table(ShiftConfig, raw_config, "shift"),
             card=raw_config.get("card", {}),
         )
 
@@ -179,6 +205,28 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
         raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
     cache = output / "embeddings"
     cache.mkdir(parents=True, exist_ok=True)
+    directions = measure_directions(mllm, data.photos, fit, cache / "directions.safetensors")
+    head = fit_presence(mllm, mllm.network.head, settings, cache) if fit.members else mllm.network.head
+    settings.shift.apply(head)
+    path = output / HEAD_FILE
+    state = {**head.state_dict(), DIRECTION_TOKENS: directions.tokens, DIRECTION_POOLED: directions.pooled}
+    old = read_card(Path(data.mllm) / HEAD_FILE)
+    made = {**old.training, "head": training_record(raw_config, fit.steps if fit.members else 0)}
+    hidden = {"hidden": head.hidden} if head.hidden else {}
+    card = replace(
+        old,
+        architecture={**old.architecture, **hidden},
+        training=made,
+        data=" ".join(filter(None, (old.data, str(settings.card.get("data", ""))))),
+        mllm_identity=mllm.identity,
+    )
+    write_weights(path, state, card)
+    return path
+
+
+def fit_presence(mllm: Mllm, head: DegradationHead, settings: HeadRun, cache: Path) -> DegradationHead:
+    """Fit the network of presence to generated images and real photographs, whose embeddings are kept in `cache`."""
+    data, fit = settings.data, settings.fit
     generated = embed_generated(mllm, settings, list_photos(data.photos), fit.images, cache / "generated.safetensors")
     pairs = real_pair_folders(data.real_pairs) if data.real_pairs else {}
     targets = [path for folder in pairs.values() for path in list_photos(folder / "target")]
@@ -186,21 +234,7 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
         more = embed_generated(mllm, settings, targets, fit.pair_images, cache / "generated-pairs.safetensors")
         generated = generated.and_more(more)
     real = embed_real(mllm, data, cache)
-    directions = measure_directions(mllm, data.photos, fit, cache / "directions.safetensors")
-    head = merge([fit_member(mllm.network.head, generated, real, fit, number) for number in range(fit.members)])
-    path = output / HEAD_FILE
-    state = {**head.state_dict(), DIRECTION_TOKENS: directions.tokens, DIRECTION_POOLED: directions.pooled}
-    old = read_card(Path(data.mllm) / HEAD_FILE)
-    made = {**old.training, "head": training_record(raw_config, fit.steps)}
-    card = replace(
-        old,
-        architecture={**old.architecture, "hidden": head.hidden},
-        training=made,
-        data=" ".join(filter(None, (old.data, str(settings.card.get("data", ""))))),
-        mllm_identity=mllm.identity,
-    )
-    write_weights(path, state, card)
-    return path
+    return merge([fit_member(head, generated, real, fit, number) for number in range(fit.members)])
 
 
 @torch.inference_mode()

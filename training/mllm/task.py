@@ -229,7 +229,11 @@ class MllmTask:
             kind="mllm_head",
             name=NAME,
             version="0.1.0",
-            architecture={"width": network.head.width, "parameters": list(PARAMETERS)},
+            architecture={
+                "width": network.head.width,
+                "parameters": list(PARAMETERS),
+                **({"hidden": network.head.hidden} if network.head.hidden else {}),
+            },
             training=training_record(self._raw_config, step),
             metrics=metrics,
             data=str(self.run.card.get("data", "")),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mofe_restore.model.mllm.head import DegradationHead
 from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
@@ -61,6 +62,22 @@ def test_a_run_writes_a_head_with_directions_that_fits_its_mllm(
     assert guidance.scores[0, DEGRADATIONS.index("noise")] == pytest.approx(0.7)
     monkeypatch.setattr(program, "embed", lambda *_: pytest.fail("embeddings are computed once"))
     run(config)
+
+
+def test_a_head_is_kept_but_for_its_shift_where_no_network_is_asked_for(
+    config: Path, tiny_mllm_folder: Path, tmp_path: Path
+) -> None:
+    text = config.read_text().replace("members = 2", "members = 0")
+    config.write_text(text.replace("[card]", "[shift]\nhaze = 0.5\n[card]"))
+    run(config)
+    head, old = (load_file(folder / HEAD_FILE) for folder in (tmp_path / "out", tiny_mllm_folder))
+    moved = old["read.bias"] - head["read.bias"]
+    assert moved.tolist() == pytest.approx([0.5 * (index == 1) for index in range(len(moved))], abs=0.01)
+    assert (
+        torch.allclose(head["read.weight"].float(), old["read.weight"].float(), atol=1e-3)
+        and "presence.weight" not in head
+    )
+    assert not list((tmp_path / "out" / "embeddings").glob("weak*")), "real photographs are not looked at"
 
 
 def test_what_is_known_of_real_photographs_is_learned_and_nothing_else() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mofe_restore.model.errors import TrainingError
+from mofe_restore.model.mllm.head import DegradationHead
 from mofe_restore.model.mllm.loading import HEAD_FILE, load_mllm
 from mofe_restore.model.mllm.views import make_views
 from mofe_restore.model.mllm.wording import DESCRIBE
@@ -20,6 +21,7 @@ from mofe_restore.training.mllm.architecture import MllmConfig
 from mofe_restore.training.mllm.config import BatchConfig, DataConfig, MllmRun, RealConfig
 from mofe_restore.training.mllm.conversations import Turn
 from mofe_restore.training.mllm.encoding import encode
+from mofe_restore.training.mllm.network import MllmInTraining
 from mofe_restore.training.mllm.task import MllmTask, run
 
 MODEL = MllmConfig(vision_width=64, vision_layers=1, text_width=64, text_layers=1, vocabulary=300)
@@ -152,6 +154,13 @@ def test_an_export_sets_right_what_a_killed_one_left(task: MllmTask, tmp_path: P
     task.export(task.network, tmp_path, 2, {})
     assert [path.name for path in tmp_path.iterdir()] == ["mllm"]
     assert read_card(tmp_path / "mllm" / HEAD_FILE).training["step"] == 2
+
+
+def test_the_network_of_a_fitted_head_is_exported_too(task: MllmTask, tmp_path: Path) -> None:
+    fitted = MllmInTraining(task.network.language_model, DegradationHead(64, hidden=5))
+    task.export(fitted, tmp_path, 1, {})
+    head = load_mllm(tmp_path / "mllm").network.head
+    assert head is not None and torch.allclose(head.widen.weight, fitted.head.widen.weight, atol=1e-3)
 
 
 def test_an_unknown_setting_is_named(photos: Path, tmp_path: Path) -> None:
