@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...model.atomic import recover_folder, replace_folder, staging_folder
-from ...model.mllm.loading import HEAD_FILE, identity_of
+from ...model.mllm.loading import DIRECTION_POOLED, DIRECTION_TOKENS, HEAD_FILE, identity_of
 from ...model.weights import read_weights, write_weights
 from ..mllm.export import MODEL_FILE
 
@@ -29,7 +29,8 @@ from ..mllm.export import MODEL_FILE
 def blend(first: Path, second: Path, share: float, output: Path) -> None:
     """Blend two MLLMs: (1 - share) times the weights of `first` plus `share` times those of `second`.
 
-    Tokenizer, settings and card are those of `second`; the card says what was blended.
+    Tokenizer, settings and card are those of `second`; the card says what was blended. Directions of the embedding are
+    left out: `mofe train head` measures those of the blend.
 
     Args:
         first: Folder of an MLLM.
@@ -50,6 +51,9 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     model = _mean(load_file(first / MODEL_FILE), load_file(second / MODEL_FILE), share)
     old, _ = read_weights(first / HEAD_FILE, "mllm_head")
     new, card = read_weights(second / HEAD_FILE, "mllm_head")
+    for state in (old, new):
+        for name in (DIRECTION_TOKENS, DIRECTION_POOLED):
+            state.pop(name, None)
     head = _mean(old, new, share)
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = shutil.copytree(second, staging_folder(output))
