@@ -38,7 +38,7 @@ class Example:
 
 
 EXAMPLES = (
-    Example("rocket.jpg", "haze and rain", {"haze_beta": 1.4, "airlight": 0.8, "rain": 0.45}),
+    Example("rocket.jpg", "rain at dusk", {"rain": 0.6}),
     Example("chelsea.jpg", "low light with noise", {"light_exponent": 2.5, "low_light_noise": 0.05}),
     Example("coffee.jpg", "snow and haze", {"snow": 0.35, "haze_beta": 1.2, "airlight": 0.75}),
     Example("astronaut.jpg", "noise and JPEG", {"noise_sigma": 25 / 255, "jpeg_quality": 40}),

@@ -23,6 +23,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ..cli.demo import EXAMPLES, make_example
 from ..model.charts.comparison import draw_comparison, to_pil
 from ..model.image_files import read_image
+from ..model.synthesis.degrade import degrade
+from ..model.synthesis.severities import Severities
 from ..tests.host import browser
 from ..tests.host.server import Server, copy_pack, to_prompt
 
@@ -42,12 +44,16 @@ GAP = 6
 QUALITY = 86
 """Of the JPEG files."""
 
+FOG_AND_RAIN = Severities(haze_beta=1.4, airlight=0.8, rain=0.45)
+
 Panel = tuple[str, Image.Image | None]
 """A label and its image; without an image the label fills the place."""
 
 
 class Studio:
     """A ComfyUI with the pack and the demo's photographs: as they are (`rocket.jpg`) and degraded (`rocket.png`).
+
+    The rocket stands in fog, too, which a workflow keeps.
 
     Args:
         base: An empty folder for its files.
@@ -60,6 +66,7 @@ class Studio:
             clean, photo = make_example(number)
             stem = Path(example.file).stem
             to_pil(clean).save(base / "input" / f"{stem}.jpg", quality=95)
+            photo = degrade(clean, FOG_AND_RAIN) if stem == "rocket" else photo
             to_pil(photo).save(base / "input" / f"{stem}.png")
         self.server = Server(Path(os.environ["COMFYUI_PATH"]), Path(os.environ["COMFYUI_VENV"]), base)
 

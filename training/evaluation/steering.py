@@ -37,7 +37,7 @@ ALONE = {
 }
 """One degradation each, of the middle of its range."""
 
-TOLD_COLUMNS = {"images": 0, COUNT: 0, "input": 2, "no order": 2, "told": 2, "difference": 2}
+TOLD_COLUMNS = {COUNT: 0, "images": 0, "input": 2, "no order": 2, "told": 2, "difference": 2}
 
 
 def evaluate_steering(
@@ -94,7 +94,7 @@ def evaluate_steering(
         after = restored_with(restore, guidance.removing_only({only: 1.0}), image, f"{only} {name}, told")
         row = {"input": psnr(image, target), "no order": psnr(before, target), "told": psnr(after, target)}
         told_scores[only].append(row | {"difference": row["told"] - row["no order"]})
-    told_rows = {name: {"images": len(photos), **mean_row(each)} for name, each in told_scores.items() if each}
+    told_rows = {name: {**mean_row(each), "images": len(photos)} for name, each in told_scores.items() if each}
     title = f"Steering: PSNR to partial targets of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
     tables = Table("combination", COLUMNS, rows), Table("told to remove what is seen", TOLD_COLUMNS, told_rows)
     return Evaluation(title, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -104,20 +105,29 @@ the same model's guidance of another image, F1 the mean over the degradations on
 """Heading and introduction of each section of docs/results.md."""
 
 PUBLISHED = ("cdd11", "three_tasks", "five_tasks", "live1")
-"""The results on published sets, of which all tables are shown."""
+"""The results on published sets."""
+
+WHOLE = ("real", "steering", *PUBLISHED)
+"""The results of which all tables are shown."""
 
 
 def summary(results: Results) -> str:
-    """Return the README's table: input and output of the evaluations that compare them; empty without any."""
+    """Return the README's table: input and output of the evaluations that compare them; empty without any.
+
+    Below it, how many real photographs are seen for what they are, beside the F1 on generated degradations.
+    """
     rows = list(_compared(results))
     head = ("what", COUNT, "PSNR in", "PSNR out", "SSIM in", "SSIM out")
-    return "\n".join(_markdown(head, rows)) + "\n" if rows else ""
+    lines = _markdown(head, rows) if rows else []
+    if "real" in results:
+        lines += ["", *_seen(results)]
+    return "\n".join(lines) + "\n" if lines else ""
 
 
 def details(results: Results) -> str:
     """Return the sections of docs/results.md whose results are there."""
     tables = {name: _compact(with_plain_names(name, result).tables[0]) for name, result in results.items()}
-    tables |= {name: _all_tables(results[name]) for name in ("real", *PUBLISHED) if name in results}
+    tables |= {name: _all_tables(with_plain_names(name, results[name])) for name in WHOLE if name in results}
     if "descriptions" in results:
         tables["language_model"] = _language_model(results)
         if len(results["descriptions"].tables) > 1:
@@ -177,10 +187,34 @@ def _compared(results: Results) -> Iterator[list[str]]:
             worst = f", {clean[WORST]:.2f} at worst" if WORST in clean else ""
             psnr, ssim = f"{clean['PSNR out']:.2f}{worst}", f"{clean['SSIM out']:.3f}"
             yield ["clean photograph", f"{clean[COUNT]:.0f}", "", psnr, "", ssim]
-    for name, what in (("denoising", "Gaussian noise, {}"), ("pairs", "published pairs: {}")):
+    for name, what in (
+        ("denoising", "Gaussian noise, {}"),
+        ("real", "real photographs: {}"),
+        ("pairs", "published pairs: {}"),
+    ):
         if name in results:
             rows = results[name].tables[0].rows
             yield from (_in_and_out(what.format(kind), row) for kind, row in rows.items() if kind != MEAN)
+
+
+def _seen(results: Results) -> list[str]:
+    """Return sentences, in lines: how many real photographs are seen, and how many good ones accused."""
+    found = results["real"]
+    labels = next((table.rows for table in found.tables if "recall" in table.columns), {})
+    seen = [
+        f"{DISPLAY_NAMES.get(name, name)} {row['recall']:.2f} (n = {row[COUNT]:.0f})" for name, row in labels.items()
+    ]
+    sentences = (
+        [f"Share of other real photographs in which their degradation is seen: {', '.join(seen)}."] if seen else []
+    )
+    good = next((table.rows for table in found.tables if "called degraded" in table.columns), {})
+    sentences += [
+        f"Of {row[COUNT]:.0f} good photographs of hard kinds {100 * row['called degraded']:.0f} % are called degraded."
+        for row in good.values()
+    ]
+    if "descriptions" in results:
+        sentences.append(f"The F1 on generated degradations is {results['descriptions'].value(MEAN, 'F1'):.2f}.")
+    return textwrap.wrap(" ".join(sentences), 120)
 
 
 def _in_and_out(name: str, row: Row) -> list[str]:

@@ -103,3 +103,5 @@ def test_the_shipped_configuration_can_be_read(root: Path) -> None:
     raw_config = read_toml(root / "training" / "configs" / "head.toml")
     assert HeadRun.from_raw(raw_config).mix.rain_share == 0.14
     assert parse_table(FitConfig, raw_config, "fit").members == 4
+    after = HeadRun.from_raw(read_toml(root / "training" / "configs" / "head_real.toml"))
+    assert after.fit.members == 0 and after.shift.noise > 0 == after.shift.haze

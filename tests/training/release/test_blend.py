@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mofe_restore.model.mllm.loading import identity_of, load_mllm
+from mofe_restore.model.mllm.loading import DIRECTION_POOLED, DIRECTION_TOKENS, HEAD_FILE, identity_of, load_mllm
 from mofe_restore.model.weights import read_weights, write_weights
 from mofe_restore.tests.factories import write_restorer
 from mofe_restore.training.mllm.export import MODEL_FILE
@@ -40,6 +40,18 @@ def test_none_of_the_second_is_the_first(tiny_mllm_folder: Path, other: Path, tm
     blend(tiny_mllm_folder, other, 0.0, tmp_path / "same")
     first, same = load_file(tiny_mllm_folder / MODEL_FILE), load_file(tmp_path / "same" / MODEL_FILE)
     assert all(torch.equal(first[name], same[name]) for name in first)
+
+
+def test_directions_are_left_out_whichever_of_the_two_has_them(
+    tiny_mllm_folder: Path, other: Path, tmp_path: Path
+) -> None:
+    first = shutil.copytree(tiny_mllm_folder, tmp_path / "first")
+    state, card = read_weights(first / HEAD_FILE, "mllm_head")
+    state |= {DIRECTION_TOKENS: torch.zeros(7, 2, 20, 64), DIRECTION_POOLED: torch.zeros(7, 2, 64)}
+    write_weights(first / HEAD_FILE, state, card)
+    for number, pair in enumerate(((first, other), (other, first), (first, first))):
+        blend(*pair, 0.5, tmp_path / str(number))
+        assert load_mllm(tmp_path / str(number)).directions is None, "they are those of neither"
 
 
 def test_what_does_not_fit_is_refused_and_nothing_written(tiny_mllm_folder: Path, other: Path, tmp_path: Path) -> None:

@@ -36,6 +36,18 @@ def test_the_summary_names_the_worst_clean_photograph_and_leaves_out_the_mean_of
     assert summary({}) == summary({"guidance": result(low=(1, 2))}) == ""
 
 
+def test_the_summary_tells_what_is_seen_of_real_photographs() -> None:
+    pairs = result(noise=(30, 33), mean=(30, 33)).tables[0]
+    labels = Table("label", {"n": 0, "recall": 3}, {"low_light": {"n": 8, "recall": 0.75}})
+    good = Table("photographs", {"n": 0, "called degraded": 3}, {"good": {"n": 20, "called degraded": 0.1}})
+    made = Evaluation("Seen", (Table("degradation", {"F1": 3}, {"mean": {"n": 8, "F1": 0.954, "rank": 0.8}}),))
+    text = summary({"real": Evaluation("Real", (pairs, labels, good)), "descriptions": made})
+    assert "| real photographs: noise | 4 | 30.00 | **33.00** |" in text
+    assert "low light 0.75 (n = 8)." in text.replace("\n", " ")
+    assert "Of 20 good photographs of hard kinds 10 % are called degraded. The F1" in text.replace("\n", " ")
+    assert text.endswith("0.95.\n")
+
+
 def test_the_details_put_answers_beside_descriptions_and_show_what_parts_are_worth() -> None:
     seen = Evaluation("Seen", (Table("degradation", {}, {"haze": {"n": 8, "F1": 0.9, "rank": 0.8}}),))
     said = Evaluation("Said", (Table("degradation", {}, {"haze": {"n": 8, "right": 0.75}}),))
