@@ -45,6 +45,7 @@ QUALITY = 86
 """Of the JPEG files."""
 
 FOG_AND_RAIN = Severities(haze_beta=1.4, airlight=0.8, rain=0.45)
+"""What the rocket stands in: the fog is kept by a workflow."""
 
 Panel = tuple[str, Image.Image | None]
 """A label and its image; without an image the label fills the place."""
@@ -52,8 +53,6 @@ Panel = tuple[str, Image.Image | None]
 
 class Studio:
     """A ComfyUI with the pack and the demo's photographs: as they are (`rocket.jpg`) and degraded (`rocket.png`).
-
-    The rocket stands in fog, too, which a workflow keeps.
 
     Args:
         base: An empty folder for its files.

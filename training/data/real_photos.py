@@ -16,7 +16,7 @@ from .real_pairs import real_pair_folders
 from .scenes import cut_out, to_bytes
 
 GOOD = "good"
-"""Folder of the photographs without degradations; whether they are compressed is not known."""
+"""Label of the photographs without degradations; whether they are compressed is not known."""
 
 UNKNOWN = ("jpeg",)
 """Degradations that good photographs of the web may have."""

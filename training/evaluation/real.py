@@ -13,6 +13,7 @@ from ...model.images import psnr
 from ...model.vocabulary import DEGRADATIONS, PRESENT
 from ..data.pairs import match_files
 from ..data.photos import list_photos, read_photo
+from ..data.real_photos import GOOD, UNKNOWN
 from ..metrics import mean
 from .inputs import to_tensor
 from .pairs import read_pair
@@ -34,9 +35,6 @@ from .runner import (
 
 RestoreOrdered = Callable[[Tensor, str], Tensor]
 """Takes an image [1, 3, H, W] and a degradation to the image without that degradation alone, seen or not."""
-
-GOOD = "good"
-"""Label of the photographs without degradations; whether they are compressed is not known."""
 
 RECALLED = ("rain", "haze", "snow", "low_light", "noise")
 """The labels of which a mean is taken."""
@@ -178,7 +176,7 @@ def _recall_rows(seen: dict[str, list[Tensor]]) -> dict[str, Row]:
 
 def _good_row(seen: list[Tensor], kept: list[float]) -> Row:
     """Return the row of the good photographs, from what is called present in each and its PSNR to itself."""
-    judged = [index for index, name in enumerate(DEGRADATIONS) if name != "jpeg"]
+    judged = [index for index, name in enumerate(DEGRADATIONS) if name not in UNKNOWN]
     return {
         COUNT: len(seen),
         "called degraded": _share([bool(present[judged].any()) for present in seen]),

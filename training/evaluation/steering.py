@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -82,10 +82,19 @@ def evaluate_steering(
             scores.setdefault(f"{kind}, keep {kept}", []).append(row | {"gain": row["steered"] - row["full"]})
     rows = {name: mean_row(each) for name, each in scores.items()}
     rows[MEAN] = mean_of(rows)
-
-    told_scores: dict[str, list[Row]] = {name: [] for name in ALONE}
     alone = tracked(_alone(photos, seed), total, on_progress, done=len(photos) * len(PAIRS))
-    for name, only, image, target in alone:
+    told_rows = {name: {**row, "images": len(photos)} for name, row in _told(restore, describe, alone).items()}
+    title = f"Steering: PSNR to partial targets of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
+    tables = Table("combination", COLUMNS, rows), Table("told to remove what is seen", TOLD_COLUMNS, told_rows)
+    return Evaluation(title, tables)
+
+
+def _told(
+    restore: GuidedRestore, describe: Describe, images: Iterable[tuple[str, str, Tensor, Tensor]]
+) -> dict[str, Row]:
+    """Return a row for each degradation that is seen in any of the images that `_alone` yields."""
+    scores: dict[str, list[Row]] = {name: [] for name in ALONE}
+    for name, only, image, target in images:
         with torch.no_grad():
             guidance = describe(image)
         if float(guidance.scores[0, DEGRADATIONS.index(only)]) < PRESENT:
@@ -93,11 +102,8 @@ def evaluate_steering(
         before = restored_with(restore, guidance, image, f"{only} {name}")
         after = restored_with(restore, guidance.removing_only({only: 1.0}), image, f"{only} {name}, told")
         row = {"input": psnr(image, target), "no order": psnr(before, target), "told": psnr(after, target)}
-        told_scores[only].append(row | {"difference": row["told"] - row["no order"]})
-    told_rows = {name: {**mean_row(each), "images": len(photos)} for name, each in told_scores.items() if each}
-    title = f"Steering: PSNR to partial targets of {len(photos)} photos in {Path(clean_folder).name}, seed {seed}"
-    tables = Table("combination", COLUMNS, rows), Table("told to remove what is seen", TOLD_COLUMNS, told_rows)
-    return Evaluation(title, tables)
+        scores[only].append(row | {"difference": row["told"] - row["no order"]})
+    return {name: mean_row(each) for name, each in scores.items() if each}
 
 
 def _alone(photos: list[Path], seed: int) -> Iterator[tuple[str, str, Tensor, Tensor]]:

@@ -212,10 +212,9 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
     state = {**head.state_dict(), DIRECTION_TOKENS: directions.tokens, DIRECTION_POOLED: directions.pooled}
     old = read_card(Path(data.mllm) / HEAD_FILE)
     made = {**old.training, "head": training_record(raw_config, fit.steps if fit.members else 0)}
-    hidden = {"hidden": head.hidden} if head.hidden else {}
     card = replace(
         old,
-        architecture={**old.architecture, **hidden},
+        architecture={**old.architecture, "hidden": head.hidden},
         training=made,
         data=" ".join(filter(None, (old.data, str(settings.card.get("data", ""))))),
         mllm_identity=mllm.identity,

@@ -130,8 +130,8 @@ class MllmTask:
         """Make batch `index`: view sets of degraded scenes, conversations about them, and their ground truth."""
         config = self.run.batch
         views, truths, turns, tones = [], [], [], []
-        real = round(config.size * self.run.real.share) if self.real else 0
-        scenes = (config.size - real) // config.view_sets
+        photographs = round(config.size * self.run.real.share) if self.real else 0
+        scenes = (config.size - photographs) // config.view_sets
         for scene in range(scenes):
             rng = sample_generator(self.seed, index, scene)
             clean, degraded = self.scenes.draw_degraded(rng, config.sides)
@@ -144,27 +144,20 @@ class MllmTask:
                 turns.append(conversation(degraded.truth, rng))
         if index // SAME_KIND % config.answers_every:
             turns = [[Turn(DESCRIBE, "")] for _ in turns]
-        known = [np.ones(len(DEGRADATIONS), np.float32) for _ in views]
-        generated = torch.arange(config.size) < len(views)
-        for number in range(config.size - len(views)):
-            assert self.real is not None
-            rng = sample_generator(self.seed, index, scenes + number)
-            example = self.real.draw(rng)
-            image = to_tensor(example.image)
-            views.append(make_views(image, _random_origins(image, rng), detail=True))
-            truths.append(GroundTruth(example.presence, _NO_STRENGTH, _NO_PARAMETERS))
-            tones.append(tone_of(image))
-            turns.append([Turn(DESCRIBE, "")])
-            known.append(example.known)
-        batch = {
-            **encode(self.processor, turns),
-            "views": torch.stack(views),
-            "tone": torch.stack(tones),
-            **truth_tensors(truths),
-        }
-        if self.real:
-            batch |= {"known": torch.from_numpy(np.stack(known)), "generated": generated.float()}
-        return batch
+        more = {"tone": torch.stack(tones)}
+        if self.real is not None:
+            more = {"generated": (torch.arange(config.size) < len(views)).float()}
+            known = [np.ones(len(DEGRADATIONS), np.float32) for _ in views]
+            for number in range(scenes, scenes + config.size - len(views)):
+                rng = sample_generator(self.seed, index, number)
+                example = self.real.draw(rng)
+                image = to_tensor(example.image)
+                views.append(make_views(image, _random_origins(image, rng), detail=True))
+                truths.append(GroundTruth(example.presence, _NO_STRENGTH, _NO_PARAMETERS))
+                turns.append([Turn(DESCRIBE, "")])
+                known.append(example.known)
+            more["known"] = torch.from_numpy(np.stack(known))
+        return {**encode(self.processor, turns), "views": torch.stack(views), **truth_tensors(truths), **more}
 
     @torch.no_grad()
     def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -231,8 +224,8 @@ class MllmTask:
             version="0.1.0",
             architecture={
                 "width": network.head.width,
+                "hidden": network.head.hidden,
                 "parameters": list(PARAMETERS),
-                **({"hidden": network.head.hidden} if network.head.hidden else {}),
             },
             training=training_record(self._raw_config, step),
             metrics=metrics,
