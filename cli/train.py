@@ -12,8 +12,8 @@ from .common import add_command
 
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
-    parser = add_command(commands, "train", run, "Train a network, or variants of the restorer.")
-    parser.add_argument("what", choices=("mllm", "head", "foreign", "restorer", "ablation"))
+    parser = add_command(commands, "train", run, "Train a network, variants of the restorer, or all stages.")
+    parser.add_argument("what", choices=("all", "mllm", "head", "foreign", "restorer", "ablation"))
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
 
 
@@ -21,7 +21,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit status."""
     if not args.config.is_file():
         raise CommandError(f"There is no file {args.config}: give --config the run's TOML file.")
-    if args.what == "mllm":
+    if args.what == "all":
+        from ..training.stages import run as train
+    elif args.what == "mllm":
         from ..training.mllm.task import run as train
     elif args.what == "head":
         from ..training.mllm.fit_head import run as train

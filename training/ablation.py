@@ -39,6 +39,9 @@ def run(config_path: Path) -> None:
     for name, variant in variants(raw_config):
         log.info("variant %s", name)
         metrics = train_restorer(variant)
+        if not metrics["ended"]:
+            log.info("variant %s was stopped: the same command resumes it", name)
+            return
         first = next(iter(rows.values()))["PSNR"] if rows else metrics["psnr"]
         rows[name] = {
             COUNT: RestorerRun.from_raw(variant).batch.validation_images,

@@ -9,7 +9,7 @@ import pytest
 from mofe_restore.tests.cli.calls import run, sentence
 
 
-@pytest.mark.parametrize("what", ["mllm", "restorer"])
+@pytest.mark.parametrize("what", ["all", "mllm", "restorer"])
 @pytest.mark.parametrize("content", [None, "this is not = = TOML", "[loop]\nsteps = 'many'\n"])
 def test_bad_training_config_costs_one_sentence(
     what: str, content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]

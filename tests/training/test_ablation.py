@@ -61,6 +61,14 @@ def test_a_comparison_is_written_and_done_again_at_no_cost(
     assert result.read_text() == before
 
 
+def test_a_variant_that_is_stopped_ends_the_comparison(photos: Path, tiny_mllm_folder: Path, tmp_path: Path) -> None:
+    paths = {"folder": tmp_path.as_posix(), "photos": photos.as_posix(), "mllm": tiny_mllm_folder.as_posix()}
+    text = CONFIG.format(**paths).replace("steps = 2", "steps = 2\nmax_minutes = 1e-9") + VARIANTS
+    (tmp_path / "run.toml").write_text(text)
+    ablation.run(tmp_path / "run.toml")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["whole"]
+
+
 def test_the_comparison_of_the_pack_can_be_run_and_each_variant_changes_something(root: Path) -> None:
     raw_config = read_toml(root / "training" / "configs" / "ablation.toml")
     seen = []

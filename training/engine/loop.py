@@ -77,7 +77,8 @@ def train(
         progress: Show the progress bar; None shows it on terminals only.
 
     Returns:
-        The latest validation metrics, and `step`, the updates done.
+        The latest validation metrics; `step`, the updates done; `ended`, 1 where the run is over, 0 where it was
+        stopped and can be resumed.
 
     Raises:
         TrainingError: The checkpoint does not fit, or the loss stays non-finite.
@@ -155,9 +156,10 @@ class Trainer:
         self.bar = tqdm(total=config.steps, initial=self.progress.step, disable=hidden, unit="step", dynamic_ncols=True)
 
     def run(self) -> dict[str, float]:
-        """Train to the end; return the latest validation metrics, and `step`."""
+        """Train to the end; return the latest validation metrics, `step` and `ended`."""
         config, progress = self.config, self.progress
-        left = 0 if self._ended() else config.steps - progress.step
+        ended = self._ended()
+        left = 0 if ended else config.steps - progress.step
         with stop_signals(self._ask_to_stop), self.bar:
             for batch in self._batches(left):
                 self._step(batch)
@@ -179,7 +181,7 @@ class Trainer:
         metrics = [progress.metrics]  # the main process alone has validated
         if self.processes > 1:
             broadcast_object_list(metrics)
-        return {**metrics[0], "step": progress.step}
+        return {**metrics[0], "step": progress.step, "ended": float(ended)}
 
     def _step(self, batch: Any) -> None:
         step = self.progress.step

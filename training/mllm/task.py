@@ -254,9 +254,13 @@ class MllmTask:
 
 def run(config_path: Path) -> None:
     """Train as the TOML file says; resumes where an earlier run of the same file stopped."""
-    raw_config = read_toml(config_path)
+    train_mllm(read_toml(config_path))
+
+
+def train_mllm(raw_config: RawConfig) -> dict[str, float]:
+    """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
-    train(MllmTask(MllmRun.from_raw(raw_config), loop, raw_config), loop)
+    return train(MllmTask(MllmRun.from_raw(raw_config), loop, raw_config), loop)
 
 
 def _sentences(scenes: SceneSampler, count: int) -> list[str]:

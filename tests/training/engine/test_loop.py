@@ -169,9 +169,9 @@ def test_a_finished_run_started_again_trains_nothing_and_exports_again(tmp_path:
 
 def test_the_time_limit_stops_with_a_checkpoint_that_goes_on(tmp_path: Path) -> None:
     task, metrics = run(tmp_path, 9, max_minutes=1e-9)
-    assert task.seen == [0] and metrics["step"] == 1
+    assert task.seen == [0] and metrics["step"] == 1 and not metrics["ended"]
     task, metrics = run(tmp_path, 9)
-    assert task.seen == list(range(1, 9)) and metrics["step"] == 9
+    assert task.seen == list(range(1, 9)) and metrics["step"] == 9 and metrics["ended"]
     assert [row["step"] for row in rows(tmp_path)] == [3, 6, 9]
     whole, _ = run(tmp_path / "whole", 9)
     assert rows(tmp_path) == rows(tmp_path / "whole")  # the mean of the first row spans both parts
