@@ -77,16 +77,17 @@ def guided_arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return a converter of arguments to whole numbers from `minimum` up."""
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return a converter of arguments to whole numbers from `minimum` up, or to `maximum`."""
+    limits = f"from {minimum} up" if maximum is None else f"from {minimum} to {maximum}"
 
     def convert(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {minimum} up")
+        if value < minimum or (maximum is not None and value > maximum):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limits}")
         return value
 
     return convert

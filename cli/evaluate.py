@@ -67,6 +67,9 @@ def add_parser(commands: Any) -> None:
     for board, text in PUBLISHED.items():
         published.append(add_command(kinds, board, run_published, text, guided()))
         published[-1].set_defaults(board=board)
+    composites.add_argument(
+        "--saved", type=whole_number(1, 99), metavar="QUALITY", help="save every degraded image as JPEG, 1 to 99"
+    )
     align = add_command(kinds, "align", run_align, "What the guidance of aligned MLLMs is worth.", restorer())
     align.add_argument(
         "--foreign", type=Path, action="append", required=True, metavar="FOLDER", help="an aligned MLLM; repeat it"
@@ -98,7 +101,8 @@ def run_composites(args: argparse.Namespace) -> int:
     prepare_output_file(args.json)
     from ..training.evaluation.composites import evaluate_composites
 
-    return _measure(evaluate_composites, args, _restorer(args))
+    evaluate = functools.partial(evaluate_composites, quality_saved=args.saved)
+    return _measure(evaluate, args, _restorer(args))
 
 
 def run_denoising(args: argparse.Namespace) -> int:

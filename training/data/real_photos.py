@@ -21,6 +21,9 @@ GOOD = "good"
 UNKNOWN = ("jpeg",)
 """Degradations that good photographs of the web may have."""
 
+NOT_WITH = {"noise": ("rain", "snow", "blur")}
+"""What the degraded photographs of real pairs do not have: noise is shown by sharp photographs of rooms and objects."""
+
 FINE = ("noise", "blur")
 """Degradations that are no longer there when a photograph is shrunk."""
 
@@ -49,7 +52,7 @@ class RealSet:
     @property
     def is_good(self) -> bool:
         """Whether they have no degradation, rather than not a certain one."""
-        return len(self.presence) > 1
+        return len(self.presence) > 1 and not any(self.presence.values())
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ def real_folders(weak: str | Path, pairs: str | Path) -> Iterator[tuple[str, Pat
         if (weak / name / "train").is_dir():
             yield f"weak-{name}", weak / name / "train", {name: 1.0}
         if name in pair_folders:
-            yield f"pairs-{name}-input", pair_folders[name] / "input", {name: 1.0}
+            absent = dict.fromkeys(NOT_WITH.get(name, ()), 0.0)
+            yield f"pairs-{name}-input", pair_folders[name] / "input", {name: 1.0, **absent}
             yield f"pairs-{name}-target", pair_folders[name] / "target", {name: 0.0}
 
 

@@ -74,6 +74,8 @@ class RealConfig:
         good_share: Of these, the share of good ones.
         keep_weight: Weight of how far the embedding of generated scenes moves, so that a restorer that was trained
             with it goes on reading it.
+        saved_share: Of the generated scenes, the share that is seen as photographs are, after a JPEG: their embedding
+            is to be that of the scene before it and, where the JPEG counts as a degradation, the direction of JPEG.
 
     Raises:
         TrainingError: A value outside its range.
@@ -84,12 +86,15 @@ class RealConfig:
     share: float = 0.375
     good_share: float = 0.4
     keep_weight: float = 2.0
+    saved_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
         for name in ("share", "good_share"):
             if not 0 < getattr(self, name) < 1:
                 raise TrainingError(f"{name} in [real] must lie between 0 and 1, not {getattr(self, name)}.")
+        if not 0 <= self.saved_share <= 1:
+            raise TrainingError(f"saved_share in [real] must lie between 0 and 1, not {self.saved_share}.")
         check_minimum(self, "real", {"keep_weight": 0})
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ...model.atomic import recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
+from ...model.guidance import Directions
 from ...model.mllm.head import ABSENT, OWNER, DegradationHead, scale_parameters
 from ...model.mllm.loading import HEAD_FILE, identity_of, load_mllm
 from ...model.mllm.views import BLOCK, CROPS, VIEW_SIDE, make_views, pad_to_side
@@ -29,6 +30,7 @@ from ...model.vocabulary import DEGRADATIONS, PARAMETERS
 from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.real_photos import RealSampler
+from ..data.saved import JPEG, save
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
@@ -91,6 +93,7 @@ class MllmTask:
             self.real = RealSampler.read(run.real.photos, run.real.pairs, run.real.good_share)
         self.processor: Any
         self.network: MllmInTraining
+        self.directions: Directions | None = None
         torch.manual_seed(loop.seed)
         if data.initial:
             self._start_from(Path(data.initial), run.model)
@@ -99,6 +102,10 @@ class MllmTask:
         # the other kinds of attention need half as long again to learn from views of a few dozen patches
         self.network.language_model.set_attn_implementation("eager")
         self._teacher = copy.deepcopy(self.network.language_model).eval().requires_grad_(False) if self.real else None
+        if run.real.saved_share and self.directions is None:
+            raise TrainingError(
+                f"{data.initial} in [data] has no directions for saved_share: run mofe train head first."
+            )
         self._validation: list[dict[str, Tensor]] = []
 
     def _start_afresh(self, model: MllmConfig) -> None:
@@ -122,7 +129,7 @@ class MllmTask:
             raise TrainingError(f"{folder} in [data] has no {HEAD_FILE}: start from a model of this program.")
         if not trained.sees_detail:
             raise TrainingError(f"{folder} in [data] sees crops as they are: start from a model of this program.")
-        self.processor = trained.processor
+        self.processor, self.directions = trained.processor, trained.directions
         self.network = MllmInTraining(trained.network.language_model, trained.network.head)
         self.network.requires_grad_(True)
 
@@ -130,23 +137,34 @@ class MllmTask:
         """Make batch `index`: view sets of degraded scenes, conversations about them, and their ground truth."""
         config = self.run.batch
         views, truths, turns, tones = [], [], [], []
-        photographs = round(config.size * self.run.real.share) if self.real else 0
+        unsaved, strengths = [], []  # what the teacher sees, and the strength of the JPEG that comes after it
+        photographs, saved_share = 0, 0.0
+        if self.real is not None:
+            photographs, saved_share = round(config.size * self.run.real.share), self.run.real.saved_share
         scenes = (config.size - photographs) // config.view_sets
         for scene in range(scenes):
             rng = sample_generator(self.seed, index, scene)
             clean, degraded = self.scenes.draw_degraded(rng, config.sides)
-            image, scene_tone = to_tensor(degraded.image), tone_of(to_tensor(clean))
+            saved = save(degraded, rng) if saved_share and rng.random() < saved_share else degraded
+            image, scene_tone = to_tensor(saved.image), tone_of(to_tensor(clean))
+            strength = float(saved.truth.strength[JPEG] - degraded.truth.strength[JPEG])
             for number in range(config.view_sets):
-                seen = image if number % 2 == 0 else image.flip(2)
-                views.append(make_views(seen, _random_origins(image, rng), detail=True))
-                truths.append(degraded.truth)
+                origins, mirror = _random_origins(image, rng), number % 2 > 0
+                views.append(_views(image, origins, mirror))
+                unsaved.append(views[-1] if saved is degraded else _views(to_tensor(degraded.image), origins, mirror))
+                strengths.append(strength)
+                truths.append(saved.truth)
                 tones.append(scene_tone)
-                turns.append(conversation(degraded.truth, rng))
+                turns.append(conversation(saved.truth, rng))
         if index // SAME_KIND % config.answers_every:
             turns = [[Turn(DESCRIBE, "")] for _ in turns]
         more = {"tone": torch.stack(tones)}
         if self.real is not None:
-            more = {"generated": (torch.arange(config.size) < len(views)).float()}
+            more = {
+                "generated": (torch.arange(config.size) < len(views)).float(),
+                "unsaved": torch.stack(unsaved),
+                "saved": torch.tensor(strengths),
+            }
             known = [np.ones(len(DEGRADATIONS), np.float32) for _ in views]
             for number in range(scenes, scenes + config.size - len(views)):
                 rng = sample_generator(self.seed, index, number)
@@ -161,21 +179,31 @@ class MllmTask:
 
     @torch.no_grad()
     def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Add the teacher's embedding of the generated scenes, where there are real photographs, too."""
+        """Add the teacher's embedding of the generated scenes, where there are real photographs, too.
+
+        The teacher sees a scene before it was saved; the direction of JPEG stands for what it does not see.
+        """
         if self._teacher is None:
             return batch
-        generated = {name: value[batch["generated"] > 0] for name, value in batch.items()}
+        which = batch["generated"] > 0
+        generated = {name: batch[name][which] for name in ("input_ids", "attention_mask", "embedding_at")}
         length = int(generated["embedding_at"].max()) + 1  # what comes after it, it does not see
         teacher = self._teacher.to(batch["views"].device)
         output = teacher(
             input_ids=generated["input_ids"][:, :length],
             attention_mask=generated["attention_mask"][:, :length],
-            pixel_values=pixel_values(generated["views"]),
+            pixel_values=pixel_values(batch["unsaved"]),
             output_hidden_states=True,
             use_cache=False,
         )
         tokens, pooled = embedding_of(teacher, output.hidden_states[-1], generated)
-        return {**batch, "kept_tokens": tokens, "kept_pooled": pooled}
+        for row, strength in enumerate(batch["saved"].tolist()):
+            if strength > 0 and self.directions is not None:
+                token_move, pooled_move = self.directions.at(JPEG, strength)
+                tokens[row] += token_move.to(tokens)
+                pooled[row] += pooled_move.to(pooled)
+        kept = {"kept_tokens": tokens, "kept_pooled": pooled}
+        return {name: value for name, value in batch.items() if name not in ("unsaved", "saved")} | kept
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Return the loss and its parts: `tuning_loss` where there are real photographs, else `guide_loss`."""
@@ -272,6 +300,10 @@ def _sentences(scenes: SceneSampler, count: int) -> list[str]:
         for _ in range(4):
             sentences += [f" {question}\nUser:\nAssistant: {answer}" for question, answer in conversation(truth, rng)]
     return sentences
+
+
+def _views(image: Tensor, origins: list[tuple[int, int]], mirrored: bool) -> Tensor:
+    return make_views(image.flip(2) if mirrored else image, origins, detail=True)
 
 
 def _random_origins(image: Tensor, rng: np.random.Generator) -> list[tuple[int, int]]:

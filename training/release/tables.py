@@ -38,6 +38,10 @@ SECTIONS = {
 `mofe evaluate composites`: the eleven combinations of CDD-11 in the published ranges and their mean, low light without
 noise, and clean images. "Worst out" is the PSNR of the image that came out worst; identical images have 100 dB.
 """,
+    "saved": """## Generated composites, saved as JPEG
+`mofe evaluate composites --saved 90`: the same images after a JPEG of quality 90, as photographs of cameras and of the
+web are.
+""",
     "denoising": """## Gaussian noise
 `mofe evaluate denoising`: color images; the noisy image is clipped and rounded to 8 bits as a file would be, which is a
 little harder than the unclipped noise of most published results.
@@ -187,6 +191,10 @@ def _compared(results: Results) -> Iterator[list[str]]:
             worst = f", {clean[WORST]:.2f} at worst" if WORST in clean else ""
             psnr, ssim = f"{clean['PSNR out']:.2f}{worst}", f"{clean['SSIM out']:.3f}"
             yield ["clean photograph", f"{clean[COUNT]:.0f}", "", psnr, "", ssim]
+    if "saved" in results:
+        rows = results["saved"].tables[0].rows
+        yield _in_and_out("the eleven combinations, saved as JPEG", rows[MEAN])
+        yield _in_and_out("low light, saved as JPEG", rows["low"])
     for name, what in (
         ("denoising", "Gaussian noise, {}"),
         ("real", "real photographs: {}"),

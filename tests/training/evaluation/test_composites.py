@@ -29,6 +29,19 @@ def test_composites_report_all_eleven_their_mean_and_clean_with_input_beside_out
     assert seen == [(n, 39) for n in range(1, 40)]
 
 
+def test_the_images_can_be_saved_as_jpeg_which_their_originals_are_not(photos: Path) -> None:
+    images: dict[int | None, list[Tensor]] = {}
+    for quality in (None, 90):
+        kept = images.setdefault(quality, [])
+        result = evaluate_composites(
+            lambda image, kept=kept: kept.append(image) or image, photos, limit=1, quality_saved=quality
+        )
+    assert "saved as JPEG of quality 90" in result.title
+    assert 25 < result.value("clean", "PSNR in") < 50
+    for before, after in zip(images[None], images[90], strict=True):
+        assert not torch.equal(before, after) and psnr(after, before) > 20
+
+
 def test_every_row_names_its_number_of_images_and_its_worst_one(photos: Path) -> None:
     table = evaluate_composites(lambda image: image * 0.9, photos).tables[0]
     assert list(table.columns) == ["n", "PSNR in", "PSNR out", "worst out", "gain", "SSIM in", "SSIM out"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mofe_restore.model.errors import TrainingError
+from mofe_restore.model.guidance import Directions
 from mofe_restore.model.mllm.head import DegradationHead
 from mofe_restore.model.mllm.loading import HEAD_FILE, load_mllm
 from mofe_restore.model.mllm.views import make_views
@@ -238,6 +239,31 @@ def test_real_photographs_are_learned_beside_generated_scenes(
     assert now["real"] < parts["real"], "what is known of the photographs is learned"
     again = task.prepare(task.batch(0))
     assert torch.equal(again["kept_pooled"], batch["kept_pooled"]), "the teacher stays"
+
+
+def test_a_saved_scene_is_to_be_embedded_as_before_with_the_direction_of_jpeg(
+    trained: Path, photos: Path, real_folder: Path, tmp_path: Path
+) -> None:
+    first = trained / "export" / "mllm"
+    data = DataConfig(str(photos), str(photos), initial=str(first))
+    real = RealConfig(str(real_folder), share=0.1, saved_share=1.0)
+    settings = MllmRun(
+        data, replace(BATCH, size=12), mix=Mix(low_light_share=0, clean_share=1.0), model=MODEL, real=real
+    )
+    with pytest.raises(TrainingError, match="no directions for saved_share"):
+        MllmTask(settings, LoopConfig(str(tmp_path), 1), {})
+    task = MllmTask(replace(settings, real=replace(real, saved_share=0.0)), LoopConfig(str(tmp_path), 1), {})
+    tokens, width = task.prepare(task.batch(0))["kept_tokens"].shape[1:]
+    task.run = settings
+    task.directions = Directions(torch.full((7, 2, tokens, width), 2.0), torch.full((7, 2, width), 3.0))
+    saved = task.batch(0)
+    assert (saved["saved"] > 0).any() and not (saved["saved"] > 0).all(), "a JPEG of good quality is no degradation"
+    assert torch.equal(saved["saved"] > 0, saved["presence"][: len(saved["saved"]), -1] > 0)
+    plain = task.prepare({**saved, "saved": torch.zeros_like(saved["saved"]), "views": saved["views"] * 0})
+    for name, there in (("kept_tokens", 2.0), ("kept_pooled", 3.0)):
+        share = (2 * saved["saved"]).clamp(max=1) * there  # linear up to the first known strength
+        moved = (task.prepare(saved)[name] - plain[name]).flatten(1)
+        assert torch.allclose(moved, share[:, None].expand_as(moved), atol=1e-3), name
 
 
 def test_real_photographs_need_trained_weights(photos: Path, real_folder: Path, tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def test_the_summary_names_the_worst_clean_photograph_and_leaves_out_the_mean_of
     assert summary({}) == summary({"guidance": result(low=(1, 2))}) == ""
 
 
+def test_the_summary_tells_what_is_left_of_it_after_a_jpeg() -> None:
+    text = summary({"saved": result(low=(10, 18), haze=(15, 17), mean=(15, 20))})
+    assert "| the eleven combinations, saved as JPEG | 4 | 15.00 | **20.00** |" in text
+    assert "| low light, saved as JPEG | 4 | 10.00 | **18.00** |" in text
+    assert details({"saved": result(low=(10, 18))}).startswith("## Generated composites, saved as JPEG")
+
+
 def test_the_summary_tells_what_is_seen_of_real_photographs() -> None:
     pairs = result(noise=(30, 33), mean=(30, 33)).tables[0]
     labels = Table("label", {"n": 0, "recall": 3}, {"low_light": {"n": 8, "recall": 0.75}})
