@@ -39,6 +39,9 @@ CAMERA_NOISE, CAMERA_QUALITY = (3.0, 9.0), (86, 98)
 """Sigma, of 255, of the noise that a camera has smoothed, and the quality of its JPEG: that of PolyU and Nam's at high
 ISO is 3 to 5, correlated by 0.5 to 0.7 between neighbors."""
 
+SAVED_QUALITY = (60, 98)
+"""Qualities of a JPEG that comes after everything else, as that of photographs does."""
+
 SECOND_JPEG_QUALITY = 60
 """Lowest quality of a JPEG after another one."""
 
@@ -69,6 +72,7 @@ class Mix:
             channels, as that of cameras and film is.
         camera_share: Of the scenes of `grain_share`, those whose noise is weak and went through a JPEG of good quality,
             as that which a camera has smoothed.
+        saved_share: Of the scenes with other degradations and without JPEG, those that go through one.
         second_jpeg_share: Of the scenes with JPEG, those that were cropped after it, and may be coded again.
         blur_noise_share: Of the scenes with blur and nothing else, those with weak noise.
         tone_outlier_of: Where the tone is to stay, the photo is the one of so many whose tone is the most unusual:
@@ -92,6 +96,7 @@ class Mix:
     tinted_share: float = 0.0
     grain_share: float = 0.0
     camera_share: float = 0.0
+    saved_share: float = 0.0
     second_jpeg_share: float = 0.0
     blur_noise_share: float = 0.0
     tone_outlier_of: int = 1
@@ -117,6 +122,9 @@ class Mix:
         if self.tinted_share and severities.haze_beta and rng.random() < self.tinted_share:
             airlight = rng.uniform(severities.airlight, WHITEST_AIRLIGHT)
             severities = replace(severities, airlight=airlight, haze_tint=rng.uniform(-STRONGEST_TINT, STRONGEST_TINT))
+        unsaved = severities.jpeg_quality == 100 and severities != Severities()
+        if self.saved_share and unsaved and rng.random() < self.saved_share:
+            severities = replace(severities, jpeg_quality=int(rng.integers(*SAVED_QUALITY)))
         if self.second_jpeg_share and severities.jpeg_quality < 100 and rng.random() < self.second_jpeg_share:
             again = 100 if rng.random() < 0.5 else int(rng.integers(SECOND_JPEG_QUALITY, 100))
             first, shift = severities.jpeg_quality, int(rng.integers(8))

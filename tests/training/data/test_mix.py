@@ -89,6 +89,15 @@ def test_a_share_of_the_dark_scenes_is_low_noise() -> None:
         assert sum(each.low_light_noise <= 0.02 for each in dark) == low_noise
 
 
+def test_a_share_of_the_degraded_scenes_is_saved_as_a_photograph_is() -> None:
+    mix = Mix(composite_share=0.5, noise_share=0.5, clean_share=0.5, saved_share=0.5)
+    drawn = [mix.draw(sample_generator(12, number)) for number in range(400)]
+    saved = [severities for severities in drawn if severities.jpeg_quality < 100]
+    assert len(saved) == pytest.approx(0.5 * 0.75 * 400, abs=35)
+    assert all(60 <= severities.jpeg_quality <= 97 for severities in saved)
+    assert all(replace(severities, jpeg_quality=100) != Severities() for severities in saved), "clean scenes stay clean"
+
+
 def test_shares_of_nothing_leave_the_random_numbers_as_they_were() -> None:
     mix = Mix(wide_share=0.0, composite_share=1.0)
     one, other = sample_generator(11, 0), sample_generator(11, 0)
