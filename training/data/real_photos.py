@@ -18,11 +18,15 @@ from .scenes import cut_out, to_bytes
 GOOD = "good"
 """Label of the photographs without degradations; whether they are compressed is not known."""
 
+WEAK_GOOD = "weak-good"
+"""Name of their set."""
+
 UNKNOWN = ("jpeg",)
 """Degradations that good photographs of the web may have."""
 
-NOT_WITH = {"noise": ("rain", "snow", "blur")}
-"""What the degraded photographs of real pairs do not have: noise is shown by sharp photographs of rooms and objects."""
+NOT_WITH = {"noise": ("low_light", "haze", "rain", "snow", "blur")}
+"""What both photographs of a real pair do not have: noise is shown by sharp photographs of rooms and objects, and one
+that is dark without its noise is meant to be dark."""
 
 FINE = ("noise", "blur")
 """Degradations that are no longer there when a photograph is shrunk."""
@@ -44,15 +48,12 @@ class RealSet:
     Attributes:
         photos: [H, W, 3] in bytes.
         presence: By name, 1 for what they suffer from and 0 for what they do not; nothing is known about others.
+        is_good: Whether they are those without degradations.
     """
 
     photos: tuple[np.ndarray, ...]
     presence: dict[str, float]
-
-    @property
-    def is_good(self) -> bool:
-        """Whether they have no degradation, rather than not a certain one."""
-        return len(self.presence) > 1 and not any(self.presence.values())
+    is_good: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,12 @@ class RealSampler:
         """Read all photographs of the folders that `real_folders` finds."""
         with ThreadPoolExecutor() as pool:
             sets = [
-                RealSet(tuple(pool.map(lambda path: to_bytes(read_photo(path)), list_photos(folder))), presence)
-                for _, folder, presence in real_folders(weak, pairs)
+                RealSet(
+                    tuple(pool.map(lambda path: to_bytes(read_photo(path)), list_photos(folder))),
+                    presence,
+                    name == WEAK_GOOD,
+                )
+                for name, folder, presence in real_folders(weak, pairs)
             ]
         return RealSampler(sets, good_share)
 
@@ -120,14 +125,14 @@ def real_folders(weak: str | Path, pairs: str | Path) -> Iterator[tuple[str, Pat
     weak, pair_folders = Path(weak), real_pair_folders(pairs) if pairs else {}
     if not (weak / GOOD / "train").is_dir():
         raise TrainingError(f"{weak} has no folder {GOOD}/train: real photographs without degradation are needed, too.")
-    yield "weak-good", weak / GOOD / "train", {name: 0.0 for name in DEGRADATIONS if name not in UNKNOWN}
+    yield WEAK_GOOD, weak / GOOD / "train", {name: 0.0 for name in DEGRADATIONS if name not in UNKNOWN}
     for name in DEGRADATIONS:
         if (weak / name / "train").is_dir():
             yield f"weak-{name}", weak / name / "train", {name: 1.0}
         if name in pair_folders:
             absent = dict.fromkeys(NOT_WITH.get(name, ()), 0.0)
             yield f"pairs-{name}-input", pair_folders[name] / "input", {name: 1.0, **absent}
-            yield f"pairs-{name}-target", pair_folders[name] / "target", {name: 0.0}
+            yield f"pairs-{name}-target", pair_folders[name] / "target", {name: 0.0, **absent}
 
 
 def presence_of(named: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:

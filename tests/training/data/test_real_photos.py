@@ -18,7 +18,7 @@ def plain(value: int, height: int = 80, width: int = 120) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
-GOOD = RealSet((plain(10),), dict.fromkeys(DEGRADATIONS[:6], 0.0))
+GOOD = RealSet((plain(10),), dict.fromkeys(DEGRADATIONS[:6], 0.0), is_good=True)
 
 
 def test_folders_say_what_is_known(tmp_path: Path) -> None:
@@ -28,18 +28,13 @@ def test_folders_say_what_is_known(tmp_path: Path) -> None:
         write_photo(tmp_path / "pairs" / "noise" / "train" / part / "a.png", 2)
     found = {name: presence for name, _, presence in real_folders(tmp_path / "weak", tmp_path / "pairs")}
     assert found["weak-haze"] == {"haze": 1.0}
-    assert found["pairs-noise-input"] == {"noise": 1.0, "rain": 0.0, "snow": 0.0, "blur": 0.0}
-    assert found["pairs-noise-target"] == {"noise": 0.0}
+    absent = dict.fromkeys(("low_light", "haze", "rain", "snow", "blur"), 0.0)
+    assert found["pairs-noise-input"] == {"noise": 1.0, **absent}, "a dark one is meant to be dark, as its pair is"
+    assert found["pairs-noise-target"] == {"noise": 0.0, **absent}
     assert set(found["weak-good"]) == set(DEGRADATIONS) - {"jpeg"}, "photographs of the web may be compressed"
     assert len(found) == 4
     sampler = RealSampler.read(tmp_path / "weak", "", 0.5)
-    assert [len(each.photos) for each in sampler.sets] == [1, 1]
-
-
-def test_a_degraded_photograph_of_which_others_are_known_to_be_absent_is_no_good_one() -> None:
-    assert GOOD.is_good
-    assert not RealSet((plain(100),), {"noise": 1.0, "rain": 0.0}).is_good
-    assert not RealSet((plain(100),), {"noise": 0.0}).is_good
+    assert [(len(each.photos), each.is_good) for each in sampler.sets] == [(1, True), (1, False)]
 
 
 def test_without_good_photographs_nothing_is_learned(tmp_path: Path) -> None:
