@@ -165,7 +165,9 @@ def _read_stage(table: Any, folder: Path) -> tuple[Stage, dict[str, Any]]:
     changes = {key: value for key, value in table.items() if key not in Stage.__dataclass_fields__}
     if stage.do not in DOES:
         raise TrainingError(f"do must be one of {', '.join(DOES)}, not {stage.do}.")
-    if not stage.name or Path(stage.name).name != stage.name:
+    if not isinstance(stage.cuda, Mapping):
+        raise TrainingError(f"cuda must hold tables, such as cuda.loop = {{ workers = 8 }}, and not be {stage.cuda!r}.")
+    if stage.name in ("", "..") or Path(stage.name).name != stage.name:
         raise TrainingError(f"name must be that of a folder, not {stage.name!r}.")
     if stage.do.startswith("blend"):
         if not stage.first or changes:
