@@ -29,7 +29,8 @@ from ..mllm.export import MODEL_FILE
 def blend(first: Path, second: Path, share: float, output: Path) -> None:
     """Blend two MLLMs: (1 - share) times the weights of `first` plus `share` times those of `second`.
 
-    Tokenizer, settings and card are those of `second`; the card says what was blended. Directions of the embedding are
+    Tokenizer, settings and card are those of `second`; the card says what was blended, and nothing of what was measured
+    on `second` alone. Directions of the embedding are
     left out: `mofe train head` measures those of the blend.
 
     Args:
@@ -59,7 +60,7 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     fresh = shutil.copytree(second, staging_folder(output))
     save_file(model, fresh / MODEL_FILE, metadata={"format": "pt"})
     made = {**card.training, "blend": {"first": identity_of(first), "second": card.mllm_identity, "share": share}}
-    write_weights(fresh / HEAD_FILE, head, replace(card, training=made, mllm_identity=identity_of(fresh)))
+    write_weights(fresh / HEAD_FILE, head, replace(card, training=made, metrics={}, mllm_identity=identity_of(fresh)))
     replace_folder(fresh, output)
 
 
@@ -86,7 +87,7 @@ def blend_restorers(first: Path, second: Path, share: float, output: Path, *, ot
             "one MLLM was trained from the other."
         )
     made = {**card.training, "blend": {"first": old_card.training, "share": share}}
-    write_weights(output, _mean(old, new, share), replace(card, training=made))
+    write_weights(output, _mean(old, new, share), replace(card, training=made, metrics={}))
 
 
 def _check_share(share: float) -> None:

@@ -67,12 +67,13 @@ def test_restorers_of_one_mllm_are_blended(tmp_path: Path) -> None:
     write_restorer(tmp_path / "first.safetensors", 8, "tiny")
     state, card = read_weights(tmp_path / "first.safetensors", "restorer")
     raised = {name: tensor.float() + 1 for name, tensor in state.items()}
-    write_weights(tmp_path / "second.safetensors", raised, card)
+    write_weights(tmp_path / "second.safetensors", raised, replace(card, metrics={"psnr": 20.0}))
     paths = [str(tmp_path / f"{name}.safetensors") for name in ("first", "second")]
     main([*paths, "--share", "0.25", "-o", str(tmp_path / "runs" / "mean.safetensors")])
     mean, told = read_weights(tmp_path / "runs" / "mean.safetensors", "restorer")
     assert all(torch.allclose(mean[name].float(), state[name].float() + 0.25, atol=0.02) for name in state)
     assert told.training["blend"]["share"] == 0.25 and told.architecture == card.architecture
+    assert told.metrics == {}, "the blend has not been measured"
     write_weights(tmp_path / "second.safetensors", raised, replace(card, mllm_identity="another"))
     with pytest.raises(ValueError, match="different MLLMs"):
         main([*paths, "--share", "0.25", "-o", str(tmp_path / "other.safetensors")])
