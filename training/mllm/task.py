@@ -146,12 +146,13 @@ class MllmTask:
             rng = sample_generator(self.seed, index, scene)
             clean, degraded = self.scenes.draw_degraded(rng, config.sides)
             saved = save(degraded, rng) if saved_share and rng.random() < saved_share else degraded
-            image, scene_tone = to_tensor(saved.image), tone_of(to_tensor(clean))
+            image, before = to_tensor(saved.image), to_tensor(degraded.image)
+            scene_tone = tone_of(to_tensor(clean))
             strength = float(saved.truth.strength[JPEG] - degraded.truth.strength[JPEG])
             for number in range(config.view_sets):
                 origins, mirror = _random_origins(image, rng), number % 2 > 0
                 views.append(_views(image, origins, mirror))
-                unsaved.append(views[-1] if saved is degraded else _views(to_tensor(degraded.image), origins, mirror))
+                unsaved.append(views[-1] if saved is degraded else _views(before, origins, mirror))
                 strengths.append(strength)
                 truths.append(saved.truth)
                 tones.append(scene_tone)

@@ -30,8 +30,7 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     """Blend two MLLMs: (1 - share) times the weights of `first` plus `share` times those of `second`.
 
     Tokenizer, settings and card are those of `second`; the card says what was blended, and nothing of what was measured
-    on `second` alone. Directions of the embedding are
-    left out: `mofe train head` measures those of the blend.
+    on `second` alone. Directions of the embedding are left out: `mofe train head` measures those of the blend.
 
     Args:
         first: Folder of an MLLM.
