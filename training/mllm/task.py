@@ -146,7 +146,8 @@ class MllmTask:
             rng = sample_generator(self.seed, index, scene)
             clean, degraded = self.scenes.draw_degraded(rng, config.sides)
             saved = save(degraded, rng) if saved_share and rng.random() < saved_share else degraded
-            image, before = to_tensor(saved.image), to_tensor(degraded.image)
+            image = to_tensor(saved.image)
+            before = image if saved is degraded else to_tensor(degraded.image)
             scene_tone = tone_of(to_tensor(clean))
             strength = float(saved.truth.strength[JPEG] - degraded.truth.strength[JPEG])
             for number in range(config.view_sets):
