@@ -59,9 +59,9 @@ def degradations_of(kind: str) -> tuple[str, ...]:
 def _strength(image: np.ndarray, clean: np.ndarray, degradation: str) -> float:
     """Return a strength as `GroundTruth` measures it on generated images."""
     if degradation == "noise":
-        return float(np.sqrt(_fine_part(image - clean).std() * 255.0 / 55.0))
+        return float(np.sqrt(fine_part(image - clean).std() * 255.0 / 55.0))
     if degradation == "rain":
-        return float(np.sqrt(np.square(np.maximum(_fine_part(image - clean), 0.0)).mean())) / RAIN_RMS
+        return float(np.sqrt(np.square(np.maximum(fine_part(image - clean), 0.0)).mean())) / RAIN_RMS
     if degradation == "haze":
         spread = float(np.square(clean - clean.mean()).mean())
         shared = float(((clean - clean.mean()) * (image - image.mean())).mean())
@@ -69,8 +69,8 @@ def _strength(image: np.ndarray, clean: np.ndarray, degradation: str) -> float:
     return 0.5
 
 
-def _fine_part(difference: np.ndarray) -> np.ndarray:
-    """Return a difference [H, W, 3] without its local mean."""
+def fine_part(difference: np.ndarray, local: int = LOCAL) -> np.ndarray:
+    """Return a difference [H, W, 3] without its mean over a neighborhood of an odd side."""
     planes = torch.from_numpy(np.ascontiguousarray(difference.transpose(2, 0, 1)))[None]
-    mean = F.avg_pool2d(planes, LOCAL, 1, LOCAL // 2, count_include_pad=False)
+    mean = F.avg_pool2d(planes, local, 1, local // 2, count_include_pad=False)
     return (planes - mean)[0].permute(1, 2, 0).numpy()

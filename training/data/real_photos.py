@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ...model.errors import TrainingError
-from ...model.vocabulary import DEGRADATIONS
+from ...model.synthesis.degrade import Degraded, GroundTruth
+from ...model.vocabulary import DEGRADATIONS, PARAMETERS
 from .photos import list_photos, read_photo
-from .real_pairs import real_pair_folders
+from .real_pairs import fine_part, real_pair_folders
+from .saved import save
 from .scenes import cut_out, to_bytes
 
 GOOD = "good"
@@ -39,6 +41,19 @@ SMALLEST_SCALE = 0.5
 
 LONGEST_SIDE = 1024
 """Longest side of a piece in px: larger ones are shrunk by this program, as photographs of the web have been."""
+
+
+NOISE_SIGMAS = (3.0, 25.0)
+"""Standard deviations, in grey levels of 255, to which the noise of a pair is scaled for another photograph."""
+
+NOISE_FROM = 4.0
+"""Standard deviation from which it counts as noise; of less nothing is known."""
+
+NOISE_LOCAL = 33
+"""Side in px of the neighborhood whose mean is no noise in the difference of a pair: camera noise has coarse grains."""
+
+SAVED_SHARE = 0.5
+"""Share of the photographs with noise of another that are then saved as JPEG: the noise is to be known by itself."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +94,23 @@ class RealSampler:
         sets: The photographs by what is known about them.
         good_share: Share of the draws that are of the good photographs; the others are of all sets alike, those of many
             photographs more often than those of few, but not in proportion.
+        noises: Noise of real pairs, [H, W, 3] float16 in parts of 1.
+        noisy_share: Share of the draws that are good photographs, mostly dark ones, with such noise: a photograph that
+            is meant dark is not under-exposed because it is noisy.
     """
 
     sets: Sequence[RealSet]
     good_share: float
+    noises: Sequence[np.ndarray] = ()
+    noisy_share: float = 0.0
 
     @staticmethod
-    def read(weak: str | Path, pairs: str | Path, good_share: float) -> RealSampler:
-        """Read all photographs of the folders that `real_folders` finds."""
+    def read(weak: str | Path, pairs: str | Path, good_share: float, noisy_share: float = 0.0) -> RealSampler:
+        """Read all photographs of the folders that `real_folders` finds.
+
+        Raises:
+            TrainingError: There are no good photographs, or no pairs whose noise could be added to them.
+        """
         with ThreadPoolExecutor() as pool:
             sets = [
                 RealSet(
@@ -96,10 +120,13 @@ class RealSampler:
                 )
                 for name, folder, presence in real_folders(weak, pairs)
             ]
-        return RealSampler(sets, good_share)
+            noises = tuple(pool.map(_noise_of, *_noise_pairs(pairs))) if noisy_share else ()
+        return RealSampler(sets, good_share, noises, noisy_share)
 
     def draw(self, rng: np.random.Generator) -> RealExample:
         """Draw a piece of a photograph, mirrored and shrunk at random."""
+        if self.noisy_share and rng.random() < self.noisy_share:
+            return self._draw_noisy(rng)
         good = [each for each in self.sets if each.is_good]
         others = [each for each in self.sets if not each.is_good]
         if not others or rng.random() < self.good_share:
@@ -110,6 +137,26 @@ class RealSampler:
         photo = chosen.photos[rng.integers(len(chosen.photos))]
         image = _piece(photo, rng, shrunk=chosen.is_good or not set(FINE) & set(chosen.presence))
         return RealExample(image, *presence_of(chosen.presence))
+
+    def _draw_noisy(self, rng: np.random.Generator) -> RealExample:
+        """Draw a piece of a good photograph, the darkest of three, with the noise of a pair."""
+        good = next(each for each in self.sets if each.is_good)
+        candidates = [good.photos[int(number)] for number in rng.integers(len(good.photos), size=3)]
+        image = _piece(min(candidates, key=lambda photo: photo[::4, ::4].mean()), rng, shrunk=True)
+        noise = self.noises[int(rng.integers(len(self.noises)))].astype(np.float32)
+        sigma = float(np.exp(rng.uniform(*np.log(NOISE_SIGMAS))))
+        noise *= sigma / 255.0 / max(float(noise.std()), 1e-4)
+        if rng.random() < 0.5:
+            noise = noise[:, ::-1]
+        repeats = [-(-side // have) for side, have in zip(image.shape[:2], noise.shape[:2], strict=True)]
+        noise = np.tile(noise, (*repeats, 1))[: image.shape[0], : image.shape[1]]
+        image = (np.clip(image + noise, 0.0, 1.0) * 255.0).round().astype(np.float32) / 255.0
+        if rng.random() < SAVED_SHARE:
+            image = save(Degraded(image, _nothing_known()), rng).image
+        known = {name: value for name, value in good.presence.items() if name != "noise"}
+        if sigma >= NOISE_FROM:
+            known["noise"] = 1.0
+        return RealExample(image, *presence_of(known))
 
 
 def real_folders(weak: str | Path, pairs: str | Path) -> Iterator[tuple[str, Path, dict[str, float]]]:
@@ -139,6 +186,27 @@ def presence_of(named: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     """Return the presences [7] of named degradations, and 1 for each that is named, else 0, [7]."""
     presence = np.array([named.get(name, 0.0) for name in DEGRADATIONS], np.float32)
     return presence, np.array([float(name in named) for name in DEGRADATIONS], np.float32)
+
+
+def _noise_pairs(pairs: str | Path) -> tuple[list[Path], list[Path]]:
+    """Return the noisy and the clean photographs of the real pairs of noise."""
+    folder = real_pair_folders(pairs).get("noise") if pairs else None
+    if folder is None:
+        raise TrainingError("noisy_share in [real] needs pairs of noise: name the folder in pairs, or set it to 0.")
+    noisy = list_photos(folder / "input")
+    return noisy, [folder / "target" / path.name for path in noisy]
+
+
+def _noise_of(noisy: Path, clean: Path) -> np.ndarray:
+    """Return the noise of a pair, which is what differs in detail, [H, W, 3] float16."""
+    return fine_part(read_photo(noisy) - read_photo(clean), NOISE_LOCAL).astype(np.float16)
+
+
+def _nothing_known() -> GroundTruth:
+    """Return the ground truth of an image that went through no generator."""
+    nothing = np.zeros(len(DEGRADATIONS), np.float32)
+    parameters = np.array([100.0 if name == "jpeg_quality" else 0.0 for name in PARAMETERS], np.float32)
+    return GroundTruth(nothing > 0, nothing, parameters)
 
 
 def _piece(photo: np.ndarray, rng: np.random.Generator, *, shrunk: bool) -> np.ndarray:

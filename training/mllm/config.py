@@ -72,6 +72,7 @@ class RealConfig:
         pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; empty for none.
         share: Share of real photographs in a batch.
         good_share: Of these, the share of good ones.
+        noisy_share: Of these, the share of good ones, mostly dark ones, that get the noise of a real pair.
         keep_weight: Weight of how far the embedding of generated scenes moves, so that a restorer that was trained
             with it goes on reading it.
         saved_share: Of the generated scenes, the share that is seen as photographs are, after a JPEG: their embedding
@@ -85,6 +86,7 @@ class RealConfig:
     pairs: str = ""
     share: float = 0.375
     good_share: float = 0.4
+    noisy_share: float = 0.0
     keep_weight: float = 2.0
     saved_share: float = 0.0
 
@@ -93,8 +95,9 @@ class RealConfig:
         for name in ("share", "good_share"):
             if not 0 < getattr(self, name) < 1:
                 raise TrainingError(f"{name} in [real] must lie between 0 and 1, not {getattr(self, name)}.")
-        if not 0 <= self.saved_share <= 1:
-            raise TrainingError(f"saved_share in [real] must lie between 0 and 1, not {self.saved_share}.")
+        for name in ("saved_share", "noisy_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} in [real] must lie between 0 and 1, not {getattr(self, name)}.")
         check_minimum(self, "real", {"keep_weight": 0})
 
 

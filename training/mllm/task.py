@@ -90,7 +90,7 @@ class MllmTask:
         if run.real.photos:
             if not data.initial:
                 raise TrainingError("photos in [real] needs initial in [data]: real photographs teach presence alone.")
-            self.real = RealSampler.read(run.real.photos, run.real.pairs, run.real.good_share)
+            self.real = RealSampler.read(run.real.photos, run.real.pairs, run.real.good_share, run.real.noisy_share)
         self.processor: Any
         self.network: MllmInTraining
         self.directions: Directions | None = None

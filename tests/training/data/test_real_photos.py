@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.vocabulary import DEGRADATIONS
@@ -76,3 +77,31 @@ def test_presences_are_named_or_unknown() -> None:
     presence, known = presence_of({"snow": 1.0, "blur": 0.0})
     assert [name for name, value in zip(DEGRADATIONS, presence, strict=True) if value] == ["snow"]
     assert [name for name, value in zip(DEGRADATIONS, known, strict=True) if value] == ["snow", "blur"]
+
+
+def test_dark_good_photographs_get_the_noise_of_a_pair_and_stay_meant_dark(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    clean = np.full((64, 64, 3), 128, np.uint8)
+    noisy = (clean + rng.normal(0, 12, clean.shape)).clip(0, 255).astype(np.uint8)
+    for part, image in (("input", noisy), ("target", clean)):
+        (tmp_path / "pairs" / "noise" / "train" / part).mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / "pairs" / "noise" / "train" / part / "a.png")
+    for number, value in enumerate((60, 200)):
+        (tmp_path / "weak" / "good" / "train").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(plain(value)).save(tmp_path / "weak" / "good" / "train" / f"{number}.png")
+    sampler = RealSampler.read(tmp_path / "weak", tmp_path / "pairs", 0.5, 1.0)
+    drawn = [sampler.draw(sample_generator(4, number)) for number in range(120)]
+    dark = [each for each in drawn if each.image.mean() < 0.5]
+    assert len(dark) == pytest.approx(105, abs=14), "the darkest of three, so seven in eight"
+    spread = [float(each.image.std()) * 255 for each in dark]
+    assert min(spread) < 4 and 15 < max(spread) < 27
+    for each, sigma in zip(dark, spread, strict=True):
+        named = dict(zip(DEGRADATIONS, zip(each.known, each.presence, strict=True), strict=True))
+        assert named["low_light"] == (1, 0) and named["jpeg"][0] == 0
+        assert named["noise"] == (1, 1) if sigma > 5 else named["noise"] in ((0, 0), (1, 1))
+
+
+def test_noise_of_pairs_needs_pairs(tmp_path: Path) -> None:
+    write_photo(tmp_path / "good" / "train" / "a.png", 1)
+    with pytest.raises(TrainingError, match="noisy_share"):
+        RealSampler.read(tmp_path, "", 0.5, 0.2)
