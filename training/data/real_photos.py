@@ -182,6 +182,14 @@ def real_folders(weak: str | Path, pairs: str | Path) -> Iterator[tuple[str, Pat
             yield f"pairs-{name}-target", pair_folders[name] / "target", {name: 0.0, **absent}
 
 
+def pair_targets(pairs: str | Path) -> tuple[np.ndarray, ...]:
+    """Read the clean photographs of the real pairs, [H, W, 3] in bytes; none where `pairs` is empty."""
+    folders = real_pair_folders(pairs).values() if pairs else ()
+    paths = [path for folder in folders for path in list_photos(folder / "target")]
+    with ThreadPoolExecutor() as pool:
+        return tuple(pool.map(lambda path: to_bytes(read_photo(path)), paths))
+
+
 def presence_of(named: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     """Return the presences [7] of named degradations, and 1 for each that is named, else 0, [7]."""
     presence = np.array([named.get(name, 0.0) for name in DEGRADATIONS], np.float32)

@@ -29,7 +29,7 @@ from ...model.synthesis.severities import sample_severities
 from ...model.vocabulary import DEGRADATIONS, PARAMETERS
 from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
-from ..data.real_photos import RealSampler
+from ..data.real_photos import RealSampler, pair_targets
 from ..data.saved import JPEG, save
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
@@ -91,6 +91,8 @@ class MllmTask:
             if not data.initial:
                 raise TrainingError("photos in [real] needs initial in [data]: real photographs teach presence alone.")
             self.real = RealSampler.read(run.real.photos, run.real.pairs, run.real.good_share, run.real.noisy_share)
+            # many show rooms: a room is not free of haze because all rooms in the pairs of noise are
+            self.scenes = self.scenes.with_more(pair_targets(run.real.pairs), run.mix)
         self.processor: Any
         self.network: MllmInTraining
         self.directions: Directions | None = None

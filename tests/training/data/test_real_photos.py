@@ -11,7 +11,7 @@ from PIL import Image
 from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import write_photo
-from mofe_restore.training.data.real_photos import RealSampler, RealSet, presence_of, real_folders
+from mofe_restore.training.data.real_photos import RealSampler, RealSet, pair_targets, presence_of, real_folders
 from mofe_restore.training.data.scenes import sample_generator
 
 
@@ -99,6 +99,16 @@ def test_dark_good_photographs_get_the_noise_of_a_pair_and_stay_meant_dark(tmp_p
         named = dict(zip(DEGRADATIONS, zip(each.known, each.presence, strict=True), strict=True))
         assert named["low_light"] == (1, 0) and named["jpeg"][0] == 0
         assert named["noise"] == (1, 1) if sigma > 5 else named["noise"] in ((0, 0), (1, 1))
+
+
+def test_the_clean_photographs_of_all_pairs_can_be_scenes(tmp_path: Path) -> None:
+    for kind in ("noise", "rain"):
+        for part in ("input", "target"):
+            write_photo(tmp_path / kind / "train" / part / "a.png", 1 if part == "input" else 2)
+    targets = pair_targets(tmp_path)
+    assert len(targets) == 2 and np.array_equal(targets[0], targets[1]) and targets[0].dtype == np.uint8
+    assert np.array_equal(targets[0], np.asarray(Image.open(tmp_path / "rain" / "train" / "target" / "a.png")))
+    assert pair_targets("") == ()
 
 
 def test_noise_of_pairs_needs_pairs(tmp_path: Path) -> None:
