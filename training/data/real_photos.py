@@ -12,6 +12,7 @@ import numpy as np
 from ...model.errors import TrainingError
 from ...model.synthesis.degrade import Degraded, GroundTruth
 from ...model.vocabulary import DEGRADATIONS, PARAMETERS
+from .pairs import match_files
 from .photos import list_photos, read_photo
 from .real_pairs import fine_part, real_pair_folders
 from .saved import save
@@ -120,7 +121,7 @@ class RealSampler:
                 )
                 for name, folder, presence in real_folders(weak, pairs)
             ]
-            noises = tuple(pool.map(_noise_of, *_noise_pairs(pairs))) if noisy_share else ()
+            noises = tuple(pool.map(_noise_of, _noise_pairs(pairs))) if noisy_share else ()
         return RealSampler(sets, good_share, noises, noisy_share)
 
     def draw(self, rng: np.random.Generator) -> RealExample:
@@ -196,17 +197,17 @@ def presence_of(named: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     return presence, np.array([float(name in named) for name in DEGRADATIONS], np.float32)
 
 
-def _noise_pairs(pairs: str | Path) -> tuple[list[Path], list[Path]]:
-    """Return the noisy and the clean photographs of the real pairs of noise."""
+def _noise_pairs(pairs: str | Path) -> list[tuple[Path, Path]]:
+    """Return the noisy and the clean photograph of each real pair of noise."""
     folder = real_pair_folders(pairs).get("noise") if pairs else None
     if folder is None:
         raise TrainingError("noisy_share in [real] needs pairs of noise: name the folder in pairs, or set it to 0.")
-    noisy = list_photos(folder / "input")
-    return noisy, [folder / "target" / path.name for path in noisy]
+    return list(match_files(folder / "input", folder / "target"))
 
 
-def _noise_of(noisy: Path, clean: Path) -> np.ndarray:
+def _noise_of(pair: tuple[Path, Path]) -> np.ndarray:
     """Return the noise of a pair, which is what differs in detail, [H, W, 3] float16."""
+    noisy, clean = pair
     return fine_part(read_photo(noisy) - read_photo(clean), NOISE_LOCAL).astype(np.float16)
 
 
