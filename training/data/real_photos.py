@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ...model.errors import TrainingError
-from ...model.synthesis.degrade import Degraded, GroundTruth
-from ...model.vocabulary import DEGRADATIONS, PARAMETERS
+from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.severities import Severities
+from ...model.vocabulary import DEGRADATIONS
 from .pairs import match_files
 from .photos import list_photos, read_photo
 from .real_pairs import fine_part, real_pair_folders
 from .saved import save
-from .scenes import cut_out, to_bytes
+from .scenes import SceneSampler, cut_out, to_bytes
 
 GOOD = "good"
 """Label of the photographs without degradations; whether they are compressed is not known."""
@@ -42,7 +43,6 @@ SMALLEST_SCALE = 0.5
 
 LONGEST_SIDE = 1024
 """Longest side of a piece in px: larger ones are shrunk by this program, as photographs of the web have been."""
-
 
 NOISE_SIGMAS = (3.0, 25.0)
 """Standard deviations, in grey levels of 255, to which the noise of a pair is scaled for another photograph."""
@@ -95,7 +95,7 @@ class RealSampler:
         sets: The photographs by what is known about them.
         good_share: Share of the draws that are of the good photographs; the others are of all sets alike, those of many
             photographs more often than those of few, but not in proportion.
-        noises: Noise of real pairs, [H, W, 3] float16 in parts of 1.
+        noises: Noise of real pairs, [H, W, 3] float16 of deviation 1.
         noisy_share: Share of the draws that are good photographs, mostly dark ones, with such noise: a photograph that
             is meant dark is not under-exposed because it is noisy.
     """
@@ -146,14 +146,14 @@ class RealSampler:
         image = _piece(min(candidates, key=lambda photo: photo[::4, ::4].mean()), rng, shrunk=True)
         noise = self.noises[int(rng.integers(len(self.noises)))].astype(np.float32)
         sigma = float(np.exp(rng.uniform(*np.log(NOISE_SIGMAS))))
-        noise *= sigma / 255.0 / max(float(noise.std()), 1e-4)
+        noise *= sigma / 255.0
         if rng.random() < 0.5:
             noise = noise[:, ::-1]
         repeats = [-(-side // have) for side, have in zip(image.shape[:2], noise.shape[:2], strict=True)]
         noise = np.tile(noise, (*repeats, 1))[: image.shape[0], : image.shape[1]]
         image = (np.clip(image + noise, 0.0, 1.0) * 255.0).round().astype(np.float32) / 255.0
         if rng.random() < SAVED_SHARE:
-            image = save(Degraded(image, _nothing_known()), rng).image
+            image = save(synthesize(image, Severities(), rng), rng).image
         known = {name: value for name, value in good.presence.items() if name != "noise"}
         if sigma >= NOISE_FROM:
             known["noise"] = 1.0
@@ -186,9 +186,7 @@ def real_folders(weak: str | Path, pairs: str | Path) -> Iterator[tuple[str, Pat
 def pair_targets(pairs: str | Path) -> tuple[np.ndarray, ...]:
     """Read the clean photographs of the real pairs, [H, W, 3] in bytes; none where `pairs` is empty."""
     folders = real_pair_folders(pairs).values() if pairs else ()
-    paths = [path for folder in folders for path in list_photos(folder / "target")]
-    with ThreadPoolExecutor() as pool:
-        return tuple(pool.map(lambda path: to_bytes(read_photo(path)), paths))
+    return tuple(photo for folder in folders for photo in SceneSampler.read(folder / "target").photos)
 
 
 def presence_of(named: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -206,16 +204,10 @@ def _noise_pairs(pairs: str | Path) -> list[tuple[Path, Path]]:
 
 
 def _noise_of(pair: tuple[Path, Path]) -> np.ndarray:
-    """Return the noise of a pair, which is what differs in detail, [H, W, 3] float16."""
+    """Return the noise of a pair, which is what differs in detail, [H, W, 3] float16 of deviation 1."""
     noisy, clean = pair
-    return fine_part(read_photo(noisy) - read_photo(clean), NOISE_LOCAL).astype(np.float16)
-
-
-def _nothing_known() -> GroundTruth:
-    """Return the ground truth of an image that went through no generator."""
-    nothing = np.zeros(len(DEGRADATIONS), np.float32)
-    parameters = np.array([100.0 if name == "jpeg_quality" else 0.0 for name in PARAMETERS], np.float32)
-    return GroundTruth(nothing > 0, nothing, parameters)
+    noise = fine_part(read_photo(noisy) - read_photo(clean), NOISE_LOCAL)
+    return (noise / max(float(noise.std()), 1e-4)).astype(np.float16)
 
 
 def _piece(photo: np.ndarray, rng: np.random.Generator, *, shrunk: bool) -> np.ndarray:
