@@ -16,7 +16,6 @@ from .vocabulary import (
     PRESENT,
     TONE_INDICES,
     VISIBILITY_RANGES,
-    VISIBLE,
     strength_from_score,
 )
 
@@ -196,7 +195,7 @@ class Guidance:
         """Return guidance that removes the named degradations, seen or not, and keeps all others (our design).
 
         What the MLLM did not see, or weaker than `ASSUMED_SEVERITIES`, is assumed at these. The others are kept as far
-        as they are `VISIBLE`: to keep what is not there costs up to 1.3 dB. Where something had to be assumed, those
+        as they are visible: to keep what is not there costs up to 1.3 dB. Where something had to be assumed, those
         that change the tone are kept whole, since the assumption could be taken for a reason to change it; where it is
         noise, blur, too, since sharpening brings it out (docs/experiments.md).
 
@@ -214,8 +213,8 @@ class Guidance:
             if self.directions is not None:
                 told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
                 one = one._assuming([name for name in weak if not told[name]])
-            limits = _VISIBLE_IF_ASSUMED if weak else VISIBLE
-            kept = {name: 1.0 - _visibility(scores[name], *limits) for name in DEGRADATIONS if name not in amounts}
+            visible = _visible_if_assumed if weak else _visible
+            kept = {name: 1.0 - visible(name, scores[name]) for name in DEGRADATIONS if name not in amounts}
             if weak:
                 whole = [DEGRADATIONS[tone] for tone in TONE_INDICES] + (["blur"] if "noise" in weak else [])
                 kept |= {name: 0.0 for name in whole if name not in amounts}
@@ -372,13 +371,22 @@ def _is_weak(name: str, score: float) -> bool:
     return score < PRESENT or (name == "noise" and strength_from_score(score) < ASSUMED_SEVERITIES[name])
 
 
-def _visibility(score: float, low: float, high: float) -> float:
+def _visible(name: str, score: float) -> float:
+    """Return how far a degradation is visible, 0..1: as what is called present is, and what changes the tone before."""
+    if name in VISIBILITY_RANGES:
+        return _ramp(score, *VISIBILITY_RANGES[name])
+    return float(score >= PRESENT)
+
+
+def _visible_if_assumed(name: str, score: float) -> float:
+    """Return the same where an order had something assumed, which can be taken for a reason to remove others, too."""
+    return _ramp(score, 0.05, 0.2)
+
+
+def _ramp(score: float, low: float, high: float) -> float:
     """Return 0 up to the score `low`, 1 from `high` on, linear between."""
     return min(1.0, max(0.0, (score - low) / (high - low)))
 
-
-_VISIBLE_IF_ASSUMED = (0.05, 0.2)
-"""The same limits where an order had something assumed, which can be taken for a reason to remove others, too."""
 
 _OPTIONAL = ("removal", "forced", "severities", "protected")
 """Tensors that may be None; the method of the same name with an underscore gives what None stands for."""
