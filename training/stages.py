@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -115,6 +115,10 @@ def read_plan(path: Path) -> Plan:
     names = [stage.name for stage, _ in stages]
     if len(set(names)) < len(names) or "weights" in names:
         raise TrainingError(f"{path}: each of the stages needs a name of its own, other than weights.")
+    try:
+        _check_order([stage for stage, _ in stages])
+    except TrainingError as error:
+        raise TrainingError(f"{path}, {error}") from error
     last = {stage.do: number for number, (stage, _) in enumerate(stages)}
     if "mllm" not in last or last.get("restorer", -1) < max(last.get(do, -1) for do in CHANGES_MLLM):
         raise TrainingError(f"{path}: a restorer must be trained after the last stage that changes the MLLM.")
@@ -181,6 +185,25 @@ def _read_stage(table: Any, folder: Path) -> tuple[Stage, dict[str, Any]]:
     return stage, config
 
 
+def _check_order(stages: Sequence[Stage]) -> None:
+    """See that each stage finds what it goes on from: what a stage leaves is known before it is run."""
+    models = Models()
+    before: dict[bool, list[str]] = {True: [], False: []}  # stages by whether they make an MLLM
+    for stage in stages:
+        if stage.do != "mllm" and models.mllm is None:
+            raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
+        if stage.do == "blend-restorer" and models.restorer is None:
+            raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
+        is_mllm = stage.do in CHANGES_MLLM
+        if stage.first and Path(stage.first).parts[0] not in before[is_mllm]:
+            raise TrainingError(
+                f"stage {stage.name}: first is {stage.first}, and must lie in the folder of a stage before it that "
+                f"makes such a model: {', '.join(before[is_mllm])}."
+            )
+        before[is_mllm].append(stage.name)
+        models = _left(stage, Path(stage.name), models)
+
+
 def _changed(config: RawConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration of which tables have other values for some keys."""
     for name, table in changes.items():
@@ -230,8 +253,7 @@ def _train(stage: Stage, settings: dict[str, Any], output: Path, models: Models,
     folder = output / stage.name
     if stage.do == "mllm":
         return bool(train_mllm(settings)["ended"])
-    if models.mllm is None:
-        raise TrainingError(f"Stage {stage.name} needs an MLLM: let a stage that trains one come before it.")
+    assert models.mllm is not None  # _check_order
     if stage.do == "restorer":
         return bool(train_restorer(settings)["ended"])
     if processes.is_main_process:
@@ -249,12 +271,12 @@ def _blend(stage: Stage, output: Path, models: Models) -> None:
     if not first.exists():
         raise TrainingError(f"Stage {stage.name} blends with {first}, which does not exist.")
     try:
-        if stage.do == "blend-mllm" and models.mllm is not None:
+        if stage.do == "blend-mllm":
+            assert models.mllm is not None  # _check_order
             blend(first, models.mllm, stage.share, folder / "mllm")
-        elif models.restorer is not None:
-            blend_restorers(first, models.restorer, stage.share, folder / "restorer.safetensors", other_mllm=True)
         else:
-            raise TrainingError(f"Stage {stage.name} needs a restorer: let a stage that trains one come before it.")
+            assert models.restorer is not None  # _check_order
+            blend_restorers(first, models.restorer, stage.share, folder / "restorer.safetensors", other_mllm=True)
     except ValueError as error:
         raise TrainingError(f"Stage {stage.name}: {error}") from error
 

@@ -169,6 +169,11 @@ def test_a_gpu_has_settings_of_its_own_and_may_end_what_a_cpu_began(
         ('config = "head.toml"', "", "stage head: config must name"),
         ('config = "head.toml"', 'config = "no.toml"', "stage head: .*no.toml cannot be read"),
         ('first = "eyes/export/mllm"', "", "stage both-eyes: a blend takes first and share"),
+        (
+            'first = "eyes/export/mllm"',
+            'first = "hands/mllm"',
+            "stage both-eyes: first is hands/mllm.*: eyes, head, eyes-2",
+        ),
         ("loop = { seed = 9 }", 'data = { photos = "nowhere" }', "stage hands-2: photos in .data. is nowhere"),
     ],
 )
@@ -189,6 +194,16 @@ def test_an_mllm_that_changes_after_the_restorer_is_refused(recipe: Path) -> Non
     wrong.write_text(text + '[[stages]]\nname = "late"\ndo = "head"\nconfig = "head.toml"\n')
     with pytest.raises(TrainingError, match="after the last stage that changes the MLLM"):
         read_plan(wrong)
+
+
+def test_a_stage_that_finds_no_model_to_go_on_from_is_refused(recipe: Path) -> None:
+    head, *stages = recipe.read_text().split("[[stages]]")
+    eyes, blend = stages[0], stages[-1]
+    for order, says in (([stages[1], eyes], "stage head: it needs an MLLM"), ([eyes, blend], "it needs a restorer")):
+        wrong = recipe.with_name("wrong-first.toml")
+        wrong.write_text("[[stages]]".join([head, *order]))
+        with pytest.raises(TrainingError, match=says):
+            read_plan(wrong)
 
 
 def test_the_stages_of_the_pack_can_be_run_on_a_cpu_and_on_a_gpu(
