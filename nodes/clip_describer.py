@@ -90,7 +90,7 @@ class ClipDescriber:
         from ..model.mllm.views import crop_origin_sets, make_views
 
         seen, patches = [], []
-        for origins in crop_origin_sets(*image.shape[1:])[: look.sets]:
+        for origins in crop_origin_sets(image)[: look.sets]:
             views = make_views(image.cpu(), origins, detail=look.detail).permute(0, 2, 3, 1).float() / 255
             with PatchWatch(self._clip.cond_stage_model) as watch:
                 states = torch.cat([self._states(QUESTIONS[look.question], view[None], VIEW_TOKENS) for view in views])

@@ -236,7 +236,7 @@ class Mllm:
         Crops show a part of an image only, and what four of them miss the next four may show: the mean embedding is
         more accurate (docs/experiments.md). Models without a head see each image once, since they are large.
         """
-        origin_sets = crop_origin_sets(*image.shape[1:])[: 1 if self.network.head is None else None]
+        origin_sets = crop_origin_sets(image)[: 1 if self.network.head is None else None]
         origins = [origin for origins in origin_sets for origin in origins]
         every = make_views(image, origins, detail=self.sees_detail)
         thumbnail, crops = every[0], every[1:].unflatten(0, (len(origin_sets), CROPS))
@@ -333,7 +333,7 @@ class Mllm:
         Raises:
             MllmError: The model gave values that are not finite.
         """
-        origin_sets = crop_origin_sets(*image.shape[1:])[: look.sets]
+        origin_sets = crop_origin_sets(image)[: look.sets]
         seen, patches = [], []
         for origins in origin_sets:
             views = make_views(image, origins, detail=look.detail)

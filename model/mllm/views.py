@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MllmError
+from .jpeg_grid import BLOCK, find_grid
 
 VIEW_SIDE = 96
 """Side of every view in pixels."""
@@ -24,9 +25,6 @@ CROPS = 4
 SHIFTS = ((0.0, 0.0), (-0.125, -0.125), (0.125, 0.125), (-0.125, 0.125), (0.125, -0.125))
 """Where the crops of several sets of views lie, as shares of the image's height and width away from the quarters'
 centers; the first three along one diagonal, which are as accurate as all five (docs/experiments.md)."""
-
-BLOCK = 8
-"""Crops start at multiples of this, so that they show JPEG blocks where the coder put them."""
 
 FULL_DETAIL = 0.5
 """Distance to the neighborhood, in 0..1, that is shown as black or white in amplified detail."""
@@ -49,29 +47,36 @@ def pad_to_side(image: Tensor, side: int) -> Tensor:
     return image
 
 
-def crop_origins(height: int, width: int, shift: tuple[float, float] = (0.0, 0.0)) -> list[tuple[int, int]]:
+def crop_origins(
+    height: int, width: int, shift: tuple[float, float] = (0.0, 0.0), grid: tuple[int, int] = (0, 0)
+) -> list[tuple[int, int]]:
     """Return (top, left) of the crops of an image of at least `VIEW_SIDE` pixels a side: around the quarters' centers.
+
+    Crops start where blocks of a JPEG do, since the MLLM knows these by their place.
 
     Args:
         height: Of the image in px.
         width: Of the image in px.
         shift: Distance to these centers, down and to the right, as shares of the image's height and width.
+        grid: Row and column, 0..7, of the first block of a JPEG.
     """
     return [
-        (_crop_start(height, down + shift[0]), _crop_start(width, across + shift[1]))
+        (_crop_start(height, down + shift[0], grid[0]), _crop_start(width, across + shift[1], grid[1]))
         for down, across in ((0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75))
     ]
 
 
-def crop_origin_sets(height: int, width: int) -> list[list[tuple[int, int]]]:
-    """Return the `crop_origins` of several sets of views: of each of the `SHIFTS` that shows something new."""
-    padded = max(height, VIEW_SIDE), max(width, VIEW_SIDE)
-    sets = dict.fromkeys(tuple(crop_origins(*padded, shift)) for shift in SHIFTS)
+def crop_origin_sets(image: Tensor) -> list[list[tuple[int, int]]]:
+    """Return the `crop_origins` of several sets of views of an image [3, H, W]: of each of the `SHIFTS` that is new."""
+    padded = [max(length, VIEW_SIDE) for length in image.shape[1:]]
+    grid = find_grid(image)
+    sets = dict.fromkeys(tuple(crop_origins(*padded, shift, grid)) for shift in SHIFTS)
     return [list(origins) for origins in sets]
 
 
-def _crop_start(length: int, share: float) -> int:
-    return min(max(int(length * share) - VIEW_SIDE // 2, 0), length - VIEW_SIDE) // BLOCK * BLOCK
+def _crop_start(length: int, share: float, grid: int) -> int:
+    start = min(max(int(length * share) - VIEW_SIDE // 2, grid), length - VIEW_SIDE)
+    return max((start - grid) // BLOCK * BLOCK + grid, 0)
 
 
 def amplify_detail(crops: Tensor) -> Tensor:
@@ -97,7 +102,7 @@ def make_views(image: Tensor, origins: Sequence[tuple[int, int]] | None = None, 
 
     Args:
         image: [3, H, W] in 0..1, at least 2 px a side.
-        origins: (top, left) of each crop; the quarters' centers by default (training varies them).
+        origins: (top, left) of each crop; the first of the `crop_origin_sets` by default (training varies them).
         detail: Show the crops as `amplify_detail` does instead of as they are.
 
     Returns:
@@ -105,7 +110,7 @@ def make_views(image: Tensor, origins: Sequence[tuple[int, int]] | None = None, 
         and the crops.
     """
     image = pad_to_side(image.float(), VIEW_SIDE)
-    origins = crop_origins(*image.shape[1:]) if origins is None else origins
+    origins = crop_origin_sets(image)[0] if origins is None else origins
     thumbnail = F.interpolate(image[None], (VIEW_SIDE, VIEW_SIDE), mode="bilinear", antialias=True, align_corners=False)
     crops = torch.stack([image[:, top : top + VIEW_SIDE, left : left + VIEW_SIDE] for top, left in origins])
     return (

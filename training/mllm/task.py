@@ -21,8 +21,9 @@ from ...model.atomic import recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
 from ...model.guidance import Directions
 from ...model.mllm.head import ABSENT, OWNER, DegradationHead, scale_parameters
+from ...model.mllm.jpeg_grid import BLOCK, find_grid
 from ...model.mllm.loading import HEAD_FILE, identity_of, load_mllm
-from ...model.mllm.views import BLOCK, CROPS, VIEW_SIDE, make_views, pad_to_side
+from ...model.mllm.views import CROPS, VIEW_SIDE, make_views, pad_to_side
 from ...model.mllm.wording import DESCRIBE
 from ...model.synthesis.degrade import GroundTruth, synthesize
 from ...model.synthesis.severities import sample_severities
@@ -153,9 +154,10 @@ class MllmTask:
             scene_tone = tone_of(to_tensor(clean))
             strength = float(saved.truth.strength[JPEG] - degraded.truth.strength[JPEG])
             for number in range(config.view_sets):
-                origins, mirror = _random_origins(image, rng), number % 2 > 0
-                views.append(_views(image, origins, mirror))
-                unsaved.append(views[-1] if saved is degraded else _views(before, origins, mirror))
+                shown, shown_before = (each.flip(2) if number % 2 else each for each in (image, before))
+                origins = _random_origins(shown, rng)
+                views.append(make_views(shown, origins, detail=True))
+                unsaved.append(views[-1] if saved is degraded else make_views(shown_before, origins, detail=True))
                 strengths.append(strength)
                 truths.append(saved.truth)
                 tones.append(scene_tone)
@@ -306,14 +308,12 @@ def _sentences(scenes: SceneSampler, count: int) -> list[str]:
     return sentences
 
 
-def _views(image: Tensor, origins: list[tuple[int, int]], mirrored: bool) -> Tensor:
-    return make_views(image.flip(2) if mirrored else image, origins, detail=True)
-
-
 def _random_origins(image: Tensor, rng: np.random.Generator) -> list[tuple[int, int]]:
-    height, width = pad_to_side(image, VIEW_SIDE).shape[1:]
+    """Return where crops start: anywhere, but where blocks of a JPEG do, as in `crop_origins`."""
+    sides, grid = pad_to_side(image, VIEW_SIDE).shape[1:], find_grid(image)
 
-    def start(side: int) -> int:
-        return int(rng.integers((side - VIEW_SIDE) // BLOCK + 1)) * BLOCK
+    def start(axis: int) -> int:
+        places = (sides[axis] - VIEW_SIDE - grid[axis]) // BLOCK + 1
+        return grid[axis] + int(rng.integers(places)) * BLOCK if places > 0 else 0
 
-    return [(start(height), start(width)) for _ in range(CROPS)]
+    return [(start(0), start(1)) for _ in range(CROPS)]

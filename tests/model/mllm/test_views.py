@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mofe_restore.model.mllm.jpeg_grid import BLOCK
 from mofe_restore.model.mllm.views import (
-    BLOCK,
     CROPS,
     SHIFTS,
     VIEW_SIDE,
@@ -33,15 +33,16 @@ def test_crops_show_the_image_at_native_resolution() -> None:
         assert torch.equal(view, expected)
 
 
-def test_crops_lie_inside_on_the_jpeg_grid_one_in_each_quarter() -> None:
-    origins = crop_origins(517, 389)
-    assert all(top % BLOCK == 0 and left % BLOCK == 0 for top, left in origins)
+@pytest.mark.parametrize("grid", [(0, 0), (3, 7)])
+def test_crops_lie_inside_on_the_jpeg_grid_one_in_each_quarter(grid: tuple[int, int]) -> None:
+    origins = crop_origins(517, 389, grid=grid)
+    assert {(top % BLOCK, left % BLOCK) for top, left in origins} == {grid}
     assert all(0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in origins)
     assert len(set(origins)) == CROPS
 
 
 def test_further_sets_of_views_show_other_places_as_long_as_there_are_any() -> None:
-    first, *others = crop_origin_sets(517, 389)
+    first, *others = crop_origin_sets(torch.rand(3, 517, 389))
     assert first == crop_origins(517, 389)
     assert len(others) == len(SHIFTS) - 1
     places = {place for origins in [first, *others] for place in origins}
@@ -49,7 +50,13 @@ def test_further_sets_of_views_show_other_places_as_long_as_there_are_any() -> N
     assert all(
         top % BLOCK == 0 and 0 <= top <= 517 - VIEW_SIDE and 0 <= left <= 389 - VIEW_SIDE for top, left in places
     )
-    assert crop_origin_sets(60, 96)[1:] == []
+    assert crop_origin_sets(torch.rand(3, 60, 96))[1:] == []
+
+
+@pytest.mark.parametrize("side", [96, 98, 103, 104, 111])
+def test_a_crop_of_a_small_image_lies_inside_wherever_its_blocks_start(side: int) -> None:
+    places = {place for grid in range(BLOCK) for origin in crop_origins(side, side, grid=(grid, 0)) for place in origin}
+    assert min(places) >= 0 and max(places) <= side - VIEW_SIDE
 
 
 def test_amplified_detail_shows_small_differences_large_and_smooth_areas_grey() -> None:
