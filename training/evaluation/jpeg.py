@@ -24,8 +24,8 @@ FIRST_QUALITY = 75
 OFFSET = (3, 5)
 """Rows and columns that are cut off at the top and at the left, so that blocks do not start at multiples of 8 px."""
 
-MEAN_ALL = "mean, all"
-"""Row of the means over all rows; `MEAN` is that of the images that were compressed once."""
+KINDS = ("", ", double", ", off grid")
+"""Kinds of files: compressed once, twice, and cropped since. `MEAN` with the kind is the mean over its qualities."""
 
 
 def evaluate_jpeg(
@@ -47,12 +47,11 @@ def evaluate_jpeg(
         EvaluationError: The output has another size or is not finite.
     """
     photos = list_photos(clean_folder)[:limit]
-    single = [f"quality {quality}" for quality in QUALITIES]
-    scores: dict[str, list[Row]] = {name + kind: [] for name in single for kind in ("", ", double", ", off grid")}
+    scores: dict[str, list[Row]] = {f"quality {quality}{kind}": [] for quality in QUALITIES for kind in KINDS}
     for photo, name, image, truth in tracked(_images(photos), len(photos) * len(scores), on_progress):
         scores[name].append(quality(restore, image, truth, f"{photo} at {name}"))
     rows = {name: quality_row(each) for name, each in scores.items()}
-    means = {MEAN: mean_of({name: rows[name] for name in single}), MEAN_ALL: mean_of(rows)}
+    means = {MEAN + kind: mean_of({each: rows[f"quality {each}{kind}"] for each in QUALITIES}) for kind in KINDS}
     title = f"JPEG of {len(photos)} photos in {Path(clean_folder).name}"
     return Evaluation(title, (Table("JPEG", QUALITY_COLUMNS, rows | means),))
 

@@ -64,7 +64,7 @@ little harder than the unclipped noise of most published results.
 """,
     "jpeg": """## JPEG
 `mofe evaluate jpeg`: compressed once; compressed at quality 75 before ("double"); and cropped after compression, so
-that blocks do not start at multiples of 8 px ("off grid"). The first mean is that of the images compressed once.
+that blocks do not start at multiples of 8 px ("off grid").
 """,
     "blur": """## Blur
 `mofe evaluate blur`: sigma of Gaussian blur, length of motion and radius of defocus in px, without noise and with noise
@@ -110,6 +110,14 @@ the same model's guidance of another image, F1 the mean over the degradations on
 
 PUBLISHED = ("cdd11", "three_tasks", "five_tasks", "live1")
 """The results on published sets."""
+
+MEANS = (
+    ("jpeg", MEAN, "JPEG of quality 10 to 40"),
+    ("jpeg", f"{MEAN}, off grid", "JPEG of quality 10 to 40, cropped since"),
+    ("blur", f"{MEAN}, no noise", "blur: Gaussian, motion and defocus"),
+    ("blur", f"{MEAN}, weak noise", "the same blur with weak noise"),
+)
+"""Result, its row and the row's name in the README's table."""
 
 WHOLE = ("real", "steering", *PUBLISHED)
 """The results of which all tables are shown."""
@@ -195,6 +203,9 @@ def _compared(results: Results) -> Iterator[list[str]]:
         rows = results["saved"].tables[0].rows
         yield _in_and_out("the eleven combinations, saved as JPEG", rows[MEAN])
         yield _in_and_out("low light, saved as JPEG", rows["low"])
+    for name, kind, what in MEANS:
+        if name in results and kind in results[name].tables[0].rows:
+            yield _in_and_out(what, results[name].tables[0].rows[kind])
     for name, what in (
         ("denoising", "Gaussian noise, {}"),
         ("real", "real photographs: {}"),

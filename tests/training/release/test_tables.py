@@ -43,6 +43,15 @@ def test_the_summary_tells_what_is_left_of_it_after_a_jpeg() -> None:
     assert details({"saved": result(low=(10, 18))}).startswith("## Generated composites, saved as JPEG")
 
 
+def test_the_summary_has_the_means_over_qualities_and_kernels() -> None:
+    jpeg = result(**{"quality 10": (20, 21), "mean": (30, 31), "mean, off grid": (29, 30.5)})
+    text = summary({"jpeg": jpeg, "blur": result(**{"mean, no noise": (25, 26), "mean, weak noise": (24, 24.5)})})
+    assert "| JPEG of quality 10 to 40 | 4 | 30.00 | **31.00** |" in text and "| 20.00 |" not in text
+    assert "| JPEG of quality 10 to 40, cropped since | 4 | 29.00 | **30.50** |" in text
+    assert "| blur: Gaussian, motion and defocus | 4 | 25.00 | **26.00** |" in text
+    assert "| the same blur with weak noise | 4 | 24.00 | **24.50** |" in text
+
+
 def test_the_summary_tells_what_is_seen_of_real_photographs() -> None:
     pairs = result(noise=(30, 33), mean=(30, 33)).tables[0]
     labels = Table("label", {"n": 0, "recall": 3}, {"low_light": {"n": 8, "recall": 0.75}})
