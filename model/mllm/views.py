@@ -68,9 +68,9 @@ def crop_origins(
 
 def crop_origin_sets(image: Tensor) -> list[list[tuple[int, int]]]:
     """Return the `crop_origins` of several sets of views of an image [3, H, W]: of each of the `SHIFTS` that is new."""
-    padded = [max(length, VIEW_SIDE) for length in image.shape[1:]]
+    height, width = (max(length, VIEW_SIDE) for length in image.shape[1:])
     grid = find_grid(image)
-    sets = dict.fromkeys(tuple(crop_origins(*padded, shift, grid)) for shift in SHIFTS)
+    sets = dict.fromkeys(tuple(crop_origins(height, width, shift, grid)) for shift in SHIFTS)
     return [list(origins) for origins in sets]
 
 

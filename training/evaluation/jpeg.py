@@ -51,7 +51,8 @@ def evaluate_jpeg(
     for photo, name, image, truth in tracked(_images(photos), len(photos) * len(scores), on_progress):
         scores[name].append(quality(restore, image, truth, f"{photo} at {name}"))
     rows = {name: quality_row(each) for name, each in scores.items()}
-    means = {MEAN + kind: mean_of({each: rows[f"quality {each}{kind}"] for each in QUALITIES}) for kind in KINDS}
+    by_kind = {kind: {name: rows[name] for name in (f"quality {each}{kind}" for each in QUALITIES)} for kind in KINDS}
+    means = {MEAN + kind: mean_of(each) for kind, each in by_kind.items()}
     title = f"JPEG of {len(photos)} photos in {Path(clean_folder).name}"
     return Evaluation(title, (Table("JPEG", QUALITY_COLUMNS, rows | means),))
 
