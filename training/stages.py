@@ -187,21 +187,19 @@ def _read_stage(table: Any, folder: Path) -> tuple[Stage, dict[str, Any]]:
 
 def _check_order(stages: Sequence[Stage]) -> None:
     """See that each stage finds what it goes on from: what a stage leaves is known before it is run."""
-    models = Models()
     before: dict[bool, list[str]] = {True: [], False: []}  # stages by whether they make an MLLM
     for stage in stages:
-        if stage.do != "mllm" and models.mllm is None:
-            raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
-        if stage.do == "blend-restorer" and models.restorer is None:
-            raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
         is_mllm = stage.do in CHANGES_MLLM
-        if stage.first and Path(stage.first).parts[0] not in before[is_mllm]:
+        if stage.do != "mllm" and not before[True]:
+            raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
+        if stage.do == "blend-restorer" and not before[False]:
+            raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
+        if stage.first and Path(stage.first).parts[:1] not in [(name,) for name in before[is_mllm]]:
             raise TrainingError(
                 f"stage {stage.name}: first is {stage.first}, and must lie in the folder of a stage before it that "
                 f"makes such a model: {', '.join(before[is_mllm])}."
             )
         before[is_mllm].append(stage.name)
-        models = _left(stage, Path(stage.name), models)
 
 
 def _changed(config: RawConfig, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,6 +174,7 @@ def test_a_gpu_has_settings_of_its_own_and_may_end_what_a_cpu_began(
             'first = "hands/mllm"',
             "stage both-eyes: first is hands/mllm.*: eyes, head, eyes-2",
         ),
+        ('first = "eyes/export/mllm"', 'first = "."', "stage both-eyes: first is ., and must lie"),
         ("loop = { seed = 9 }", 'data = { photos = "nowhere" }', "stage hands-2: photos in .data. is nowhere"),
     ],
 )
