@@ -213,8 +213,10 @@ class Guidance:
             if self.directions is not None:
                 told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
                 one = one._assuming([name for name in weak if not told[name]])
-            visible = _visible_if_assumed if weak else _visible
-            kept = {name: 1.0 - visible(name, scores[name]) for name in DEGRADATIONS if name not in amounts}
+            limits = _VISIBLE_IF_ASSUMED if weak else _VISIBLE
+            kept = {
+                name: 1.0 - _visibility(scores[name], *limits[name]) for name in DEGRADATIONS if name not in amounts
+            }
             if weak:
                 whole = [DEGRADATIONS[tone] for tone in TONE_INDICES] + (["blur"] if "noise" in weak else [])
                 kept |= {name: 0.0 for name in whole if name not in amounts}
@@ -371,22 +373,18 @@ def _is_weak(name: str, score: float) -> bool:
     return score < PRESENT or (name == "noise" and strength_from_score(score) < ASSUMED_SEVERITIES[name])
 
 
-def _visible(name: str, score: float) -> float:
-    """Return how far a degradation is visible, 0..1: as what is called present is, and what changes the tone before."""
-    if name in VISIBILITY_RANGES:
-        return _ramp(score, *VISIBILITY_RANGES[name])
-    return float(score >= PRESENT)
+def _visibility(score: float, low: float, high: float) -> float:
+    """Return 0 up to the score `low`, 1 from `high` on, linear between; the limits may be the same."""
+    if score >= high:
+        return 1.0
+    return max(0.0, (score - low) / (high - low)) if high > low else 0.0
 
 
-def _visible_if_assumed(name: str, score: float) -> float:
-    """Return the same where an order had something assumed, which can be taken for a reason to remove others, too."""
-    return _ramp(score, 0.05, 0.2)
+_VISIBLE = {name: VISIBILITY_RANGES.get(name, (PRESENT, PRESENT)) for name in DEGRADATIONS}
+"""Score limits of how far a degradation is visible: what changes the tone from `VISIBLE` on, else what is present."""
 
-
-def _ramp(score: float, low: float, high: float) -> float:
-    """Return 0 up to the score `low`, 1 from `high` on, linear between."""
-    return min(1.0, max(0.0, (score - low) / (high - low)))
-
+_VISIBLE_IF_ASSUMED = dict.fromkeys(DEGRADATIONS, (0.05, 0.2))
+"""The same limits where an order had something assumed, which can be taken for a reason to remove others, too."""
 
 _OPTIONAL = ("removal", "forced", "severities", "protected")
 """Tensors that may be None; the method of the same name with an underscore gives what None stands for."""

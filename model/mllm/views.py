@@ -109,8 +109,8 @@ def make_views(image: Tensor, origins: Sequence[tuple[int, int]] | None = None, 
         uint8 [1 + N, 3, VIEW_SIDE, VIEW_SIDE] for N origins, `CROPS` by default: the thumbnail, squeezed to a square,
         and the crops.
     """
-    image = pad_to_side(image.float(), VIEW_SIDE)
     origins = crop_origin_sets(image)[0] if origins is None else origins
+    image = pad_to_side(image.float(), VIEW_SIDE)
     thumbnail = F.interpolate(image[None], (VIEW_SIDE, VIEW_SIDE), mode="bilinear", antialias=True, align_corners=False)
     crops = torch.stack([image[:, top : top + VIEW_SIDE, left : left + VIEW_SIDE] for top, left in origins])
     return (

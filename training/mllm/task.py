@@ -23,7 +23,7 @@ from ...model.guidance import Directions
 from ...model.mllm.head import ABSENT, OWNER, DegradationHead, scale_parameters
 from ...model.mllm.jpeg_grid import BLOCK, find_grid
 from ...model.mllm.loading import HEAD_FILE, identity_of, load_mllm
-from ...model.mllm.views import CROPS, VIEW_SIDE, make_views, pad_to_side
+from ...model.mllm.views import CROPS, VIEW_SIDE, make_views
 from ...model.mllm.wording import DESCRIBE
 from ...model.synthesis.degrade import GroundTruth, synthesize
 from ...model.synthesis.severities import sample_severities
@@ -310,7 +310,7 @@ def _sentences(scenes: SceneSampler, count: int) -> list[str]:
 
 def _random_origins(image: Tensor, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Return where crops start: anywhere, but where blocks of a JPEG do, as in `crop_origins`."""
-    sides, grid = pad_to_side(image, VIEW_SIDE).shape[1:], find_grid(image)
+    sides, grid = [max(length, VIEW_SIDE) for length in image.shape[1:]], find_grid(image)
 
     def start(axis: int) -> int:
         places = (sides[axis] - VIEW_SIDE - grid[axis]) // BLOCK + 1
