@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..images import round_up
+from .camera_branch import camera_reach
 
 LEVELS = 4
 """Levels of the U-Net, at 1/2, 1/4, 1/8 and 1/16 of the image's size."""
@@ -55,6 +56,9 @@ class RestorerConfig:
         global_widths: Channels of both branches at 1/2, 1/4, 1/8 of the thumbnail, and in their blocks.
         global_blocks: Number of gated blocks of each.
         extra_tone_blocks: Number of further blocks of the tone branch.
+        camera_widths: Channels of the camera branch at 1/2, 1/4, ...; empty for a network without it.
+        camera_encoder_blocks: Number of its residual blocks at each of these sizes on the way down.
+        camera_decoder_blocks: The same on the way up, without the coarsest size.
     """
 
     guidance_width: int
@@ -76,6 +80,9 @@ class RestorerConfig:
     global_widths: tuple[int, ...] = (16, 32, 64, 96)
     global_blocks: int = 3
     extra_tone_blocks: int = 0
+    camera_widths: tuple[int, ...] = ()
+    camera_encoder_blocks: tuple[int, ...] = ()
+    camera_decoder_blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, length in (
@@ -115,11 +122,38 @@ class RestorerConfig:
             raise ValueError(f"thumbnail must be a multiple of 8, not {self.thumbnail}")
         if self.thumbnail > THUMBNAIL_BUDGET:
             raise ValueError(f"thumbnail must be at most {THUMBNAIL_BUDGET}, not {self.thumbnail}")
+        self._check_camera_branch()
         if self.halo > HALO_BUDGET:
             raise ValueError(
                 f"these depths give a receptive field of {self.reach} px a side, "
                 f"and a halo of {self.halo} px exceeds the budget of {HALO_BUDGET} px"
             )
+
+    def _check_camera_branch(self) -> None:
+        levels = len(self.camera_widths)
+        for name, length, minimum in (
+            ("camera_widths", levels, 1),
+            ("camera_encoder_blocks", levels, 0),
+            ("camera_decoder_blocks", max(0, levels - 1), 0),
+        ):
+            value = getattr(self, name)
+            if not _are_integers(value, minimum) or len(value) != length:
+                raise ValueError(f"{name} must be {length} integers from {minimum} up, not {value!r}")
+        if levels > LEVELS:
+            raise ValueError(f"camera_widths must have at most {LEVELS} levels, not {levels}")
+        if self.camera_halo > HALO_BUDGET:
+            raise ValueError(
+                f"these depths give the camera branch a halo of {self.camera_halo} px, "
+                f"which exceeds the budget of {HALO_BUDGET} px"
+            )
+
+    @property
+    def camera_halo(self) -> int:
+        """Context with which a tile of the camera branch is read, in image pixels a side; 0 without a branch."""
+        if not self.camera_widths:
+            return 0
+        reach = camera_reach(self.camera_encoder_blocks, self.camera_decoder_blocks)
+        return round_up(reach, 2 ** len(self.camera_widths))
 
     @property
     def multiple(self) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..guidance import Conditioning
 from ..threads import run_parts
 from .blocks import Down, GatedBlock, Up, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
+from .camera_branch import CameraBranch
 from .conditioning import GuidanceTokens, GuidanceVector, TokenAttention
 from .config import LEVELS, RestorerConfig
 from .experts import FrequencyExperts
@@ -71,6 +72,11 @@ class Restorer(nn.Module):
                 GatedBlock(width, vector, config.expansion, config.residual_init) for _ in range(count)
             )
 
+        self.camera = (
+            CameraBranch(config.camera_widths, config.camera_encoder_blocks, config.camera_decoder_blocks)
+            if config.camera_widths
+            else None
+        )
         self.tone = ToneBranch(config)
         self.guidance = GuidanceVector(config.guidance_width, vector, config.severity_width)
         self.tokens = GuidanceTokens(config.guidance_width)

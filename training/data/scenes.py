@@ -144,7 +144,7 @@ class SceneSampler:
         self, rng: np.random.Generator, sides: tuple[int, int], severities: Severities | None = None
     ) -> tuple[np.ndarray, Degraded]:
         """Draw a clean scene and degrade it, with severities of the mix unless others are given."""
-        pair = self._draw_any_pair(rng, sides) if severities is None else None
+        pair = self.draw_pair(rng, sides) if severities is None else None
         if pair is not None:
             return pair
         severities = self.mix.draw(rng) if severities is None else severities
@@ -165,7 +165,7 @@ class SceneSampler:
                 see what is there, or sees what is not, so that what is told holds.
         """
         removal, nothing = np.ones(len(DEGRADATIONS), np.float32), np.full(len(DEGRADATIONS), np.nan, np.float32)
-        pair = self._draw_any_pair(rng, sides)
+        pair = self.draw_pair(rng, sides)
         if pair is not None:
             clean, degraded = pair
             told = nothing
@@ -219,8 +219,12 @@ class SceneSampler:
         """Return a sampler of these photos and more, with another mix."""
         return replace(self, photos=(*self.photos, *photos), mix=mix)
 
-    def _draw_any_pair(self, rng: np.random.Generator, sides: tuple[int, int]) -> tuple[np.ndarray, Degraded] | None:
-        """Draw the same random piece of a real pair, as often as the mix says: clean, and degraded with its truth."""
+    def draw_pair(self, rng: np.random.Generator, sides: tuple[int, int]) -> tuple[np.ndarray, Degraded] | None:
+        """Draw the same random piece of a real pair, as often as the mix says, else None.
+
+        Returns:
+            The clean piece [h, w, 3], and the degraded one with its truth.
+        """
         if rng.random() < (self.mix.low_light_share if self.low_light else 0.0):
             dark, lit = _same_piece(list(self.low_light[rng.integers(len(self.low_light))]), rng, sides, 8)
             return lit, from_underexposed_pair(dark, lit)

@@ -1,0 +1,1 @@
+"""Training of the restorer's camera branch."""

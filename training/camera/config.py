@@ -1,0 +1,101 @@
+"""The tables of a camera run's TOML, beside `[loop]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...model.errors import TrainingError
+from ..data.mix import Mix
+from ..engine.config import RawConfig, check_minimum, check_sides, parse_table
+
+
+@dataclass(frozen=True)
+class CameraData:
+    """The `[data]` table: paths.
+
+    Attributes:
+        photos: Folder of clean photos.
+        validation: Folder of clean photos that are not trained on.
+        restorer: Weight file of the restorer that gets the branch, or whose branch goes on learning.
+        rain_layers: Folder of rain layers (grey images); empty for none.
+        real_pairs: Folder of real pairs by degradation, `<degradation>/train/{input,target}`; those of noise and blur
+            are used. Empty for none.
+    """
+
+    photos: str
+    validation: str
+    restorer: str
+    rain_layers: str = ""
+    real_pairs: str = ""
+
+
+@dataclass(frozen=True)
+class CameraBatch:
+    """The `[batch]` table.
+
+    Attributes:
+        scenes: Scenes in a batch.
+        crops: Crops of each scene; a batch has scenes x crops of them.
+        crop: Side of a crop in px.
+        sides: Smallest and largest side of a scene in px.
+        kept_share: Share of the scenes in which some of the faults are told to be absent, and stay.
+        error: Standard deviation of the errors of the told strengths, which the MLLM's have, too.
+        large_error_share: Share of the scenes in which the errors are three times as large.
+        validation_photos: Photos of a validation.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    scenes: int = 6
+    crops: int = 6
+    crop: int = 96
+    sides: tuple[int, int] = (176, 352)
+    kept_share: float = 0.08
+    error: float = 0.05
+    large_error_share: float = 0.2
+    validation_photos: int = 8
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "batch", {"scenes": 1, "crops": 1, "crop": 1, "validation_photos": 1, "error": 0})
+        check_sides(self.sides, "batch", self.crop)
+        for name in ("kept_share", "large_error_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"{name} in [batch] must lie between 0 and 1, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class CameraRun:
+    """All tables of a camera run beside `[loop]`.
+
+    Attributes:
+        data: Paths.
+        batch: Crops.
+        mix: Degradations of the scenes.
+        model: The fields of `RestorerConfig` that begin with `camera_`; only where the restorer has no branch yet.
+        card: Name, data and limits for the card; those of the restorer where they are not given.
+    """
+
+    data: CameraData
+    batch: CameraBatch = field(default_factory=CameraBatch)
+    mix: Mix = field(default_factory=Mix)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def from_raw(raw_config: RawConfig) -> CameraRun:
+        """Parse the tables of a TOML file.
+
+        Raises:
+            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
+        """
+        return CameraRun(
+            data=parse_table(CameraData, raw_config, "data"),
+            batch=parse_table(CameraBatch, raw_config, "batch"),
+            mix=parse_table(Mix, raw_config, "mix"),
+            model=raw_config.get("model", {}),
+            card=raw_config.get("card", {}),
+        )

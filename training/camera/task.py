@@ -1,0 +1,219 @@
+"""The training of the restorer's camera branch: crops with blur, noise and JPEG, and the strengths of these.
+
+The branch needs no MLLM to learn: it is told true strengths with errors like those of the MLLM. All else of the
+restorer stays as it is. Other degradations (haze, rain, darkness) are in some of the scenes, and stay in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...model.errors import TrainingError
+from ...model.images import psnr
+from ...model.restorer.camera_branch import CAMERA_FAULTS, CAMERA_INDICES, CameraBranch
+from ...model.restorer.config import RestorerConfig
+from ...model.restorer.loading import load_restorer
+from ...model.restorer.network import Restorer
+from ...model.synthesis.degrade import Degraded, RandomLayers, synthesize
+from ...model.synthesis.severities import Severities
+from ...model.vocabulary import DEGRADATIONS
+from ...model.weights import Card, write_weights
+from ..data.photos import list_photos, read_photo
+from ..data.scenes import SceneSampler, sample_generator, to_tensor
+from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
+from ..engine.loop import train
+from ..engine.provenance import code_version, training_record
+from ..metrics import quantise
+from .config import CameraRun
+
+VALIDATION_SEED = 40_000_000
+"""Seed of the validation images, far from those of training."""
+
+VALIDATION: dict[str, Severities] = {
+    "noise15": Severities(noise_sigma=15 / 255),
+    "noise25": Severities(noise_sigma=25 / 255),
+    "noise50": Severities(noise_sigma=50 / 255),
+    "jpeg10": Severities(jpeg_quality=10),
+    "jpeg30": Severities(jpeg_quality=30),
+    "gaussian1.6": Severities(gaussian_sigma=1.6),
+    "motion9": Severities(motion_length=9, motion_angle=30),
+}
+"""What the validation photos are degraded with, by name."""
+
+FLOOR = 3e-5
+"""Squared error below which a crop teaches little more: 45 dB."""
+
+USED_PAIRS = ("noise", "blur")
+"""Kinds of real pairs that the camera made."""
+
+
+class CameraTask:
+    """The camera branch as a task of the training loop (`engine.task.Task`).
+
+    Args:
+        run: Its configuration.
+        loop: That of the loop.
+        raw_config: The tables of the TOML file, for the card.
+
+    Attributes:
+        network: What is trained.
+        restorer: The restorer that it belongs to.
+        scenes: Sampler of the scenes.
+
+    Raises:
+        TrainingError: The settings do not fit together.
+    """
+
+    def __init__(self, run: CameraRun, loop: LoopConfig, raw_config: RawConfig) -> None:
+        self.run, self.seed = run, loop.seed
+        self._raw_config = raw_config
+        code_version()  # now, not when the files may have changed
+        data = run.data
+        scenes = SceneSampler.read(
+            data.photos, run.mix, rain_layers=data.rain_layers, real_pairs=data.real_pairs, min_side=run.batch.crop
+        )
+        real = {kind: pairs for kind, pairs in scenes.real.items() if kind in USED_PAIRS}
+        self.scenes = replace(scenes, real=real)
+        self.restorer, self._card_before = _with_branch(Path(data.restorer), run, loop.seed)
+        assert self.restorer.camera is not None
+        self.network: CameraBranch = self.restorer.camera
+        if run.batch.crop % self.network.multiple:
+            raise TrainingError(
+                f"crop in [batch] must be a multiple of {self.network.multiple} px for this branch, "
+                f"not {run.batch.crop}."
+            )
+        self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix", "card")}
+        self._validation: list[tuple[str, Tensor, Tensor, Tensor]] = []
+
+    def batch(self, index: int) -> dict[str, Tensor]:
+        """Make batch `index`: crops [N, 3, h, w], their targets, and strengths [N, 3]; crops start where blocks do."""
+        config, grid = self.run.batch, self.network.multiple
+        crops, targets, strengths = [], [], []
+        for scene in range(config.scenes):
+            rng = sample_generator(self.seed, index, scene)
+            target, image, told = self._make_scene(rng)
+            height, width = image.shape[1:]
+            for _ in range(config.crops):
+                top, left = (int(rng.integers((length - config.crop) // grid + 1)) * grid for length in (height, width))
+                window = (slice(None), slice(top, top + config.crop), slice(left, left + config.crop))
+                crops.append(image[window])
+                targets.append(target[window])
+                strengths.append(told)
+        return {
+            "crop": torch.stack(crops).half(),
+            "target": torch.stack(targets).half(),
+            "strengths": torch.from_numpy(np.stack(strengths)),
+        }
+
+    def _make_scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Return a scene's target and degraded image [3, H, W], and what the branch is told, [3]."""
+        target, degraded, kept = self._draw(rng)
+        strength = degraded.truth.strength[list(CAMERA_INDICES)]
+        error = self.run.batch.error * (3.0 if rng.random() < self.run.batch.large_error_share else 1.0)
+        told = np.clip(strength + rng.normal(0.0, 1.0, len(strength)) * error, 0.02, 1.0)
+        told = np.where((strength > 0) & ~kept, told, 0.0).astype(np.float32)
+        return to_tensor(target), to_tensor(degraded.image), told
+
+    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Degraded, np.ndarray]:
+        """Draw a scene: its target [H, W, 3], the degraded image, and which of the faults stay, [3] bool."""
+        none_kept = np.zeros(len(CAMERA_FAULTS), dtype=bool)
+        pair = self.scenes.draw_pair(rng, self.run.batch.sides)
+        if pair is not None:
+            return pair[0], pair[1], none_kept
+        severities, layers = self.run.mix.draw(rng), RandomLayers()
+        clean = self.scenes.draw_clean(rng, self.run.batch.sides)
+        rain = self.scenes.rain_layers
+        degraded = synthesize(clean, severities, rng, rain_layers=rain, layers=layers)
+        kept = none_kept
+        if rng.random() < self.run.batch.kept_share:
+            kept = (rng.random(len(CAMERA_FAULTS)) < 0.5) & degraded.truth.presence[list(CAMERA_INDICES)]
+        names = [name for name in DEGRADATIONS if name not in CAMERA_FAULTS]
+        names += [name for name, stays in zip(CAMERA_FAULTS, kept, strict=True) if stays]
+        wanted = severities.keeping(names)
+        if wanted == Severities():
+            return clean, degraded, kept
+        return synthesize(clean, wanted, rng, rain_layers=rain, layers=layers).image, degraded, kept
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Return the loss, the mean logarithm of the crops' squared errors, and their mean PSNR."""
+        restored = network(batch["crop"].float(), batch["strengths"])
+        errors = (restored - batch["target"].float()).square().mean((1, 2, 3))
+        return {"loss": 0.1 * torch.log(errors + FLOOR).mean(), "psnr": -10 * torch.log10(errors.detach() + 1e-8).mean()}
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return the mean PSNR in dB of validation photos with each degradation of `VALIDATION`, told the truth."""
+        if not self._validation:
+            self._validation = list(self._validation_images())
+        device = next(network.parameters()).device
+        scores: dict[str, list[float]] = {name: [] for name in VALIDATION}
+        for name, image, strengths, target in self._validation:
+            restored = network(image[None].to(device), strengths[None].to(device))[0]
+            scores[name].append(psnr(quantise(restored), target))
+        means = {name: float(np.mean(values)) for name, values in scores.items()}
+        return {"psnr": float(np.mean(list(means.values()))), **means}
+
+    def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
+        """Write the restorer with this branch, `folder`/restorer.safetensors."""
+        assert isinstance(network, CameraBranch)
+        state = self.restorer.state_dict() | {f"camera.{name}": value for name, value in network.state_dict().items()}
+        write_weights(folder / "restorer.safetensors", state, self._card(step, metrics))
+
+    def _card(self, step: int, metrics: dict[str, float]) -> Card:
+        before, about = self._card_before, self.run.card
+        return replace(
+            before,
+            architecture=self.restorer.config.to_card(),
+            training={**before.training, "camera": training_record(self._raw_config, step)},
+            metrics=before.metrics | {f"camera_{name}": value for name, value in metrics.items()},
+            data=str(about.get("data", before.data)),
+            limits=str(about.get("limits", before.limits)),
+        )
+
+    def _validation_images(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+        """Yield the degradation's name, the degraded image, its strengths and the clean image."""
+        multiple = self.network.multiple
+        for number, path in enumerate(list_photos(self.run.data.validation)[: self.run.batch.validation_photos]):
+            photo = read_photo(path)
+            photo = photo[tuple(slice(length // multiple * multiple) for length in photo.shape[:2])]
+            for name, severities in VALIDATION.items():
+                degraded = synthesize(photo, severities, sample_generator(VALIDATION_SEED, number))
+                strengths = torch.from_numpy(degraded.truth.strength[list(CAMERA_INDICES)])
+                yield name, to_tensor(degraded.image), strengths, to_tensor(photo)
+
+
+def run(config_path: Path) -> None:
+    """Train as the TOML file says; resumes where an earlier run of the same file stopped."""
+    raw_config = read_toml(config_path)
+    loop = parse_table(LoopConfig, raw_config, "loop")
+    train(CameraTask(CameraRun.from_raw(raw_config), loop, raw_config), loop)
+
+
+def _with_branch(path: Path, run: CameraRun, seed: int) -> tuple[Restorer, Card]:
+    """Return the restorer of a weight file, with an untrained camera branch if it has none, and its card."""
+    trained, card = load_restorer(path)
+    if trained.camera is not None:
+        if any(getattr(trained.config, name, None) != _as_field(value) for name, value in run.model.items()):
+            raise TrainingError(f"[model] differs from the camera branch of {path}: leave it out to go on with it.")
+        return trained, card
+    torch.manual_seed(seed)
+    try:
+        config = RestorerConfig.from_dict({**trained.config.to_dict(), **run.model})
+    except ValueError as error:
+        raise TrainingError(f"[model] cannot be built: {error}.") from error
+    restorer = Restorer(config)
+    if restorer.camera is None:
+        raise TrainingError("[model] must give camera_widths, camera_encoder_blocks and camera_decoder_blocks.")
+    restorer.load_state_dict({**restorer.state_dict(), **trained.state_dict()})
+    return restorer, card
+
+
+def _as_field(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
