@@ -4,10 +4,12 @@ A photograph gets haze, rain or snow in front of the lens, and blur, noise and J
 first. They are local and need no view of the whole image, but dense convolutions, which the local branch of gated
 blocks does not have. The branch runs only where the MLLM sees one of the three, or an order names one (our design; the
 layout is that of a plain residual U-Net, as DRUNet's, arXiv 2008.13751, and the strengths are given to it as constant
-maps, as FFDNet's noise level is, arXiv 1710.04026). Features are [B, C, H, W] in PyTorch's channels_last layout.
+maps, as FFDNet's noise level is, arXiv 1710.04026). Features are [B, H, W, C].
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from ..images import round_up
 from ..vocabulary import DEGRADATIONS
+from .blocks import Down, Up, convolve, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
 
 CAMERA_FAULTS = ("noise", "blur", "jpeg")
 """What the branch undoes, in the order of its strengths."""
@@ -24,7 +27,7 @@ CAMERA_INDICES = tuple(DEGRADATIONS.index(name) for name in CAMERA_FAULTS)
 
 
 class CameraBranch(nn.Module):
-    """Undo blur, noise and JPEG of crops that start at multiples of `multiple` px, and of JPEG's blocks.
+    """Undo blur, noise and JPEG of crops that start where the blocks of a JPEG do, if there are any.
 
     Untrained it is the identity: the last convolution starts at zero.
 
@@ -45,15 +48,14 @@ class CameraBranch(nn.Module):
         self.multiple = 2 ** len(widths)
         self.intro = nn.Conv2d(12 + len(CAMERA_FAULTS), widths[0], 3, padding=1)
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        self.encoder = nn.ModuleList(_blocks(*pair) for pair in zip(widths, encoder_blocks, strict=True))
-        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
-        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
-        self.decoder = nn.ModuleList(_blocks(*pair) for pair in zip(widths[:-1], decoder_blocks, strict=True))
+        self.encoder = nn.ModuleList(_blocks(*each) for each in zip(widths, encoder_blocks, strict=True))
+        self.down = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairs)
+        self.up = nn.ModuleList(Up(coarse, fine) for fine, coarse in pairs)
+        self.decoder = nn.ModuleList(_blocks(*each) for each in zip(widths[:-1], decoder_blocks, strict=True))
         self.outro = nn.Conv2d(widths[0], 12, 3, padding=1)
         assert self.outro.bias is not None
         nn.init.zeros_(self.outro.weight)
         nn.init.zeros_(self.outro.bias)
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, crop: Tensor, strengths: Tensor) -> Tensor:
         """Return crops without what the strengths name.
@@ -71,9 +73,10 @@ class CameraBranch(nn.Module):
         height, width = crop.shape[2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(f"a crop of {height} x {width} px is not a multiple of {self.multiple} px")
-        folded = F.pixel_unshuffle(crop.float(), 2)
-        maps = strengths.to(folded)[:, :, None, None].expand(-1, -1, *folded.shape[2:])
-        features = self.intro(torch.cat([folded, maps], 1).contiguous(memory_format=torch.channels_last))
+        pixels = crop.permute(0, 2, 3, 1).float()
+        folded = fold_pixels(pixels)
+        maps = strengths.to(folded)[:, None, None].expand(*folded.shape[:3], -1)
+        features = convolve_in_strips(self.intro, torch.cat([folded, maps], dim=-1))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
             if level:
@@ -81,8 +84,9 @@ class CameraBranch(nn.Module):
                 features = self.down[level - 1](features)
             features = blocks(features)
         for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
-            features = blocks(F.pixel_shuffle(up(features), 2) + skips.pop())
-        return crop.float() + F.pixel_shuffle(self.outro(features), 2).float()
+            features = blocks(up(features) + skips.pop())
+        residual = unfold_pixels(convolve_in_strips(self.outro, features))
+        return (pixels + residual.float()).permute(0, 3, 1, 2)
 
 
 def camera_reach(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...]) -> int:
@@ -101,7 +105,7 @@ def camera_reach(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...
 
 
 class _ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity; no normalization, which would hide the noise's level."""
+    """Two 3x3 convolutions beside the identity; no normalization, which would hide how strong the noise is."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -109,9 +113,15 @@ class _ResidualBlock(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, C, H, W]."""
-        change: Tensor = self.second(F.relu(self.first(features)))
-        return features + change
+        """[B, H, W, C] -> [B, H, W, C]."""
+        return in_strips(partial(self._strip, features), features.shape[1], strip_rows(features, copies=2))
+
+    def _strip(self, features: Tensor, top: int, bottom: int) -> Tensor:
+        """Return the rows from `top` to `bottom`, which are computed from two more rows a side."""
+        above = max(top - 2, 0)
+        hidden = F.relu(convolve(self.first, features[:, above : bottom + 2]))
+        change = convolve(self.second, hidden)[:, top - above : bottom - above]
+        return features[:, top:bottom] + change
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
