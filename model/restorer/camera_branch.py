@@ -9,15 +9,13 @@ maps, as FFDNet's noise level is, arXiv 1710.04026). Features are [B, H, W, C].
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..images import round_up
 from ..vocabulary import DEGRADATIONS
-from .blocks import Down, Up, convolve, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
+from .blocks import Down, Up, convolve_in_strips, fold_pixels, unfold_pixels
 
 CAMERA_FAULTS = ("noise", "blur", "jpeg")
 """What the branch undoes, in the order of its strengths."""
@@ -53,6 +51,7 @@ class CameraBranch(nn.Module):
         self.up = nn.ModuleList(Up(coarse, fine) for fine, coarse in pairs)
         self.decoder = nn.ModuleList(_blocks(*each) for each in zip(widths[:-1], decoder_blocks, strict=True))
         self.outro = nn.Conv2d(widths[0], 12, 3, padding=1)
+        self.to(memory_format=torch.channels_last)
         assert self.outro.bias is not None
         nn.init.zeros_(self.outro.weight)
         nn.init.zeros_(self.outro.bias)
@@ -114,14 +113,7 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H, W, C]."""
-        return in_strips(partial(self._strip, features), features.shape[1], strip_rows(features, copies=2))
-
-    def _strip(self, features: Tensor, top: int, bottom: int) -> Tensor:
-        """Return the rows from `top` to `bottom`, which are computed from two more rows a side."""
-        above = max(top - 2, 0)
-        hidden = F.relu(convolve(self.first, features[:, above : bottom + 2]))
-        change = convolve(self.second, hidden)[:, top - above : bottom - above]
-        return features[:, top:bottom] + change
+        return features + convolve_in_strips(self.second, F.relu(convolve_in_strips(self.first, features)))
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
