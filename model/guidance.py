@@ -12,12 +12,17 @@ from torch import Tensor
 from .errors import GuidanceError
 from .vocabulary import (
     ASSUMED_SEVERITIES,
+    CAMERA_FAULTS,
     DEGRADATIONS,
     PRESENT,
     TONE_INDICES,
     VISIBILITY_RANGES,
     strength_from_score,
 )
+
+
+LEAST_STRENGTH = 0.02
+"""Strength of a fault that is barely called present, see `Guidance.camera_strengths`; 0 is that of an absent one."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +279,29 @@ class Guidance:
         amounts = self._removal().clone()
         amounts[:, TONE_INDICES] *= share[:, TONE_INDICES]
         return amounts
+
+    def camera_strengths(self) -> Tensor:
+        """Return how strong what the camera branch is to undo is, [B, 3] float32 in 0..1, of `CAMERA_FAULTS`.
+
+        0 where a fault is called absent or is to be kept; what is to be removed in part counts as weaker. A forced one
+        that is not seen has its assumed strength.
+        """
+        columns = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
+        scores, assumed = self.scores[:, columns], torch.tensor([ASSUMED_SEVERITIES[name] for name in CAMERA_FAULTS])
+        seen = ((scores - PRESENT) / (1 - PRESENT)).clamp(LEAST_STRENGTH, 1).masked_fill(scores < PRESENT, 0.0)
+        unseen = self._forced()[:, columns] & (scores < PRESENT)
+        return torch.where(unseen, assumed.to(scores), seen) * self._removal()[:, columns]
+
+    def after_camera_branch(self) -> Guidance:
+        """Return the guidance of one image for what comes after the camera branch, which sees its faults no longer.
+
+        Raises:
+            GuidanceError: Guidance for several images.
+        """
+        if len(self) != 1:
+            raise GuidanceError(f"guidance for one image is needed, this one is for {len(self)}")
+        undone = self.camera_strengths()[0] > 0
+        return self.with_severities({name: 0.0 for name, is_gone in zip(CAMERA_FAULTS, undone, strict=True) if is_gone})
 
     def has_work(self) -> Tensor:
         """Return which images are to be changed at all, [B] bool.

@@ -34,6 +34,9 @@ DISPLAY_NAMES = dict(
 CHINESE_NAMES = dict(zip(DEGRADATIONS, ("低光", "雾", "雨", "雪", "噪声", "模糊", "JPEG 伪影"), strict=True))
 """The same in Chinese."""
 
+CAMERA_FAULTS = ("noise", "blur", "jpeg")
+"""Those that the camera adds behind its lens, which the camera branch undoes, in the order of its strengths."""
+
 PRESENT = 0.5
 """A score of this much and above means that the degradation is present."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,15 @@ def restorer_config(guidance_width: int = WIDTH) -> RestorerConfig:
     )
 
 
-def make_restorer(guidance_width: int = WIDTH) -> Restorer:
+def make_restorer(guidance_width: int = WIDTH, *, with_camera: bool = False) -> Restorer:
     """Random weights everywhere, also where training would start from zero: a visible but moderate correction."""
     torch.manual_seed(0)
-    network = Restorer(restorer_config(guidance_width)).eval()
+    config = restorer_config(guidance_width)
+    if with_camera:
+        config = replace(
+            config, camera_widths=(8, 8, 16), camera_encoder_blocks=(1, 1, 1), camera_decoder_blocks=(1, 1)
+        )
+    network = Restorer(config).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

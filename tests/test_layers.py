@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = [
     {"model.vocabulary", "model.errors", "model.atomic", "model.precision", "model.threads"},
-    {"model.images", "model.guidance", "model.weights", "model.formats"},
+    {"model.images", "model.guidance", "model.weights", "model.formats", "model.jpeg_grid"},
     {"model.image_files", "model.restorer", "model.mllm", "model.synthesis"},
     {"model.inference"},
     {"model.align"},
@@ -33,7 +33,7 @@ ORDER = [
 WITHIN_A_LAYER = {("cli", "training")}
 """(room, what it uses) where both lie in one layer."""
 
-TRAINING = [{"engine", "data", "metrics"}, {"mllm"}, {"restorer"}, {"evaluation"}, {"release", "ablation"}, {"stages"}]
+TRAINING = [{"engine", "data", "metrics"}, {"mllm"}, {"restorer", "camera"}, {"evaluation"}, {"release", "ablation"}, {"stages"}]
 """The wings of `training/` in their order."""
 
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}

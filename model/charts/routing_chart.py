@@ -71,7 +71,11 @@ def draw_routing(routing: Routing, frame: int, image: Tensor | None = None) -> I
     page.rule()
     page.heading("Which expert worked where", 32)
     page.space(4)
-    if not blocks:
+    undone = " and ".join(DISPLAY_NAMES[name] for name in routing.undone(frame))
+    if undone:
+        rest = "" if blocks else " Nothing was left for the experts."
+        page.paragraph(f"First the camera branch undid {undone}.{rest}", 24)
+    elif not blocks:
         page.paragraph("Nothing was restored here: the strength or the mask was zero.", 24)
     for block in blocks:
         _draw_block(page, block, backdrop)

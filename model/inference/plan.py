@@ -16,7 +16,7 @@ from ..restorer.network import Restorer
 from ..vocabulary import ACTION_THRESHOLD
 from .checks import check_guidance, check_mask
 from .out_of_memory import is_out_of_memory
-from .tiled import MIN_TILE, Restoration, TiledRun, has_work, without_hidden
+from .tiled import MIN_TILE, Restoration, TiledRun, Work, has_work, without_hidden
 
 WHOLE_PIXELS = 1024 * 1024
 """Up to this many pixels an image is restored in one piece when the tile size is automatic."""
@@ -30,6 +30,9 @@ IMAGE_BYTES = 32
 BLOCK_WIDTHS, EXPERT_WIDTHS = 11.5, 3.5
 """Memory in bytes per pixel read and channel of the first level, in fp32: of its gated blocks, and of its MoFE block
 per expert and once more for everything beside the experts. Fitted to the allocations of eleven architectures."""
+
+CAMERA_WIDTHS = 4.2
+"""The same of the camera branch."""
 
 MEMORY_MARGIN = 1.1
 """Allocators round up, and convolutions may want a workspace."""
@@ -73,6 +76,17 @@ class RestorationPlan:
         guidance = self.guidance_of(index)
         return self.reaches_threshold(index) and (guidance is None or bool(guidance.has_work().any()))
 
+    def work_in(self, index: int) -> Work:
+        """Return what is to be done in one image: by the camera branch, and by the others after it."""
+        guidance = self.guidance_of(index)
+        if guidance is None or self.network.camera is None:
+            return Work(None, guidance, is_local=True)
+        strengths = guidance.camera_strengths()
+        if not bool((strengths > 0).any()):
+            return Work(None, guidance, is_local=True)
+        rest = guidance.after_camera_branch()
+        return Work(strengths, rest, is_local=bool(rest.reaches(self.threshold) & rest.has_work()))
+
     def mask_of(self, index: int) -> Tensor | None:
         """Return the mask [H, W] of one image, without what is fully transparent in it."""
         mask = None if self.mask is None else self.mask[index if len(self.mask) > 1 else 0]
@@ -94,7 +108,15 @@ class RestorationPlan:
         It is that of one tile and does not depend on the number of images, which are restored one after the other.
         """
         height, width = self.image.shape[2:]
-        return tile_bytes(self.network.config, height, width, self.tile_side, self.precision)
+        work = [self.work_in(index) for index in range(len(self.image) if self._is_guided_one_by_one else 1)]
+        with_camera = any(each.strengths is not None for each in work)
+        return tile_bytes(
+            self.network.config, height, width, self.tile_side, self.precision, with_camera=with_camera
+        )
+
+    @property
+    def _is_guided_one_by_one(self) -> bool:
+        return self.guidance is not None and len(self.guidance) > 1
 
     def run(
         self,
@@ -190,11 +212,28 @@ def bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float
         precision: fp32, or bf16 or fp16 under autocast.
     """
     widths = max(BLOCK_WIDTHS, EXPERT_WIDTHS * (config.experts + 1) if 0 in config.mofe_levels else 0)
-    features = widths * config.widths[0] * precision.itemsize / torch.float32.itemsize
+    return _bytes_per_pixel(widths * config.widths[0], precision)
+
+
+def camera_bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float32) -> int:
+    """Estimate the same of the camera branch; 0 for a network without it."""
+    return _bytes_per_pixel(CAMERA_WIDTHS * config.camera_widths[0], precision) if config.camera_widths else 0
+
+
+def _bytes_per_pixel(channels: float, precision: torch.dtype) -> int:
+    features = channels * precision.itemsize / torch.float32.itemsize
     return int(MEMORY_MARGIN * (IMAGE_BYTES + features)) + 1
 
 
-def tile_bytes(config: RestorerConfig, height: int, width: int, side: int, precision: torch.dtype) -> int:
+def tile_bytes(
+    config: RestorerConfig,
+    height: int,
+    width: int,
+    side: int,
+    precision: torch.dtype,
+    *,
+    with_camera: bool = False,
+) -> int:
     """Estimate the activations of the largest tile of an image.
 
     Args:
@@ -203,7 +242,13 @@ def tile_bytes(config: RestorerConfig, height: int, width: int, side: int, preci
         width: Of the image in px.
         side: Of a tile's core in px.
         precision: As in `bytes_per_pixel`.
+        with_camera: Whether the camera branch works, too, which reads more of the image, but before the local one.
     """
-    read = side + 2 * config.halo
-    rows, columns = (min(read, round_up(length, config.multiple)) for length in (height, width))
-    return bytes_per_pixel(config, precision) * rows * columns
+
+    def pixels(halo: int) -> int:
+        rows, columns = (min(side + 2 * halo, round_up(length, config.multiple)) for length in (height, width))
+        return rows * columns
+
+    local = bytes_per_pixel(config, precision) * pixels(config.halo)
+    camera = camera_bytes_per_pixel(config, precision) * pixels(config.halo + config.camera_halo) if with_camera else 0
+    return max(local, camera)

@@ -91,15 +91,22 @@ class Routing:
         sizes: (height, width) of each image in px.
         descriptions: The MLLM's description of each image; empty where there is none.
         scores: The MLLM's scores [7] of each image in the order of `DEGRADATIONS`; None without guidance.
+        camera_faults: Names of what the camera branch undid in each image, before the experts worked; no entry where
+            there is no such branch.
     """
 
     frames: tuple[tuple[BlockRouting, ...], ...]
     sizes: tuple[tuple[int, int], ...]
     descriptions: tuple[str, ...]
     scores: tuple[Tensor | None, ...]
+    camera_faults: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def undone(self, frame: int) -> tuple[str, ...]:
+        """Return the names of what the camera branch undid in one image."""
+        return self.camera_faults[frame] if self.camera_faults else ()
 
     def to_json(self, frame: int) -> str:
         """Return the routing of one image as indented JSON; null stands where the network did not work.
@@ -117,6 +124,7 @@ class Routing:
             "width": self.sizes[frame][1],
             "description": self.descriptions[frame],
             "scores": None if scores is None else dict(zip(DEGRADATIONS, _rounded(scores), strict=True)),
+            "camera_branch": list(self.undone(frame)),
             "blocks": [_block_report(block) for block in self.frames[frame]],
         }
         return _rows_on_one_line(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))

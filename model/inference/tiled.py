@@ -18,11 +18,13 @@ from ..formats.suffixes import QUALITY
 from ..guidance import Conditioning, Guidance
 from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
+from ..jpeg_grid import find_grid
 from ..restorer.network import Restorer
 from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
 from ..threads import parts_at_once
+from ..vocabulary import CAMERA_FAULTS
 from .routing import Routing, RoutingCanvas
-from .tiling import Box, Tile, cut_tiles, padded_box, read_box
+from .tiling import Box, Tile, cut_tiles, inside, on_grid, padded_box, read_box
 
 if TYPE_CHECKING:
     from .plan import RestorationPlan
@@ -85,6 +87,28 @@ def without_hidden(mask: Tensor | None, frame: Tensor) -> Tensor | None:
     return visible if mask is None else mask * visible.to(mask)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What is to be done in one image.
+
+    Attributes:
+        strengths: [1, 3] in 0..1, what the camera branch is to undo; None where it has nothing to do.
+        guidance: Of the branches that come after it; None for neutral guidance.
+        is_local: Whether these have something to do.
+    """
+
+    strengths: Tensor | None
+    guidance: Guidance | None
+    is_local: bool
+
+    @property
+    def camera_faults(self) -> tuple[str, ...]:
+        """The names of what the camera branch is to undo."""
+        if self.strengths is None:
+            return ()
+        return tuple(name for name, value in zip(CAMERA_FAULTS, self.strengths[0].tolist(), strict=True) if value > 0)
+
+
 class TiledRun:
     """One run of a `RestorationPlan`.
 
@@ -117,10 +141,15 @@ class TiledRun:
         for index in range(frames):
             if plan.has_work_in(index):
                 mask = plan.mask_of(index)
-                jobs[index] = _ImageJob(plan.network, policy, plan.image[index], guides[index], plan.strength, mask)
+                work = plan.work_in(index)
+                jobs[index] = _ImageJob(plan.network, policy, plan.image[index], work, plan.strength, mask)
         # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
         blocks = plan.network.mofe_blocks()
-        canvases = {index: tuple(RoutingCanvas(block, height, width) for block in blocks) for index in jobs}
+        canvases = {
+            index: tuple(RoutingCanvas(block, height, width) for block in blocks if job.work.is_local)
+            for index, job in jobs.items()
+        }
+        camera = {index: job.work.camera_faults for index, job in jobs.items()}
         with parts_at_once(next(plan.network.parameters()).device):
             self._work(jobs, canvases, result)
         routing = Routing(
@@ -128,6 +157,7 @@ class TiledRun:
             sizes=((height, width),) * frames,
             descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
             scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
+            camera_faults=tuple(camera.get(index, ()) for index in range(frames)),
         )
         return Restoration(result, routing)
 
@@ -192,12 +222,12 @@ class _ImageJob:
         network: Restorer,
         policy: _TilePolicy,
         frame: Tensor,
-        guidance: Guidance | None,
+        work: Work,
         strength: float,
         mask: Tensor | None,
     ) -> None:
         self.network, self.policy = network, policy
-        self.frame, self.guidance, self.strength, self.mask = frame, guidance, strength, mask
+        self.frame, self.work, self.strength, self.mask = frame, work, strength, mask
         self.seen = fill_hidden(frame[None])[0]
         self.height, self.width = frame.shape[-2:]
         self.padded = padded_box(self.height, self.width, network.multiple)
@@ -244,13 +274,14 @@ class _ImageJob:
         """
         # shrunk where the image is stored, so that only the thumbnail is copied to the device
         thumbnail = thumbnail_of(rgb_of(self.seen[None]), self.network.config.thumbnail).to(self.device)
-        guidance = self.guidance
+        guidance = self.work.guidance
         conditioning = Conditioning() if guidance is None else guidance.to_conditioning(self.device)
         return self.network.encode_context(thumbnail, conditioning)
 
     def _cut(self, area: Box) -> list[Tile]:
         """Return the tiles of an area that have something to restore."""
-        tiles = cut_tiles(area, self.padded, self.policy.side, self.network.halo, self.network.multiple)
+        halo = self.network.halo if self.work.is_local else 0
+        tiles = cut_tiles(area, self.padded, self.policy.side, halo, self.network.multiple)
         return [tile for tile in tiles if has_work(self.strength, self._mask_in(tile.core))]
 
     def _mask_in(self, core: Box) -> Tensor | None:
@@ -286,13 +317,28 @@ class _ImageJob:
         # no autocast at all in fp32: some devices (DirectML) do not know it
         autocast = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
         with torch.inference_mode():
-            context = self._context
-            crop = rgb_of(read_box(self.seen, read)[None].to(self.device))
-            position = Position.of(read.top, read.left, self.height, self.width)
+            context = self._context if self.work.is_local else None
             with autocast:
-                restored, routing = self.network.restore_crop(crop, context, position)
-            top, left = core.top - read.top, core.left - read.left
-            return restored[0, :, top : top + core.height, left : left + core.width].float(), routing
+                crop, routing = self._read(read), []
+                if context is not None:
+                    position = Position.of(read.top, read.left, self.height, self.width)
+                    crop, routing = self.network.restore_crop(crop, context, position)
+            return inside(crop[0], read, core).float(), routing
+
+    def _read(self, area: Box) -> Tensor:
+        """Return an area [1, 3, h, w] of the image on the device, as it is after the camera branch."""
+        strengths, camera = self.work.strengths, self.network.camera
+        if strengths is None or camera is None:
+            return rgb_of(read_box(self.seen, area)[None].to(self.device))
+        larger = on_grid(area, self.padded, self.network.config.camera_halo, camera.multiple, self._blocks)
+        crop = rgb_of(read_box(self.seen, larger)[None].to(self.device))
+        undone: Tensor = camera(crop, strengths.to(self.device))
+        return inside(undone, larger, area).clamp(0, 1)
+
+    @cached_property
+    def _blocks(self) -> tuple[int, int]:
+        """Row and column where the blocks of a JPEG begin, where there is one."""
+        return find_grid(rgb_of(self.seen[None])[0]) if "jpeg" in self.work.camera_faults else (0, 0)
 
     def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:
         """Blend a restored core [3, h, w] into the image, without its padding; change nothing where the blend is 0."""

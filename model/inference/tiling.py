@@ -89,6 +89,36 @@ def cut_tiles(area: Box, whole: Box, tile: int, halo: int, multiple: int) -> lis
     return tiles
 
 
+def on_grid(area: Box, whole: Box, halo: int, multiple: int, origin: tuple[int, int]) -> Box:
+    """Return an area with a halo whose origin and sides lie on a grid that may begin anywhere, as JPEG's blocks do.
+
+    Args:
+        area: A box whose origin and sides are multiples of `multiple`.
+        whole: The padded image, within which the box lies, but for a margin of less than `multiple` at the top and at
+            the left.
+        halo: Context in px a side, a multiple of `multiple`; cut off at the padded image's borders.
+        multiple: Distance of the grid's lines in px.
+        origin: Row and column of the first ones, from 0 to below `multiple`.
+    """
+    top, height = _on_axis(area.top, area.bottom, whole.bottom, halo, multiple, origin[0])
+    left, width = _on_axis(area.left, area.right, whole.right, halo, multiple, origin[1])
+    return Box(top, left, height, width)
+
+
+def _on_axis(start: int, end: int, length: int, halo: int, multiple: int, origin: int) -> tuple[int, int]:
+    """Return start and length on one axis, which the grid's line before 0 begins."""
+    first = origin - multiple if origin else 0
+    last = first + round_up(length - first, multiple)
+    start = max(first, start - halo + first)
+    return start, min(last, end + halo + origin) - start
+
+
+def inside(values: Tensor, outer: Box, inner: Box) -> Tensor:
+    """Return the part [..., inner.height, inner.width] of values [..., outer.height, outer.width]."""
+    top, left = inner.top - outer.top, inner.left - outer.left
+    return values[..., top : top + inner.height, left : left + inner.width]
+
+
 def _spans(start: int, length: int, step: int) -> Iterator[tuple[int, int]]:
     """Yield start and length of consecutive spans, of which the last may be shorter."""
     for offset in range(0, length, step):

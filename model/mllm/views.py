@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import MllmError
-from .jpeg_grid import BLOCK, find_grid
+from ..jpeg_grid import BLOCK, find_grid
 
 VIEW_SIDE = 96
 """Side of every view in pixels."""

@@ -14,15 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..images import round_up
-from ..vocabulary import DEGRADATIONS
+from ..vocabulary import CAMERA_FAULTS
 from .blocks import Down, Up, convolve_in_strips, fold_pixels, unfold_pixels
-
-CAMERA_FAULTS = ("noise", "blur", "jpeg")
-"""What the branch undoes, in the order of its strengths."""
-
-CAMERA_INDICES = tuple(DEGRADATIONS.index(name) for name in CAMERA_FAULTS)
-"""Their places in `DEGRADATIONS`."""
-
 
 class CameraBranch(nn.Module):
     """Undo blur, noise and JPEG of crops that start where the blocks of a JPEG do, if there are any.

@@ -24,6 +24,12 @@ def restorer() -> Restorer:
 
 
 @pytest.fixture
+def camera_restorer() -> Restorer:
+    """With a camera branch."""
+    return factories.make_restorer(with_camera=True)
+
+
+@pytest.fixture
 def make_guidance() -> Callable[..., Guidance]:
     return factories.make_guidance
 

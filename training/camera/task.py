@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ...model.errors import TrainingError
 from ...model.images import psnr
-from ...model.restorer.camera_branch import CAMERA_FAULTS, CAMERA_INDICES, CameraBranch
+from ...model.restorer.camera_branch import CameraBranch
 from ...model.restorer.config import RestorerConfig
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
 from ...model.synthesis.degrade import Degraded, RandomLayers, synthesize
 from ...model.synthesis.severities import Severities
-from ...model.vocabulary import DEGRADATIONS
+from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
 from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
@@ -32,6 +32,8 @@ from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
 from ..metrics import quantise
 from .config import CameraRun
+
+_INDICES = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
 
 VALIDATION_SEED = 40_000_000
 """Seed of the validation images, far from those of training."""
@@ -115,7 +117,7 @@ class CameraTask:
     def _make_scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray]:
         """Return a scene's target and degraded image [3, H, W], and what the branch is told, [3]."""
         target, degraded, kept = self._draw(rng)
-        strength = degraded.truth.strength[list(CAMERA_INDICES)]
+        strength = degraded.truth.strength[_INDICES]
         error = self.run.batch.error * (3.0 if rng.random() < self.run.batch.large_error_share else 1.0)
         told = np.clip(strength + rng.normal(0.0, 1.0, len(strength)) * error, 0.02, 1.0)
         told = np.where((strength > 0) & ~kept, told, 0.0).astype(np.float32)
@@ -133,7 +135,7 @@ class CameraTask:
         degraded = synthesize(clean, severities, rng, rain_layers=rain, layers=layers)
         kept = none_kept
         if rng.random() < self.run.batch.kept_share:
-            kept = (rng.random(len(CAMERA_FAULTS)) < 0.5) & degraded.truth.presence[list(CAMERA_INDICES)]
+            kept = (rng.random(len(CAMERA_FAULTS)) < 0.5) & degraded.truth.presence[_INDICES]
         names = [name for name in DEGRADATIONS if name not in CAMERA_FAULTS]
         names += [name for name, stays in zip(CAMERA_FAULTS, kept, strict=True) if stays]
         wanted = severities.keeping(names)
@@ -185,7 +187,7 @@ class CameraTask:
             photo = photo[tuple(slice(length // multiple * multiple) for length in photo.shape[:2])]
             for name, severities in VALIDATION.items():
                 degraded = synthesize(photo, severities, sample_generator(VALIDATION_SEED, number))
-                strengths = torch.from_numpy(degraded.truth.strength[list(CAMERA_INDICES)])
+                strengths = torch.from_numpy(degraded.truth.strength[_INDICES])
                 yield name, to_tensor(degraded.image), strengths, to_tensor(photo)
 
 

@@ -11,6 +11,9 @@ import torch
 from mofe_restore.model.errors import GuidanceError, RestorationError
 from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.restorer.network import Restorer
+from mofe_restore.model.synthesis.degrade import degrade
+from mofe_restore.model.synthesis.severities import Severities
+from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import restore
 
 MakeGuidance = Callable[..., Guidance]
@@ -295,3 +298,76 @@ def test_large_images_are_tiled_and_small_ones_are_not(restorer: Restorer, fault
     fault.calls.clear()
     restore(restorer, torch.rand(1, 3, 600, 500), None)
     assert fault.calls == [((608, 512), torch.float32)]
+
+
+def seeing(guidance: Guidance, **scores: float) -> Guidance:
+    """The guidance with these scores, and 0.1 of everything else."""
+    values = [scores.get(name, 0.1) for name in DEGRADATIONS]
+    return replace(guidance, scores=torch.tensor([values]))
+
+
+def camera_alone(network: Restorer, image: torch.Tensor, strengths: list[float]) -> torch.Tensor:
+    """What the camera branch makes of an image whose sides are multiples of its own."""
+    assert network.camera is not None
+    with torch.no_grad():
+        undone: torch.Tensor = network.camera(image, torch.tensor([strengths]))
+    return undone.clamp(0, 1)
+
+
+@pytest.mark.parametrize("tile", [64, 128])
+@pytest.mark.parametrize("scores", [{"noise": 0.7}, {"noise": 0.7, "haze": 0.8}, {"jpeg": 0.9, "rain": 0.6}])
+def test_tiles_of_the_camera_branch_equal_the_whole(
+    camera_restorer: Restorer, make_guidance: MakeGuidance, scores: dict[str, float], tile: int
+) -> None:
+    torch.manual_seed(3)
+    image, guidance = torch.rand(1, 3, 517, 389) * 0.3 + 0.35, seeing(make_guidance(), **scores)
+    whole = restore(camera_restorer, image, guidance, tile=1024)
+    assert (whole.image - image).abs().mean() > 0.01
+    assert (whole.image - restore(camera_restorer, image, guidance, tile=tile).image).abs().max() < 1e-4
+
+
+def test_where_only_the_camera_is_at_fault_the_experts_do_not_work(
+    camera_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image = torch.rand(1, 3, 96, 64) * 0.3 + 0.35
+    result = restore(camera_restorer, image, seeing(make_guidance(), noise=0.7, blur=0.8))
+    assert torch.allclose(result.image, camera_alone(camera_restorer, image, [0.4, 0.6, 0.0]), atol=1e-5)
+    assert result.routing.frames == ((),) and result.routing.undone(0) == ("noise", "blur")
+
+
+def test_the_other_branches_restore_what_the_camera_branch_returns(
+    camera_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image = torch.rand(1, 3, 96, 64) * 0.3 + 0.35
+    guidance = seeing(make_guidance(), noise=0.7, haze=0.8)
+    result = restore(camera_restorer, image, guidance)
+    undone = camera_alone(camera_restorer, image, [0.4, 0.0, 0.0])
+    rest = replace(guidance.after_camera_branch(), severities=None)  # this restorer knows none
+    tone_of_the_undone = restore(camera_restorer, undone, rest).image
+    assert (result.image - tone_of_the_undone).abs().mean() < 0.2 * (result.image - undone).abs().mean()
+    assert result.routing.undone(0) == ("noise",) and len(result.routing.frames[0]) == 2
+
+
+def test_weather_alone_leaves_the_camera_branch_out(
+    camera_restorer: Restorer, restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image, guidance = torch.rand(1, 3, 96, 64), seeing(make_guidance(), haze=0.8, noise=0.49)
+    before = {name: value for name, value in camera_restorer.state_dict().items() if not name.startswith("camera.")}
+    restorer.load_state_dict(before)
+    result = restore(camera_restorer, image, guidance)
+    assert torch.equal(result.image, restore(restorer, image, guidance).image)
+    assert result.routing.undone(0) == ()
+
+
+def test_the_camera_branch_starts_where_the_blocks_of_a_cropped_jpeg_do(
+    camera_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    torch.manual_seed(0)
+    coarse = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 40), (320, 320), mode="bicubic").clamp(0, 1)
+    saved = degrade(coarse, Severities(jpeg_quality=12))
+    cropped, guidance = saved[..., 3:, 5:], seeing(make_guidance(), jpeg=0.9)
+    result = restore(camera_restorer, cropped, guidance).image
+    uncropped = restore(camera_restorer, saved, guidance).image[..., 3:, 5:]
+    inner = (..., slice(110, 200), slice(110, 200))
+    assert (result[inner] - uncropped[inner]).abs().max() < 1e-4
+    assert (uncropped[inner] - cropped[inner]).abs().mean() > 1e-3

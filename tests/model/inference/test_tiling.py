@@ -8,7 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mofe_restore.model.inference.tiling import Box, Tile, cut_tiles, padded_box, read_box, reflected
+from mofe_restore.model.inference.tiling import (
+    Box,
+    Tile,
+    cut_tiles,
+    inside,
+    on_grid,
+    padded_box,
+    read_box,
+    reflected,
+)
 
 
 def plan_tiles(height: int, width: int, tile: int, halo: int) -> list[Tile]:
@@ -66,3 +75,30 @@ def test_a_box_of_the_padded_image_is_read_without_building_it() -> None:
     image = torch.rand(1, 3, 40, 50)
     padded = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (0, 24), (0, 14)), mode="reflect"))
     assert torch.equal(read_box(image, Box(32, 0, 32, 64)), padded[:, :, 32:64, 0:64])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    top=st.integers(0, 7).map(lambda n: 32 * n),
+    left=st.integers(0, 7).map(lambda n: 32 * n),
+    origin=st.tuples(st.integers(0, 7), st.integers(0, 7)),
+    halo=st.sampled_from([0, 8, 104]),
+)
+def test_an_area_on_a_grid_holds_the_area_and_its_halo(
+    top: int, left: int, origin: tuple[int, int], halo: int
+) -> None:
+    whole, area = Box(0, 0, 256, 256), Box(top, left, 256 - top, 256 - left)
+    larger = on_grid(area, whole, halo, 8, origin)
+    assert ((larger.top - origin[0]) % 8, (larger.left - origin[1]) % 8) == (0, 0)
+    assert (larger.height % 8, larger.width % 8) == (0, 0)
+    assert larger.top <= max(0, area.top - halo) and larger.left <= max(0, area.left - halo)
+    assert min(larger.top, larger.left) > -8 and max(larger.bottom, larger.right) < 256 + 8
+    image = torch.arange(256 * 256).view(256, 256)
+    assert torch.equal(inside(read_box(image, larger), larger, area), read_box(image, area))
+
+
+def test_an_area_on_the_images_own_grid_is_cut_off_at_its_borders() -> None:
+    whole = Box(0, 0, 256, 512)
+    assert on_grid(Box(64, 0, 64, 64), whole, 32, 8, (0, 0)) == Box(32, 0, 128, 96)
+    assert on_grid(whole, whole, 32, 8, (0, 0)) == whole
+    assert on_grid(whole, whole, 32, 8, (3, 0)) == Box(-5, 0, 264, 512)

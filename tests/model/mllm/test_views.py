@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mofe_restore.model.mllm.jpeg_grid import BLOCK
+from mofe_restore.model.jpeg_grid import BLOCK
 from mofe_restore.model.mllm.views import (
     CROPS,
     SHIFTS,

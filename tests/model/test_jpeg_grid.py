@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mofe_restore.model.mllm.jpeg_grid import LOOKED_AT, find_grid
+from mofe_restore.model.jpeg_grid import LOOKED_AT, find_grid
 
 
 def saved(height: int, width: int, quality: int) -> Tensor:

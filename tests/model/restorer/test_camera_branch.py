@@ -1,0 +1,51 @@
+"""The camera branch: the identity at the start, a bounded reach, and strengths that count."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mofe_restore.model.restorer.camera_branch import CameraBranch, camera_reach
+
+DEPTHS = ((1, 2, 3), (2, 2))
+
+
+def branch(*depths: tuple[int, ...]) -> CameraBranch:
+    """With random weights everywhere."""
+    torch.manual_seed(0)
+    made = CameraBranch((8, 8, 16), *(depths or ((1, 1, 1), (1, 1)))).eval()
+    nn.init.normal_(made.outro.weight, std=0.2)
+    return made
+
+
+def test_an_untrained_branch_is_the_identity() -> None:
+    crop = torch.rand(2, 3, 32, 48)
+    with torch.no_grad():
+        assert torch.equal(CameraBranch((8, 8, 16), (1, 1, 1), (1, 1))(crop, torch.rand(2, 3)), crop)
+
+
+@pytest.mark.parametrize("depths", [DEPTHS, ((1, 1, 1), (1, 1)), ((2, 0, 1), (0, 3))])
+def test_nothing_beyond_the_stated_reach_is_felt(depths: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    made, border = branch(*depths), 256
+    image, strengths = torch.rand(1, 3, 16, 512), torch.rand(1, 3)
+    changed = image.clone()
+    changed[..., border:] = torch.rand(1, 3, 16, 512 - border)
+    with torch.no_grad():
+        felt = (made(image, strengths) - made(changed, strengths)).abs().amax((0, 1, 2)) > 0
+    first = int(felt.nonzero()[0])
+    assert camera_reach(*depths) - 8 < border - first <= camera_reach(*depths)
+
+
+def test_strengths_change_the_result_and_images_of_a_batch_have_their_own() -> None:
+    made, crop = branch(), torch.rand(1, 3, 32, 32).repeat(2, 1, 1, 1)
+    with torch.no_grad():
+        both = made(crop, torch.tensor([[0.5, 0.0, 0.0], [0.0, 0.0, 0.9]]))
+        first = made(crop[:1], torch.tensor([[0.5, 0.0, 0.0]]))
+    assert (both[0] - both[1]).abs().max() > 1e-3
+    assert torch.allclose(both[:1], first, atol=1e-5)
+
+
+def test_a_crop_off_the_multiple_is_refused() -> None:
+    with pytest.raises(ValueError, match="36 x 32 px is not a multiple of 8"):
+        branch()(torch.rand(1, 3, 36, 32), torch.rand(1, 3))
