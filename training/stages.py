@@ -23,6 +23,8 @@ from accelerate import PartialState
 from ..model.atomic import recover_folder, replace_folder, staging_folder, write_text
 from ..model.errors import TrainingError
 from ..model.mllm.loading import HEAD_FILE
+from .camera.config import CameraRun
+from .camera.task import train_camera
 from .engine.config import FREE_KEYS, LoopConfig, RawConfig, parse_table, read_toml
 from .mllm.config import MllmRun
 from .mllm.fit_head import HeadRun, fit_head
@@ -39,7 +41,7 @@ RECORD = "done.json"
 PATIENCE = timedelta(hours=12)
 """So long processes wait for the one that fits a head or blends."""
 
-DOES = ("mllm", "head", "restorer", "blend-mllm", "blend-restorer")
+DOES = ("mllm", "head", "restorer", "camera", "blend-mllm", "blend-restorer")
 """What a stage can do."""
 
 CHANGES_MLLM = ("mllm", "head", "blend-mllm")
@@ -192,7 +194,7 @@ def _check_order(stages: Sequence[Stage]) -> None:
         is_mllm = stage.do in CHANGES_MLLM
         if stage.do != "mllm" and not before[True]:
             raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
-        if stage.do == "blend-restorer" and not before[False]:
+        if stage.do in ("blend-restorer", "camera") and not before[False]:
             raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
         if stage.first and Path(stage.first).parts[:1] not in [(name,) for name in before[is_mllm]]:
             raise TrainingError(
@@ -217,6 +219,7 @@ def _check(stage: Stage, config: RawConfig) -> None:
         "mllm": MllmRun.from_raw,
         "head": HeadRun.from_raw,
         "restorer": RestorerRun.from_raw,
+        "camera": CameraRun.from_raw,
     }
     parse[stage.do](settings)
     if stage.do != "head":
@@ -228,7 +231,7 @@ def _check(stage: Stage, config: RawConfig) -> None:
 
 def _paths(config: RawConfig) -> Iterator[tuple[str, str, str]]:
     """Yield table, key and value of what a training reads and no stage has made."""
-    made = {"mllm", "initial", "output", "guidance"}
+    made = {"mllm", "initial", "restorer", "output", "guidance"}
     for where, keys in (("data", config["data"].keys() - made), ("real", ("photos", "pairs")), ("tone", ("photos",))):
         yield from ((where, key, config[where][key]) for key in sorted(keys) if config.get(where, {}).get(key))
 
@@ -242,6 +245,7 @@ def _wired(stage: Stage, config: RawConfig, folder: Path, models: Models) -> dic
         "mllm": {"data": {"initial": mllm}, "loop": {"output": str(folder)}},
         "head": {"data": {"mllm": mllm, "output": str(folder)}},
         "restorer": {"data": {"mllm": mllm, "initial": restorer}, "loop": {"output": str(folder)}},
+        "camera": {"data": {"restorer": restorer}, "loop": {"output": str(folder)}},
     }[stage.do]
     return _changed(config, wired)
 
@@ -254,6 +258,8 @@ def _train(stage: Stage, settings: dict[str, Any], output: Path, models: Models,
     assert models.mllm is not None  # _check_order
     if stage.do == "restorer":
         return bool(train_restorer(settings)["ended"])
+    if stage.do == "camera":
+        return bool(train_camera(settings)["ended"])
     if processes.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         if stage.do == "head":
@@ -285,6 +291,7 @@ def _left(stage: Stage, folder: Path, models: Models) -> Models:
         "mllm": models._replace(mllm=folder / "export" / "mllm"),
         "head": models._replace(mllm=folder / "mllm"),
         "restorer": models._replace(restorer=folder / "export" / "restorer.safetensors"),
+        "camera": models._replace(restorer=folder / "export" / "restorer.safetensors"),
         "blend-mllm": models._replace(mllm=folder / "mllm"),
         "blend-restorer": models._replace(restorer=folder / "restorer.safetensors"),
     }[stage.do]

@@ -193,9 +193,13 @@ class CameraTask:
 
 def run(config_path: Path) -> None:
     """Train as the TOML file says; resumes where an earlier run of the same file stopped."""
-    raw_config = read_toml(config_path)
+    train_camera(read_toml(config_path))
+
+
+def train_camera(raw_config: RawConfig) -> dict[str, float]:
+    """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
-    train(CameraTask(CameraRun.from_raw(raw_config), loop, raw_config), loop)
+    return train(CameraTask(CameraRun.from_raw(raw_config), loop, raw_config), loop)
 
 
 def _with_branch(path: Path, run: CameraRun, seed: int) -> tuple[Restorer, Card]:

@@ -26,7 +26,7 @@ from ...model.restorer.network import Restorer
 from ...model.restorer.thumbnail_branches import Position, thumbnail_of
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
-from ...model.weights import Card, write_weights
+from ...model.weights import Card, read_card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
@@ -101,13 +101,17 @@ class RestorerTask:
     def _make_restorer(self, seed: int) -> Restorer:
         run = self.run
         torch.manual_seed(seed)
+        # a camera branch has a training of its own, and is kept as it is
+        camera = _camera_fields(Path(run.data.initial)) if run.data.initial else {}
         try:
-            config = RestorerConfig.from_dict({**run.model, "guidance_width": self.guidance.width})
+            config = RestorerConfig.from_dict({**camera, **run.model, "guidance_width": self.guidance.width})
         except ValueError as error:
             raise TrainingError(f"[model] cannot be built: {error}.") from error
         restorer = Restorer(config)
         if run.data.initial:
             _copy_weights(Path(run.data.initial), restorer)
+        if restorer.camera is not None:
+            restorer.camera.requires_grad_(False)
         if run.batch.crop % restorer.multiple:
             raise TrainingError(
                 f"crop in [batch] must be a multiple of {restorer.multiple} px for this network, not {run.batch.crop}."
@@ -305,6 +309,12 @@ def train_restorer(raw_config: RawConfig) -> dict[str, float]:
     """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
     return train(RestorerTask(RestorerRun.from_raw(raw_config), loop, raw_config), loop)
+
+
+def _camera_fields(path: Path) -> dict[str, Any]:
+    """Return the sizes of the camera branch of a weight file; empty ones where it has none."""
+    architecture = RestorerConfig.from_dict(read_card(path, "restorer").architecture).to_dict()
+    return {name: value for name, value in architecture.items() if name.startswith("camera_")}
 
 
 def _copy_weights(path: Path, restorer: Restorer) -> None:

@@ -1,0 +1,121 @@
+"""The training of the camera branch: what it is told, what it learns, and what stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mofe_restore.model.errors import TrainingError
+from mofe_restore.model.restorer.loading import load_restorer
+from mofe_restore.tests.factories import IDENTITY, write_restorer
+from mofe_restore.training.camera.config import CameraBatch, CameraData, CameraRun
+from mofe_restore.training.camera.task import CameraTask, run
+from mofe_restore.training.data.mix import Mix
+from mofe_restore.training.engine.config import LoopConfig
+
+MODEL = {"camera_widths": [8, 8, 8], "camera_encoder_blocks": [1, 1, 1], "camera_decoder_blocks": [1, 1]}
+
+CONFIG = """
+[loop]
+output = "{folder}/run"
+steps = {steps}
+precision = "fp32"
+workers = 0
+log_every = 1
+validate_every = 0
+warmup_steps = 1
+learning_rate = 4e-3
+ema = 0.9
+[data]
+photos = "{photos}"
+validation = "{photos}"
+restorer = "{restorer}"
+[batch]
+scenes = 2
+crops = 2
+crop = 64
+sides = [96, 112]
+validation_photos = 1
+[mix]
+noise_share = 1.0
+[model]
+camera_widths = [8, 8, 8]
+camera_encoder_blocks = [1, 1, 1]
+camera_decoder_blocks = [1, 1]
+"""
+
+
+@pytest.fixture
+def restorer(tmp_path: Path) -> Path:
+    return write_restorer(tmp_path / "restorer.safetensors")
+
+
+def make_task(photos: Path, restorer: Path, mix: Mix, **batch: float) -> CameraTask:
+    settings = CameraRun(
+        data=CameraData(str(photos), str(photos), str(restorer)),
+        batch=replace(CameraBatch(scenes=4, crops=1, crop=64, sides=(96, 112)), **batch),
+        mix=mix,
+        model=MODEL,
+    )
+    return CameraTask(settings, LoopConfig("", 1), {})
+
+
+def test_a_run_adds_a_branch_and_leaves_all_else_as_it_is(photos: Path, restorer: Path, tmp_path: Path) -> None:
+    paths = {"folder": tmp_path.as_posix(), "photos": photos.as_posix(), "restorer": restorer.as_posix()}
+    (tmp_path / "run.toml").write_text(CONFIG.format(steps=150, **paths))
+    run(tmp_path / "run.toml")
+    (before, _), (after, card) = (
+        load_restorer(path) for path in (restorer, tmp_path / "run" / "export" / "restorer.safetensors")
+    )
+    assert after.camera is not None and after.config.camera_widths == (8, 8, 8)
+    state = after.state_dict()
+    for name, tensor in before.state_dict().items():
+        assert torch.equal(tensor.bfloat16(), state[name].bfloat16())
+    assert card.mllm_identity == IDENTITY and card.training["camera"]["step"] == 150
+    assert card.metrics["camera_noise50"] > 15.2, "14.9 dB as it is"
+
+
+def test_a_branch_goes_on_learning_and_another_one_is_refused(photos: Path, restorer: Path, tmp_path: Path) -> None:
+    paths = {"folder": tmp_path.as_posix(), "photos": photos.as_posix(), "restorer": restorer.as_posix()}
+    (tmp_path / "run.toml").write_text(CONFIG.format(steps=1, **paths))
+    run(tmp_path / "run.toml")
+    trained = tmp_path / "run" / "export" / "restorer.safetensors"
+    task = make_task(photos, trained, Mix())
+    assert torch.equal(task.network.intro.weight, load_restorer(trained)[0].camera.intro.weight)  # type: ignore[union-attr]
+    other = replace(task.run, model={**MODEL, "camera_widths": [8, 8, 16]})
+    with pytest.raises(TrainingError, match="differs from the camera branch"):
+        CameraTask(other, LoopConfig("", 1), {})
+
+
+def test_a_restorer_without_sizes_of_a_branch_is_refused(photos: Path, restorer: Path) -> None:
+    settings = CameraRun(CameraData(str(photos), str(photos), str(restorer)))
+    with pytest.raises(TrainingError, match="must give camera_widths"):
+        CameraTask(settings, LoopConfig("", 1), {})
+
+
+def test_the_branch_is_told_about_what_is_there(photos: Path, restorer: Path) -> None:
+    task = make_task(photos, restorer, Mix(noise_share=1.0), error=0.0, kept_share=0.0)
+    batch = task.batch(0)
+    assert (batch["strengths"][:, 0] > 0.2).all() and not batch["strengths"][:, 1:].any()
+    assert (batch["crop"].float() - batch["target"].float()).std() > 0.01
+    wrong = make_task(photos, restorer, Mix(noise_share=1.0), error=0.1, kept_share=0.0).batch(0)
+    assert torch.equal(wrong["crop"], batch["crop"])
+    assert 0 < (wrong["strengths"][:, 0] - batch["strengths"][:, 0]).abs().max() < 0.9
+
+
+def test_what_is_told_to_be_absent_stays(photos: Path, restorer: Path) -> None:
+    task = make_task(photos, restorer, Mix(noise_share=1.0), kept_share=1.0)
+    draws = [task._draw(np.random.default_rng(seed)) for seed in range(12)]
+    assert {bool(kept[0]) for _, _, kept in draws} == {True, False}
+    for target, degraded, kept in draws:
+        assert np.array_equal(target, degraded.image) == kept[0]
+
+
+def test_weather_stays_and_nothing_is_told_of_it(photos: Path, restorer: Path) -> None:
+    task = make_task(photos, restorer, Mix(rain_share=1.0), kept_share=0.0)
+    batch = task.batch(0)
+    assert torch.equal(batch["crop"], batch["target"]) and not batch["strengths"].any()
