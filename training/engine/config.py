@@ -61,7 +61,8 @@ class LoopConfig:
         output: Run folder; gets checkpoint/, export/, snapshots/, log.csv, curve.png.
         steps: Updates in total.
         seed: Of the data and of everything random in a step.
-        optimizer: "adamw", or "muon" for Muon on linear layers and AdamW on the rest.
+        optimizer: "adamw", or "muon" for Muon on linear layers and AdamW on the rest, or "muon-conv" for Muon on the
+            dense convolutions, too.
         learning_rate: Of the optimizer.
         weight_decay: Of the optimizer; parameters of less than two dimensions do not decay.
         warmup_steps: Linear warm-up from zero.
@@ -130,8 +131,8 @@ class LoopConfig:
             )
         if not 0.0 <= self.ema < 1.0:
             raise TrainingError(f"ema in [loop] must be at least 0 and below 1, not {self.ema}.")
-        if self.optimizer not in ("adamw", "muon"):
-            raise TrainingError(f"optimizer in [loop] must be adamw or muon, not {self.optimizer}.")
+        if self.optimizer not in ("adamw", "muon", "muon-conv"):
+            raise TrainingError(f"optimizer in [loop] must be adamw, muon or muon-conv, not {self.optimizer}.")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise TrainingError(f"precision in [loop] must be auto, bf16 or fp32, not {self.precision}.")
 

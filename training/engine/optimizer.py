@@ -14,11 +14,14 @@ def build_optimizer(network: nn.Module, kind: str, rate: float, weight_decay: fl
     Args:
         network: What is trained.
         kind: "adamw", or "muon", which orthogonalises the updates of linear layers (Jordan et al. 2024, scaled to the
-            size of AdamW's updates as in arXiv 2502.16982) and leaves embeddings, convolutions and vectors to AdamW.
+            size of AdamW's updates as in arXiv 2502.16982) and leaves embeddings, convolutions and vectors to AdamW, or
+            "muon-conv", which takes the dense convolutions, too, whose kernels are columns of a matrix.
         rate: Learning rate.
         weight_decay: Of parameters of two and more dimensions.
     """
-    matrices = _linear_weights(network) if kind == "muon" else []
+    matrices = _linear_weights(network) if kind.startswith("muon") else []
+    if kind == "muon-conv":
+        matrices += _dense_kernels(network)
     chosen = {id(parameter) for parameter in matrices}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in chosen]
     fused = True if next(network.parameters()).device.type in ("cpu", "cuda") else None
@@ -42,7 +45,7 @@ class Muon(torch.optim.Optimizer):
     times as long as in fp32, longer than all the rest of a step of a small network.
 
     Args:
-        matrices: Parameters of two dimensions.
+        matrices: Parameters of two dimensions, or of more, of which the first counts and all others are one.
         rate: Learning rate.
         weight_decay: Decoupled.
         momentum: Share of the earlier gradients.
@@ -63,9 +66,10 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(matrix.grad)
                 buffer = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
-                update = orthogonalized(matrix.grad.lerp(buffer, momentum))
+                flat = matrix.grad.lerp(buffer, momentum).flatten(1)
+                update = orthogonalized(flat).reshape(matrix.shape)
                 matrix.mul_(1 - rate * group["weight_decay"])
-                matrix.add_(update, alpha=-rate * 0.2 * max(matrix.shape) ** 0.5)
+                matrix.add_(update, alpha=-rate * 0.2 * max(flat.shape) ** 0.5)
 
 
 def orthogonalized(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -114,4 +118,13 @@ def _linear_weights(network: nn.Module) -> list[Tensor]:
         module.weight
         for module in network.modules()
         if isinstance(module, nn.Linear) and module.weight.requires_grad and id(module.weight) not in embedded
+    ]
+
+
+def _dense_kernels(network: nn.Module) -> list[Tensor]:
+    """Return the weights of convolutions in which every channel sees every other."""
+    return [
+        module.weight
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.weight.requires_grad
     ]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mofe_restore.training.engine.checkpoint import load_optimizer, optimizer_tensors
-from mofe_restore.training.engine.optimizer import Muon, build_optimizer, orthogonalized
+from mofe_restore.training.engine.optimizer import CombinedOptimizer, Muon, build_optimizer, orthogonalized
 
 
 def network() -> nn.Module:
@@ -36,6 +36,19 @@ def test_a_weight_shared_with_an_embedding_is_left_to_adamw() -> None:
     net[1].weight = net[0].weight
     muon = build_optimizer(net, "muon", 1e-2, 0.0).param_groups[-1]["params"]
     assert [id(parameter) for parameter in muon] == [id(net[2].weight)]
+
+
+def test_dense_convolutions_are_left_to_muon_where_it_is_asked_for() -> None:
+    net = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8))
+    assert not isinstance(build_optimizer(net, "muon", 1e-2, 0.0), CombinedOptimizer)
+    optimizer = build_optimizer(net, "muon-conv", 1e-2, 0.0)
+    assert [id(p) for p in optimizer.param_groups[-1]["params"]] == [id(net[0].weight)]
+    before, image = net[0].weight.detach().clone(), torch.rand(1, 4, 8, 8)
+    net(image).square().mean().backward()
+    optimizer.step()
+    change = (net[0].weight.detach() - before).flatten(1)
+    sizes = torch.linalg.svdvals(change) / (1e-2 * 0.2 * 36**0.5)
+    assert 0.5 < float(sizes.min()) and float(sizes.max()) < 1.3
 
 
 def test_both_kinds_lower_a_loss() -> None:
