@@ -74,12 +74,19 @@ def in_strips(work: Callable[[int, int], Tensor], height: int, rows: int) -> Ten
     return results[0]
 
 
-def convolve_in_strips(layer: nn.Conv2d, features: Tensor) -> Tensor:
-    """Apply a 3x3 convolution with a padding of 1 to features [B, H, W, C], a strip at a time."""
+def convolve_in_strips(layer: nn.Conv2d, features: Tensor, plus: Tensor | None = None) -> Tensor:
+    """Apply a 3x3 convolution with a padding of 1 to features [B, H, W, C], a strip at a time.
+
+    Args:
+        layer: The convolution.
+        features: What it is applied to.
+        plus: Is added to the result, whose shape it has.
+    """
 
     def strip(top: int, bottom: int) -> Tensor:
         above = max(top - 1, 0)
-        return convolve(layer, features[:, above : bottom + 1])[:, top - above : bottom - above]
+        result = convolve(layer, features[:, above : bottom + 1])[:, top - above : bottom - above]
+        return result if plus is None else result + plus[:, top:bottom]
 
     return in_strips(strip, features.shape[1], strip_rows(features))
 

@@ -106,7 +106,8 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H, W, C]."""
-        return features + convolve_in_strips(self.second, F.relu(convolve_in_strips(self.first, features)))
+        hidden = F.relu(convolve_in_strips(self.first, features), inplace=True)
+        return convolve_in_strips(self.second, hidden, plus=features)
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
