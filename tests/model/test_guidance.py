@@ -232,3 +232,34 @@ class TestSeverities:
     def test_an_order_without_directions_forces_what_it_names(self) -> None:
         told = make_guidance().removing_only({"rain": 1.0})
         assert told.forced is not None and told.forced[0].tolist() == [name == "rain" for name in DEGRADATIONS]
+
+
+class TestTheCameraBranch:
+    """What the camera branch is told, and what comes after it: strengths of noise, blur and JPEG."""
+
+    def test_it_is_told_the_strength_of_what_is_called_present(self) -> None:
+        guidance = guidance_with({"noise": 0.7, "blur": 0.49, "jpeg": PRESENT, "haze": 0.9})
+        assert guidance.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.02])
+
+    def test_it_is_told_nothing_of_what_is_to_be_kept_and_less_of_what_is_removed_in_part(self) -> None:
+        guidance = guidance_with({"noise": 0.9, "jpeg": 0.9}).with_removal({"noise": 0.5, "jpeg": 0.0})
+        assert guidance.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.0])
+
+    def test_it_is_told_what_was_set_and_what_an_order_assumes(self) -> None:
+        assert guidance_with({}).with_severities({"blur": 0.3}).camera_strengths()[0, 1] == pytest.approx(0.3)
+        assumed = make_guidance().removing_only({"noise": 1.0})  # no directions
+        unseen = replace(assumed, scores=torch.zeros_like(assumed.scores))
+        for told in (unseen, guidance_with({}).removing_only({"noise": 1.0})):
+            assert told.camera_strengths()[0].tolist() == pytest.approx([ASSUMED_SEVERITIES["noise"], 0.0, 0.0])
+
+    def test_what_comes_after_it_sees_its_faults_no_longer(self) -> None:
+        rest = guidance_with({"noise": 0.7, "rain": 0.8}).after_camera_branch()
+        scores = dict(zip(DEGRADATIONS, rest.scores[0].tolist(), strict=True))
+        assert scores["noise"] == 0 and scores["rain"] == pytest.approx(0.8)
+        assert rest.severities is not None and rest.severities[0, DEGRADATIONS.index("noise")] == 0
+        assert bool(rest.reaches(PRESENT)) and not bool(rest.camera_strengths().any())
+        assert not bool(guidance_with({"noise": 0.7}).after_camera_branch().reaches(PRESENT))
+
+    def test_several_images_come_one_by_one(self) -> None:
+        with pytest.raises(GuidanceError, match="is for 2"):
+            make_guidance(2).after_camera_branch()

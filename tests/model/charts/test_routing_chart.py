@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -153,3 +155,15 @@ def test_no_guidance_nothing_restored_many_experts_and_long_descriptions_are_dra
 def test_an_image_that_is_not_there_is_an_error_in_words(routing: Routing) -> None:
     with pytest.raises(IndexError, match="not image -1"):
         draw_routing(routing, -1)
+
+
+@pytest.mark.parametrize(("with_blocks", "words"), [(True, "undid noise and blur."), (False, "left for the experts")])
+def test_the_chart_says_what_the_camera_branch_undid(
+    routing: Routing, written: list[tuple[str, int]], with_blocks: bool, words: str
+) -> None:
+    frames = routing.frames[:1] if with_blocks else ((),)
+    one = replace(routing, frames=frames, sizes=routing.sizes[:1], camera_faults=(("noise", "blur"),))
+    draw_routing(one, 0)
+    said = " ".join(text for text, _ in written)
+    assert words in said and "camera branch" in said and "strength or the mask was zero" not in said
+    assert json.loads(one.to_json(0))["camera_branch"] == ["noise", "blur"]
