@@ -9,6 +9,7 @@ both beside generated degradations (our design). The program also measures the `
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from ..data.real_photos import presence_of, real_folders
 from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, check_minimum, parse_table, read_toml
 from ..engine.provenance import training_record
+from ..metrics import quantise
 
 SIDES = (256, 512)
 """Smallest and largest side of a generated image in px."""
@@ -134,6 +136,49 @@ class ShiftConfig:
 
 
 @dataclass(frozen=True)
+class RestraintConfig:
+    """The `[restraint]` table: what the network of presence unlearns from good photographs.
+
+    Fur, branches, splashing water and pale rooms look like rain, snow and haze to it. Photographs that the MLLM has not
+    been trained on show which of them, and what real photographs show is held (our design).
+
+    Attributes:
+        photos: Folder of photographs without any of `degradations`; empty leaves the network as it is.
+        degradations: Those whose presence is learned; the logits of the others are held.
+        side: Longest side in px to which the photographs are shrunk.
+        members: Networks that learn from other random batches and are merged into one.
+        steps: Updates of each.
+        batch: Photographs, generated images and real ones of a step, each.
+        learning_rate: Of AdamW, with a cosine decay to 0.
+        good_weight: Of the photographs, against generated images.
+        floor_weight: Of the logits of real photographs that show a degradation and may not fall.
+        floor: How much above their old value these logits should be.
+        keep_weight: Of the logits that are held.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    photos: str = ""
+    degradations: tuple[str, ...] = ("haze", "rain", "snow")
+    side: int = 640
+    members: int = 4
+    steps: int = 600
+    batch: int = 256
+    learning_rate: float = 1e-3
+    good_weight: float = 6.0
+    floor_weight: float = 0.3
+    floor: float = 0.3
+    keep_weight: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "restraint", dict.fromkeys(("side", "members", "steps", "batch"), 1))
+        if unknown := set(self.degradations) - set(DEGRADATIONS):
+            raise TrainingError(f"degradations in [restraint] names {min(unknown)}, which is none.")
+
+
+@dataclass(frozen=True)
 class HeadRun:
     """All tables of the TOML file.
 
@@ -141,6 +186,7 @@ class HeadRun:
         data: Paths.
         fit: Sizes and weights.
         mix: Degradations of the generated images.
+        restraint: What good photographs teach.
         shift: Of the presence logits, at last.
         card: Data and limits for the card.
     """
@@ -149,6 +195,7 @@ class HeadRun:
     fit: FitConfig = field(default_factory=FitConfig)
     mix: Mix = field(default_factory=Mix)
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+    restraint: RestraintConfig = field(default_factory=RestraintConfig)
     card: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
@@ -163,6 +210,7 @@ class HeadRun:
             fit=parse_table(FitConfig, raw_config, "fit"),
             mix=parse_table(Mix, raw_config, "mix"),
             shift=parse_table(ShiftConfig, raw_config, "shift"),
+            restraint=parse_table(RestraintConfig, raw_config, "restraint"),
             card=raw_config.get("card", {}),
         )
 
@@ -197,7 +245,7 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
     """Fit the head and measure the directions; return the path of the head's weight file.
 
     Raises:
-        TrainingError: The model has no head.
+        TrainingError: The model has no head, or the head no network of presence that could be restrained.
     """
     data, fit = settings.data, settings.fit
     mllm, output = load_mllm(data.mllm, precision="fp32"), Path(data.output)
@@ -207,6 +255,8 @@ def fit_head(settings: HeadRun, raw_config: RawConfig) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     directions = measure_directions(mllm, data.photos, fit, cache / "directions.safetensors")
     head = fit_presence(mllm, mllm.network.head, settings, cache) if fit.members else mllm.network.head
+    if settings.restraint.photos:
+        head = restrain(mllm, head, settings, cache)
     settings.shift.apply(head)
     path = output / HEAD_FILE
     state = {**head.state_dict(), DIRECTION_TOKENS: directions.tokens, DIRECTION_POOLED: directions.pooled}
@@ -250,17 +300,21 @@ def embed_generated(mllm: Mllm, settings: HeadRun, photos: list[Path], count: in
     def make() -> Iterator[dict[str, Tensor]]:
         for index in range(count):
             rng = np.random.default_rng((settings.fit.seed, index))
-            clean = read_photo(photos[index % len(photos)])
-            height, width = (min(side, int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in clean.shape[:2])
-            top = int(rng.integers(clean.shape[0] - height + 1))
-            left = int(rng.integers(clean.shape[1] - width + 1))
-            piece = np.ascontiguousarray(clean[top : top + height, left : left + width])
+            piece = _piece(read_photo(photos[index % len(photos)]), rng)
             degraded = synthesize(piece, settings.mix.draw(rng), rng)
             presence = torch.from_numpy(degraded.truth.presence).float()
             yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
 
     stored = _cached(cache, make, count, cache.stem)
     return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
+
+
+def _piece(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut a random piece out of a photo [H, W, 3], of `SIDES` where it is as large."""
+    height, width = (min(side, int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in photo.shape[:2])
+    top = int(rng.integers(photo.shape[0] - height + 1))
+    left = int(rng.integers(photo.shape[1] - width + 1))
+    return np.ascontiguousarray(photo[top : top + height, left : left + width])
 
 
 def embed_real(mllm: Mllm, data: HeadData, cache: Path) -> Examples:
@@ -338,6 +392,87 @@ def fit_member(
         optimizer.step()
         schedule.step()
     return fitted.eval()
+
+
+def restrain(mllm: Mllm, head: DegradationHead, settings: HeadRun, cache: Path) -> DegradationHead:
+    """Teach the network of presence what good photographs do not show; their embeddings are kept in `cache`.
+
+    Raises:
+        TrainingError: The head has no network of presence.
+    """
+    config = settings.restraint
+    if not head.hidden:
+        raise TrainingError("[restraint] needs a head with a network of presence: fit one with members in [fit].")
+    good, generated = embed_good(mllm, settings, cache)
+    real = embed_real(mllm, settings.data, cache)
+    return merge([restrained(head, good, generated, real, config, number) for number in range(config.members)])
+
+
+def restrained(
+    head: DegradationHead, good: Tensor, generated: Examples, real: Examples, config: RestraintConfig, number: int
+) -> DegradationHead:
+    """Return a copy of a head whose network of presence has learned from good photographs, whose embeddings are [N, D]."""
+    torch.manual_seed(number)
+    learned, held = (
+        [index for index, name in enumerate(DEGRADATIONS) if (name in config.degradations) is is_learned]
+        for is_learned in (True, False)
+    )
+    pupil = copy.deepcopy(head).requires_grad_(False)
+    trained = [*pupil.widen.requires_grad_().parameters(), *pupil.presence.requires_grad_().parameters()]
+    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    with torch.no_grad():
+        before = [head(pooled).presence for pooled in (good, generated.pooled, real.pooled)]
+    for _ in range(config.steps):
+        rows = [torch.randint(len(logits), (config.batch,)) for logits in before]
+        of_good, of_generated, of_real = (
+            pupil(pooled[some]).presence
+            for pooled, some in zip((good, generated.pooled, real.pooled), rows, strict=True)
+        )
+        old_good, old_generated, old_real = (logits[some] for logits, some in zip(before, rows, strict=True))
+        absent = F.softplus(of_good[:, learned]).mean()
+        made = F.binary_cross_entropy_with_logits(of_generated[:, learned], generated.presence[rows[1]][:, learned])
+        is_there = (real.presence * real.known)[rows[2]]
+        fallen = (F.relu(old_real + config.floor - of_real).square() * is_there)[:, learned].mean()
+        moved = (of_real - old_real).square().mean() + sum(
+            (new - old)[:, held].square().mean() for new, old in ((of_good, old_good), (of_generated, old_generated))
+        )
+        loss = config.good_weight * absent + made + config.floor_weight * fallen + config.keep_weight * moved
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return pupil.requires_grad_(False).eval()
+
+
+def embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Examples]:
+    """Embed the good photographs of `[restraint]` as they are, [N, D], and a degraded piece of each."""
+    photos = list_photos(settings.restraint.photos)
+
+    def make() -> Iterator[dict[str, Tensor]]:
+        for index, path in enumerate(photos):
+            rng = np.random.default_rng((settings.fit.seed, index))
+            photo = _shrunk(read_photo(path), settings.restraint.side)
+            degraded = synthesize(_piece(photo, rng), settings.mix.draw(rng), rng)
+            yield {
+                "pooled": embed(mllm, photo)[1],
+                "degraded": embed(mllm, degraded.image)[1],
+                "presence": torch.from_numpy(degraded.truth.presence).float(),
+            }
+
+    stored = _cached(cache / "restraint.safetensors", make, len(photos), "restraint")
+    presence = stored["presence"]
+    return stored["pooled"], Examples(stored["degraded"], presence, torch.ones_like(presence))
+
+
+def _shrunk(photo: np.ndarray, side: int) -> np.ndarray:
+    """Shrink a photo [H, W, 3] in 0..1 to a longest side in px, in steps of 1/255; smaller ones stay."""
+    longest = max(photo.shape[:2])
+    if longest <= side:
+        return photo
+    height, width = (round(length * side / longest) for length in photo.shape[:2])
+    small = F.interpolate(to_tensor(photo)[None], (height, width), mode="bilinear", antialias=True)
+    return np.ascontiguousarray(quantise(small)[0].permute(1, 2, 0).numpy())
 
 
 def merge(members: list[DegradationHead]) -> DegradationHead:

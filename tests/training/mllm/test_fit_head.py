@@ -9,13 +9,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.mllm.head import DegradationHead
 from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import write_photo
 from mofe_restore.training.engine.config import parse_table, read_toml
 from mofe_restore.training.mllm import fit_head as program
-from mofe_restore.training.mllm.fit_head import Examples, FitConfig, HeadRun, fit_member, merge, run
+from mofe_restore.training.mllm.fit_head import (
+    Examples,
+    FitConfig,
+    HeadRun,
+    RestraintConfig,
+    fit_member,
+    merge,
+    restrained,
+    run,
+)
 
 CONFIG = """
 [data]
@@ -99,9 +109,50 @@ def test_what_is_known_of_real_photographs_is_learned_and_nothing_else() -> None
     assert (merged(hazy).presence[:, 3] > 0).float().mean() < 0.2
 
 
+def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -> None:
+    torch.manual_seed(0)
+    head = DegradationHead(8, 16).eval()
+    with torch.no_grad():
+        head.read.bias.zero_()
+        head.read.weight.zero_()
+        head.read.weight[1, 0] = head.read.weight[2, 0] = 2.0  # what has much of the first feature seems hazy and rainy
+    fur, fog = torch.randn(200, 8) * 0.3, torch.randn(200, 8) * 0.3
+    fur[:, :2] += torch.tensor([1.0, 1.0])
+    fog[:, :2] += torch.tensor([1.0, -1.0])
+    presence, known = torch.zeros(200, 7), torch.zeros(200, 7)
+    presence[:, 1] = known[:, 1] = 1
+    real = Examples(fog, presence, known)
+    generated = Examples(torch.cat([fur, fog]), torch.cat([torch.zeros(200, 7), presence]), torch.ones(400, 7))
+    config = RestraintConfig(degradations=("haze",), steps=300, batch=64)
+    restrained_head = restrained(head, fur, generated, real, config, 0)
+    before, of_fur, of_fog = head(fur).presence, restrained_head(fur).presence, restrained_head(fog).presence
+    assert (before[:, 1] > 0).float().mean() > 0.9 > 0.1 > (of_fur[:, 1] > 0).float().mean()
+    assert (of_fog[:, 1] > 0).float().mean() > 0.9
+    assert (of_fur - before)[:, 2].abs().mean() < 0.2 * (of_fur - before)[:, 1].abs().mean(), "rain was not asked for"
+    assert torch.equal(restrained_head.read.weight, head.read.weight)
+
+
+def test_a_run_with_good_photographs_changes_the_network_of_presence(config: Path, photos: Path, tmp_path: Path) -> None:
+    table = f'[restraint]\nphotos = "{photos.as_posix()}"\nside = 100\nmembers = 2\nsteps = 3\n[card]'
+    config.write_text(config.read_text().replace("[card]", table))
+    run(config)
+    state = load_file(tmp_path / "out" / HEAD_FILE)
+    assert state["widen.weight"].shape == (2 * 6, 64)
+    assert load_file(tmp_path / "out" / "embeddings" / "restraint.safetensors")["pooled"].shape == (6, 64)
+
+
+def test_a_head_without_a_network_of_presence_cannot_be_restrained(config: Path, photos: Path) -> None:
+    text = config.read_text().replace("members = 2", "members = 0")
+    config.write_text(text.replace("[card]", f'[restraint]\nphotos = "{photos.as_posix()}"\n[card]'))
+    with pytest.raises(TrainingError, match="network of presence"):
+        run(config)
+
+
 def test_the_shipped_configuration_can_be_read(root: Path) -> None:
     raw_config = read_toml(root / "training" / "configs" / "head.toml")
     assert HeadRun.from_raw(raw_config).mix.rain_share == 0.14
     assert parse_table(FitConfig, raw_config, "fit").members == 4
     after = HeadRun.from_raw(read_toml(root / "training" / "configs" / "head_real.toml"))
     assert after.fit.members == 0 and after.shift.noise > 0 == after.shift.haze
+    last = HeadRun.from_raw(read_toml(root / "training" / "configs" / "head_restraint.toml"))
+    assert last.fit.members == 0 and last.restraint.photos and last.restraint.degradations == ("haze", "rain", "snow")
