@@ -123,7 +123,7 @@ def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -
     presence[:, 1] = known[:, 1] = 1
     real = Examples(fog, presence, known)
     generated = Examples(torch.cat([fur, fog]), torch.cat([torch.zeros(200, 7), presence]), torch.ones(400, 7))
-    config = RestraintConfig(degradations=("haze",), steps=300, batch=64)
+    config = RestraintConfig(degradations=("haze",), steps=300, batch=64, learning_rate=1e-2)
     restrained_head = restrained(head, fur, generated, real, config, 0)
     before, of_fur, of_fog = head(fur).presence, restrained_head(fur).presence, restrained_head(fog).presence
     assert (before[:, 1] > 0).float().mean() > 0.9 > 0.1 > (of_fur[:, 1] > 0).float().mean()
