@@ -284,13 +284,17 @@ class Guidance:
         """Return how strong what the camera branch is to undo is, [B, 3] float32 in 0..1, of `CAMERA_FAULTS`.
 
         0 where a fault is called absent or is to be kept; what is to be removed in part counts as weaker. A forced one
-        that is not seen has its assumed strength.
+        that is not seen has its assumed strength. All are 0 where low light is called present and is to be corrected:
+        its noise is how the MLLM knows it, and the local branch removes it after the tone (docs/experiments.md).
         """
         columns = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
         scores, assumed = self.scores[:, columns], torch.tensor([ASSUMED_SEVERITIES[name] for name in CAMERA_FAULTS])
         seen = ((scores - PRESENT) / (1 - PRESENT)).clamp(LEAST_STRENGTH, 1).masked_fill(scores < PRESENT, 0.0)
         unseen = self._forced()[:, columns] & (scores < PRESENT)
-        return torch.where(unseen, assumed.to(scores), seen) * self._removal()[:, columns]
+        strengths = torch.where(unseen, assumed.to(scores), seen) * self._removal()[:, columns]
+        low_light = DEGRADATIONS.index("low_light")
+        is_lit = (self.scores[:, low_light] >= PRESENT) & (self._removal()[:, low_light] > 0)
+        return strengths.masked_fill(is_lit[:, None], 0.0)
 
     def after_camera_branch(self) -> Guidance:
         """Return the guidance of one image for what comes after the camera branch, which sees its faults no longer.

@@ -260,6 +260,12 @@ class TestTheCameraBranch:
         assert bool(rest.reaches(PRESENT)) and not bool(rest.camera_strengths().any())
         assert not bool(guidance_with({"noise": 0.7}).after_camera_branch().reaches(PRESENT))
 
+    def test_it_leaves_dark_images_alone_unless_they_are_to_stay_dark(self) -> None:
+        dark = guidance_with({"noise": 0.7, "low_light": 0.8})
+        assert dark.camera_strengths()[0].tolist() == [0.0, 0.0, 0.0]
+        kept = dark.with_removal({"low_light": 0.0})
+        assert kept.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.0])
+
     def test_several_images_come_one_by_one(self) -> None:
         with pytest.raises(GuidanceError, match="is for 2"):
             make_guidance(2).after_camera_branch()
