@@ -33,7 +33,14 @@ ORDER = [
 WITHIN_A_LAYER = {("cli", "training")}
 """(room, what it uses) where both lie in one layer."""
 
-TRAINING = [{"engine", "data", "metrics"}, {"mllm"}, {"restorer", "camera"}, {"evaluation"}, {"release", "ablation"}, {"stages"}]
+TRAINING = [
+    {"engine", "data", "metrics"},
+    {"mllm"},
+    {"restorer", "camera"},
+    {"evaluation"},
+    {"release", "ablation"},
+    {"stages"},
+]
 """The wings of `training/` in their order."""
 
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}

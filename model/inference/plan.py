@@ -85,7 +85,8 @@ class RestorationPlan:
         if not bool((strengths > 0).any()):
             return Work(None, guidance, is_local=True)
         rest = guidance.after_camera_branch()
-        return Work(strengths, rest, is_local=bool(rest.reaches(self.threshold) & rest.has_work()))
+        is_local = bool(rest.reaches(self.threshold) & rest.has_work())
+        return Work(strengths, rest, is_local, share=float(guidance.camera_share()))
 
     def mask_of(self, index: int) -> Tensor | None:
         """Return the mask [H, W] of one image, without what is fully transparent in it."""
@@ -110,9 +111,7 @@ class RestorationPlan:
         height, width = self.image.shape[2:]
         work = [self.work_in(index) for index in range(len(self.image) if self._is_guided_one_by_one else 1)]
         with_camera = any(each.strengths is not None for each in work)
-        return tile_bytes(
-            self.network.config, height, width, self.tile_side, self.precision, with_camera=with_camera
-        )
+        return tile_bytes(self.network.config, height, width, self.tile_side, self.precision, with_camera=with_camera)
 
     @property
     def _is_guided_one_by_one(self) -> bool:

@@ -95,11 +95,13 @@ class Work:
         strengths: [1, 3] in 0..1, what the camera branch is to undo; None where it has nothing to do.
         guidance: Of the branches that come after it; None for neutral guidance.
         is_local: Whether these have something to do.
+        share: How much of what the camera branch changes is taken, 0..1.
     """
 
     strengths: Tensor | None
     guidance: Guidance | None
     is_local: bool
+    share: float = 1.0
 
     @property
     def camera_faults(self) -> tuple[str, ...]:
@@ -319,7 +321,8 @@ class _ImageJob:
         with torch.inference_mode():
             context = self._context if self.work.is_local else None
             with autocast:
-                crop, routing = self._read(read), []
+                crop = self._read(read)
+                routing: list[Tensor] = []
                 if context is not None:
                     position = Position.of(read.top, read.left, self.height, self.width)
                     crop, routing = self.network.restore_crop(crop, context, position)
@@ -332,7 +335,7 @@ class _ImageJob:
             return rgb_of(read_box(self.seen, area)[None].to(self.device))
         larger = on_grid(area, self.padded, self.network.config.camera_halo, camera.multiple, self._blocks)
         crop = rgb_of(read_box(self.seen, larger)[None].to(self.device))
-        undone: Tensor = camera(crop, strengths.to(self.device))
+        undone = torch.lerp(crop.float(), camera(crop, strengths.to(self.device)), self.work.share)
         return inside(undone, larger, area).clamp(0, 1)
 
     @cached_property

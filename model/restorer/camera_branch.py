@@ -17,6 +17,7 @@ from ..images import round_up
 from ..vocabulary import CAMERA_FAULTS
 from .blocks import Down, Up, convolve_in_strips, fold_pixels, unfold_pixels
 
+
 class CameraBranch(nn.Module):
     """Undo blur, noise and JPEG of crops that start where the blocks of a JPEG do, if there are any.
 
@@ -44,7 +45,6 @@ class CameraBranch(nn.Module):
         self.up = nn.ModuleList(Up(coarse, fine) for fine, coarse in pairs)
         self.decoder = nn.ModuleList(_blocks(*each) for each in zip(widths[:-1], decoder_blocks, strict=True))
         self.outro = nn.Conv2d(widths[0], 12, 3, padding=1)
-        self.to(memory_format=torch.channels_last)
         assert self.outro.bias is not None
         nn.init.zeros_(self.outro.weight)
         nn.init.zeros_(self.outro.bias)

@@ -243,7 +243,11 @@ class TestTheCameraBranch:
 
     def test_it_is_told_nothing_of_what_is_to_be_kept_and_less_of_what_is_removed_in_part(self) -> None:
         guidance = guidance_with({"noise": 0.9, "jpeg": 0.9}).with_removal({"noise": 0.5, "jpeg": 0.0})
-        assert guidance.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.0])
+        assert guidance.camera_strengths()[0].tolist() == pytest.approx([0.8, 0.0, 0.0])
+        assert guidance.camera_share().tolist() == pytest.approx([0.5])
+        both = guidance_with({"noise": 0.9, "jpeg": 0.9, "haze": 0.9}).with_removal({"noise": 0.2, "jpeg": 0.4})
+        assert both.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.8])
+        assert both.camera_share().tolist() == pytest.approx([0.4])
 
     def test_it_is_told_what_was_set_and_what_an_order_assumes(self) -> None:
         assert guidance_with({}).with_severities({"blur": 0.3}).camera_strengths()[0, 1] == pytest.approx(0.3)

@@ -147,7 +147,10 @@ class CameraTask:
         """Return the loss, the mean logarithm of the crops' squared errors, and their mean PSNR."""
         restored = network(batch["crop"].float(), batch["strengths"])
         errors = (restored - batch["target"].float()).square().mean((1, 2, 3))
-        return {"loss": 0.1 * torch.log(errors + FLOOR).mean(), "psnr": -10 * torch.log10(errors.detach() + 1e-8).mean()}
+        return {
+            "loss": 0.1 * torch.log(errors + FLOOR).mean(),
+            "psnr": -10 * torch.log10(errors.detach() + 1e-8).mean(),
+        }
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -173,8 +176,8 @@ class CameraTask:
         return replace(
             before,
             architecture=self.restorer.config.to_card(),
-            training={**before.training, "camera": training_record(self._raw_config, step)},
-            metrics=before.metrics | {f"camera_{name}": value for name, value in metrics.items()},
+            training={**before.training, "camera": {**training_record(self._raw_config, step), "metrics": metrics}},
+            metrics={},  # they were measured without this branch
             data=str(about.get("data", before.data)),
             limits=str(about.get("limits", before.limits)),
         )

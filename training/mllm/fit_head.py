@@ -411,7 +411,7 @@ def restrain(mllm: Mllm, head: DegradationHead, settings: HeadRun, cache: Path) 
 def restrained(
     head: DegradationHead, good: Tensor, generated: Examples, real: Examples, config: RestraintConfig, number: int
 ) -> DegradationHead:
-    """Return a copy of a head whose network of presence has learned from good photographs, whose embeddings are [N, D]."""
+    """Return a copy of a head whose network of presence has learned from the embeddings [N, D] of good photographs."""
     torch.manual_seed(number)
     learned, held = (
         [index for index, name in enumerate(DEGRADATIONS) if (name in config.degradations) is is_learned]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ...model.atomic import recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
 from ...model.guidance import Directions
-from ...model.mllm.head import ABSENT, OWNER, DegradationHead, scale_parameters
 from ...model.jpeg_grid import BLOCK, find_grid
+from ...model.mllm.head import ABSENT, OWNER, DegradationHead, scale_parameters
 from ...model.mllm.loading import HEAD_FILE, identity_of, load_mllm
 from ...model.mllm.views import CROPS, VIEW_SIDE, make_views
 from ...model.mllm.wording import DESCRIBE

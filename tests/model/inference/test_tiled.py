@@ -348,6 +348,16 @@ def test_the_other_branches_restore_what_the_camera_branch_returns(
     assert result.routing.undone(0) == ("noise",) and len(result.routing.frames[0]) == 2
 
 
+def test_half_of_the_noise_is_half_of_what_the_camera_branch_changes(
+    camera_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image = torch.rand(1, 3, 96, 64) * 0.3 + 0.35
+    half = restore(camera_restorer, image, seeing(make_guidance(), noise=0.7).with_removal({"noise": 0.5})).image
+    undone = camera_alone(camera_restorer, image, [0.4, 0.0, 0.0])
+    unclamped = (undone > 0) & (undone < 1)
+    assert torch.allclose(half[unclamped], ((image + undone) / 2)[unclamped], atol=1e-4)
+
+
 def test_weather_alone_leaves_the_camera_branch_out(
     camera_restorer: Restorer, restorer: Restorer, make_guidance: MakeGuidance
 ) -> None:

@@ -84,9 +84,7 @@ def test_a_box_of_the_padded_image_is_read_without_building_it() -> None:
     origin=st.tuples(st.integers(0, 7), st.integers(0, 7)),
     halo=st.sampled_from([0, 8, 104]),
 )
-def test_an_area_on_a_grid_holds_the_area_and_its_halo(
-    top: int, left: int, origin: tuple[int, int], halo: int
-) -> None:
+def test_an_area_on_a_grid_holds_the_area_and_its_halo(top: int, left: int, origin: tuple[int, int], halo: int) -> None:
     whole, area = Box(0, 0, 256, 256), Box(top, left, 256 - top, 256 - left)
     larger = on_grid(area, whole, halo, 8, origin)
     assert ((larger.top - origin[0]) % 8, (larger.left - origin[1]) % 8) == (0, 0)

@@ -76,7 +76,7 @@ def test_a_run_adds_a_branch_and_leaves_all_else_as_it_is(photos: Path, restorer
     for name, tensor in before.state_dict().items():
         assert torch.equal(tensor.bfloat16(), state[name].bfloat16())
     assert card.mllm_identity == IDENTITY and card.training["camera"]["step"] == 150
-    assert card.metrics["camera_noise50"] > 15.2, "14.9 dB as it is"
+    assert card.training["camera"]["metrics"]["noise50"] > 15.2, "14.9 dB as it is"
 
 
 def test_a_branch_goes_on_learning_and_another_one_is_refused(photos: Path, restorer: Path, tmp_path: Path) -> None:

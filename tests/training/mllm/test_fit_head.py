@@ -132,7 +132,9 @@ def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -
     assert torch.equal(restrained_head.read.weight, head.read.weight)
 
 
-def test_a_run_with_good_photographs_changes_the_network_of_presence(config: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_run_with_good_photographs_changes_the_network_of_presence(
+    config: Path, photos: Path, tmp_path: Path
+) -> None:
     table = f'[restraint]\nphotos = "{photos.as_posix()}"\nside = 100\nmembers = 2\nsteps = 3\n[card]'
     config.write_text(config.read_text().replace("[card]", table))
     run(config)
