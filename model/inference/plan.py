@@ -109,13 +109,9 @@ class RestorationPlan:
         It is that of one tile and does not depend on the number of images, which are restored one after the other.
         """
         height, width = self.image.shape[2:]
-        work = [self.work_in(index) for index in range(len(self.image) if self._is_guided_one_by_one else 1)]
-        with_camera = any(each.strengths is not None for each in work)
+        guided = self.guidance if self.network.camera is not None else None
+        with_camera = guided is not None and bool((guided.camera_strengths() > 0).any())
         return tile_bytes(self.network.config, height, width, self.tile_side, self.precision, with_camera=with_camera)
-
-    @property
-    def _is_guided_one_by_one(self) -> bool:
-        return self.guidance is not None and len(self.guidance) > 1
 
     def run(
         self,

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...model.errors import TrainingError
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, check_sides, parse_table
+from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ class CameraBatch:
         """Check the values."""
         check_minimum(self, "batch", {"scenes": 1, "crops": 1, "crop": 1, "validation_photos": 1, "error": 0})
         check_sides(self.sides, "batch", self.crop)
-        for name in ("kept_share", "large_error_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} in [batch] must lie between 0 and 1, not {getattr(self, name)}.")
+        check_shares(self, "batch", ("kept_share", "large_error_share"))
 
 
 @dataclass(frozen=True)

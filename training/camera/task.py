@@ -26,7 +26,7 @@ from ...model.synthesis.severities import Severities
 from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
 from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
-from ..data.scenes import SceneSampler, sample_generator, to_tensor
+from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
@@ -102,8 +102,7 @@ class CameraTask:
             rng = sample_generator(self.seed, index, scene)
             target, image, told = self._make_scene(rng)
             height, width = image.shape[1:]
-            for _ in range(config.crops):
-                top, left = (int(rng.integers((length - config.crop) // grid + 1)) * grid for length in (height, width))
+            for top, left in draw_windows(rng, (height, width), config.crop, config.crops, grid):
                 window = (slice(None), slice(top, top + config.crop), slice(left, left + config.crop))
                 crops.append(image[window])
                 targets.append(target[window])

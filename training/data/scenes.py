@@ -311,6 +311,22 @@ def cut_out(piece: np.ndarray, flipped: bool, height: int, width: int) -> np.nda
     return scene[0].permute(1, 2, 0).contiguous().numpy()
 
 
+def draw_windows(
+    rng: np.random.Generator, size: tuple[int, int], side: int, count: int, multiple: int
+) -> list[tuple[int, int]]:
+    """Draw where square crops of a scene start: top and left in px, both multiples of `multiple`.
+
+    Args:
+        rng: Source of randomness.
+        size: Height and width of the scene in px.
+        side: Of the crops in px.
+        count: Number of crops.
+        multiple: Distance of the places in px.
+    """
+    places = [(length - side) // multiple + 1 for length in size]
+    return [(int(rng.integers(places[0])) * multiple, int(rng.integers(places[1])) * multiple) for _ in range(count)]
+
+
 def sample_generator(seed: int, *indices: int) -> np.random.Generator:
     """Return the generator of one training sample, which depends on the run's seed and the sample's indices alone."""
     return np.random.default_rng(np.random.SeedSequence((seed, *indices)))

@@ -7,7 +7,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -219,6 +219,17 @@ def check_minimum(config: object, table: str, minimums: Mapping[str, float]) -> 
     for name, minimum in minimums.items():
         if not getattr(config, name) >= minimum:
             raise TrainingError(f"{name} in [{table}] must be at least {minimum}, not {getattr(config, name)}.")
+
+
+def check_shares(config: object, table: str, names: Iterable[str]) -> None:
+    """Check that fields of a config are shares.
+
+    Raises:
+        TrainingError: One lies outside 0..1; the message names it and the table.
+    """
+    for name in names:
+        if not 0 <= getattr(config, name) <= 1:
+            raise TrainingError(f"{name} in [{table}] must lie between 0 and 1, not {getattr(config, name)}.")
 
 
 def check_sides(sides: tuple[int, int], table: str, minimum: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model.errors import TrainingError
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, check_sides, parse_table
+from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
 from .architecture import MllmConfig
 
 
@@ -95,9 +95,7 @@ class RealConfig:
         for name in ("share", "good_share"):
             if not 0 < getattr(self, name) < 1:
                 raise TrainingError(f"{name} in [real] must lie between 0 and 1, not {getattr(self, name)}.")
-        for name in ("saved_share", "noisy_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} in [real] must lie between 0 and 1, not {getattr(self, name)}.")
+        check_shares(self, "real", ("saved_share", "noisy_share"))
         check_minimum(self, "real", {"keep_weight": 0})
 
 

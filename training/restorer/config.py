@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model.errors import TrainingError
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, check_sides, parse_table
+from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
 
 GUIDANCE_SOURCES = ("mllm", "other", "oracle")
 """Where guidance comes from: the MLLM; for the ablation also another image of the batch, or the true parameters."""
@@ -78,9 +78,7 @@ class BatchConfig:
         """Check the values."""
         check_minimum(self, "batch", {"scenes": 0, "crops": 1, "crop": 1, "validation_images": 1})
         check_sides(self.sides, "batch", self.crop)
-        for name in ("steered_share", "set_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(f"{name} in [batch] must lie between 0 and 1, not {getattr(self, name)}.")
+        check_shares(self, "batch", ("steered_share", "set_share"))
 
 
 @dataclass(frozen=True)
@@ -143,8 +141,7 @@ class LossConfig:
         """Check the values."""
         if not self.relational_temperature > 0:
             raise TrainingError("relational_temperature in [losses] must be above 0.")
-        if not 0 <= self.guidance_dropout <= 1:
-            raise TrainingError(f"guidance_dropout in [losses] must lie between 0 and 1, not {self.guidance_dropout}.")
+        check_shares(self, "losses", ("guidance_dropout",))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
 from ...model.weights import Card, read_card, write_weights
 from ..data.photos import list_photos, read_photo
-from ..data.scenes import SceneSampler, sample_generator, to_tensor
+from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
@@ -152,8 +152,7 @@ class RestorerTask:
             target, image, whole = self._make_scene(self.scenes, rng)
             wholes.append(whole)
             height, width = image.shape[1:]
-            for _ in range(config.crops):
-                top, left = (int(rng.integers((length - config.crop) // grid + 1)) * grid for length in (height, width))
+            for top, left in draw_windows(rng, (height, width), config.crop, config.crops, grid):
                 window = (slice(None), slice(top, top + config.crop), slice(left, left + config.crop))
                 crops.append(image[window])
                 targets.append(target[window])

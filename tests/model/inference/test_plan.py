@@ -123,6 +123,19 @@ def test_the_estimate_of_a_tile_is_what_is_allocated_and_a_little_more(changes: 
     assert peak < plan_restoration(network, image).memory_bytes < 1.25 * peak
 
 
+@pytest.mark.usefixtures("all_rows_at_once")
+def test_the_estimate_knows_the_camera_branch_where_it_works(make_guidance: MakeGuidance) -> None:
+    """A branch that is wider than all else, for an image in which one fault of the camera is seen."""
+    sizes = {"camera_widths": (96, 16), "camera_encoder_blocks": (1, 1), "camera_decoder_blocks": (1,)}
+    network = Restorer(replace(SHALLOW, widths=(8, 8, 32, 32), **sizes)).eval()
+    image, scores = torch.rand(1, 3, 128, 192), torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.8, 0.1, 0.1]])
+    seen = replace(make_guidance(), scores=scores)
+    peak = peak_bytes(lambda: restore(network, image, seen))
+    assert peak < plan_restoration(network, image, seen).memory_bytes < 1.25 * peak
+    clean = replace(seen, scores=torch.full((1, 7), 0.1))
+    assert plan_restoration(network, image, clean).memory_bytes < 0.5 * peak
+
+
 def test_strips_take_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     network, image = Restorer(SHALLOW).eval(), torch.rand(1, 3, 512, 512)
     in_strips = peak_bytes(lambda: restore(network, image, None))
