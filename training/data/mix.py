@@ -131,24 +131,28 @@ class Mix:
             severities = replace(severities, jpeg_quality=again, first_jpeg_quality=first, jpeg_shift=shift)
         return severities
 
+    def draw_noise(self, rng: np.random.Generator) -> Severities:
+        """Draw the severities of a scene of `noise_share`."""
+        noise = with_noise(Severities(), rng, FAINT_NOISE if rng.random() < 0.5 else HEAVIEST_NOISE)
+        if self.grain_share and rng.random() < self.grain_share:
+            grain, gray = rng.uniform(0.3, COARSEST_GRAIN), rng.uniform(0.0, 1.0) ** 2
+            noise = replace(noise, noise_grain=grain, noise_gray=gray)
+            if self.camera_share and rng.random() < self.camera_share:
+                sigma, shot = rng.uniform(*CAMERA_NOISE) / 255.0, rng.uniform(0.0, 1.0)
+                noise = replace(
+                    noise,
+                    noise_sigma=sigma * (1.0 - shot) ** 0.5,
+                    sensor_gain=2.0 * shot * sigma**2,
+                    jpeg_quality=int(rng.integers(*CAMERA_QUALITY)),
+                )
+        return noise
+
     def _draw_kind(self, rng: np.random.Generator) -> Severities:
         if self.composite_share and rng.random() < self.composite_share:
             return sample_combination(str(rng.choice(COMBINATIONS)), rng, wide=rng.random() < self.wide_share)
         kind = rng.random()
         if kind < self.noise_share:
-            noise = with_noise(Severities(), rng, FAINT_NOISE if rng.random() < 0.5 else HEAVIEST_NOISE)
-            if self.grain_share and rng.random() < self.grain_share:
-                grain, gray = rng.uniform(0.3, COARSEST_GRAIN), rng.uniform(0.0, 1.0) ** 2
-                noise = replace(noise, noise_grain=grain, noise_gray=gray)
-                if self.camera_share and rng.random() < self.camera_share:
-                    sigma, shot = rng.uniform(*CAMERA_NOISE) / 255.0, rng.uniform(0.0, 1.0)
-                    noise = replace(
-                        noise,
-                        noise_sigma=sigma * (1.0 - shot) ** 0.5,
-                        sensor_gain=2.0 * shot * sigma**2,
-                        jpeg_quality=int(rng.integers(*CAMERA_QUALITY)),
-                    )
-            return noise
+            return self.draw_noise(rng)
         kind -= self.noise_share
         if kind < self.rain_share:
             return Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)

@@ -139,18 +139,22 @@ class ShiftConfig:
 class RestraintConfig:
     """The `[restraint]` table: what the network of presence unlearns from good photographs.
 
-    Fur, branches, splashing water and pale rooms look like rain, snow and haze to it. Photographs that the MLLM has not
-    been trained on show which of them, and what real photographs show is held (our design).
+    Fur, branches, splashing water and pale rooms look like rain, snow and haze to it, and noise makes it see darkness.
+    Photographs that the MLLM has not been trained on show which of them do, and what real photographs show is held (our
+    design).
 
     Attributes:
         photos: Folder of photographs without any of `degradations`; empty leaves the network as it is.
-        degradations: Those whose presence is learned; the logits of the others are held.
+        degradations: Those that none of the photographs shows, with noise or without. All logits but these and those of
+            `steady` are held.
+        steady: Those that a photograph shows with noise if and only if it does without.
         side: Longest side in px to which the photographs are shrunk.
         members: Networks that learn from other random batches and are merged into one.
         steps: Updates of each.
         batch: Photographs, generated images and real ones of a step, each.
         learning_rate: Of AdamW, with a cosine decay to 0.
         good_weight: Of the photographs, against generated images.
+        noisy_weight: Of the photographs with noise; the more, the less of the light of dark, noisy images is corrected.
         floor_weight: Of the logits of real photographs that show a degradation and may not fall.
         floor: How much above their old value these logits should be.
         keep_weight: Of the logits that are held.
@@ -161,21 +165,24 @@ class RestraintConfig:
 
     photos: str = ""
     degradations: tuple[str, ...] = ("haze", "rain", "snow")
+    steady: tuple[str, ...] = ("low_light",)
     side: int = 640
     members: int = 4
     steps: int = 600
     batch: int = 256
     learning_rate: float = 1e-3
     good_weight: float = 6.0
+    noisy_weight: float = 1.0
     floor_weight: float = 0.3
     floor: float = 0.3
-    keep_weight: float = 0.15
+    keep_weight: float = 0.3
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_minimum(self, "restraint", dict.fromkeys(("side", "members", "steps", "batch"), 1))
-        if unknown := set(self.degradations) - set(DEGRADATIONS):
-            raise TrainingError(f"degradations in [restraint] names {min(unknown)}, which is none.")
+        for name in ("degradations", "steady"):
+            if unknown := set(getattr(self, name)) - set(DEGRADATIONS):
+                raise TrainingError(f"{name} in [restraint] names {min(unknown)}, which is none.")
 
 
 @dataclass(frozen=True)
@@ -404,45 +411,72 @@ def restrain(mllm: Mllm, head: DegradationHead, settings: HeadRun, cache: Path) 
     if not head.hidden:
         raise TrainingError("[restraint] needs a head with a network of presence: fit one with members in [fit].")
     good, generated = embed_good(mllm, settings, cache)
+    noisy = embed_noisy(mllm, settings, cache)
     real = embed_real(mllm, settings.data, cache)
-    return merge([restrained(head, good, generated, real, config, number) for number in range(config.members)])
+    return merge([restrained(head, good, noisy, generated, real, config, number) for number in range(config.members)])
 
 
 def restrained(
-    head: DegradationHead, good: Tensor, generated: Examples, real: Examples, config: RestraintConfig, number: int
+    head: DegradationHead,
+    good: Tensor,
+    noisy: Tensor,
+    generated: Examples,
+    real: Examples,
+    config: RestraintConfig,
+    number: int,
 ) -> DegradationHead:
-    """Return a copy of a head whose network of presence has learned from the embeddings [N, D] of good photographs."""
+    """Return a copy of a head whose network of presence has learned from good photographs.
+
+    Args:
+        head: The head.
+        good: Embeddings of the photographs, [N, D].
+        noisy: Those of the same photographs with noise, [N, D].
+        generated: Degraded images.
+        real: Real photographs with and without degradations, whose logits are held.
+        config: What is learned, and how.
+        number: Seed.
+    """
     torch.manual_seed(number)
-    learned, held = (
-        [index for index, name in enumerate(DEGRADATIONS) if (name in config.degradations) is is_learned]
-        for is_learned in (True, False)
-    )
+    absent, steady, held = _columns(config)
+    learned = absent + steady
     pupil = copy.deepcopy(head).requires_grad_(False)
     trained = [*pupil.widen.requires_grad_().parameters(), *pupil.presence.requires_grad_().parameters()]
     optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     with torch.no_grad():
-        before = [head(pooled).presence for pooled in (good, generated.pooled, real.pooled)]
+        before = [head(pooled).presence for pooled in (good, noisy, generated.pooled, real.pooled)]
+    shown = (before[0] > 0).float()
+    shown[:, absent] = 0
     for _ in range(config.steps):
         rows = [torch.randint(len(logits), (config.batch,)) for logits in before]
-        of_good, of_generated, of_real = (
+        of_good, of_noisy, of_generated, of_real = (
             pupil(pooled[some]).presence
-            for pooled, some in zip((good, generated.pooled, real.pooled), rows, strict=True)
+            for pooled, some in zip((good, noisy, generated.pooled, real.pooled), rows, strict=True)
         )
-        old_good, old_generated, old_real = (logits[some] for logits, some in zip(before, rows, strict=True))
-        absent = F.softplus(of_good[:, learned]).mean()
-        made = F.binary_cross_entropy_with_logits(of_generated[:, learned], generated.presence[rows[1]][:, learned])
-        is_there = (real.presence * real.known)[rows[2]]
+        old_good, old_noisy, old_generated, old_real = (logits[some] for logits, some in zip(before, rows, strict=True))
+        absence = F.softplus(of_good[:, absent]).sum() / max(1, old_good[:, absent].numel())
+        with_noise = F.binary_cross_entropy_with_logits(of_noisy[:, learned], shown[rows[1]][:, learned])
+        made = F.binary_cross_entropy_with_logits(of_generated[:, learned], generated.presence[rows[2]][:, learned])
+        is_there = (real.presence * real.known)[rows[3]]
         fallen = (F.relu(old_real + config.floor - of_real).square() * is_there)[:, learned].mean()
-        moved = (of_real - old_real).square().mean() + sum(
-            (new - old)[:, held].square().mean() for new, old in ((of_good, old_good), (of_generated, old_generated))
-        )
-        loss = config.good_weight * absent + made + config.floor_weight * fallen + config.keep_weight * moved
+        moved = (of_real - old_real).square().mean()
+        moved = moved + (of_good - old_good)[:, steady + held].square().mean()
+        moved = moved + (of_noisy - old_noisy)[:, held].square().mean()
+        moved = moved + (of_generated - old_generated)[:, held].square().mean()
+        loss = config.good_weight * absence + config.noisy_weight * with_noise + made
+        loss = loss + config.floor_weight * fallen + config.keep_weight * moved
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     return pupil.requires_grad_(False).eval()
+
+
+def _columns(config: RestraintConfig) -> tuple[list[int], list[int], list[int]]:
+    """Return the columns of `config.degradations`, those of `config.steady`, and the others'."""
+    absent = [DEGRADATIONS.index(name) for name in config.degradations]
+    steady = [DEGRADATIONS.index(name) for name in config.steady]
+    return absent, steady, [column for column in range(len(DEGRADATIONS)) if column not in absent + steady]
 
 
 def embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Examples]:
@@ -463,6 +497,19 @@ def embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Exam
     stored = _cached(cache / "restraint.safetensors", make, len(photos), "restraint")
     presence = stored["presence"]
     return stored["pooled"], Examples(stored["degraded"], presence, torch.ones_like(presence))
+
+
+def embed_noisy(mllm: Mllm, settings: HeadRun, cache: Path) -> Tensor:
+    """Embed the good photographs of `[restraint]` with noise and nothing else, [N, D]."""
+    photos = list_photos(settings.restraint.photos)
+
+    def make() -> Iterator[dict[str, Tensor]]:
+        for index, path in enumerate(photos):
+            rng = np.random.default_rng((settings.fit.seed, index, 1))
+            photo = _shrunk(read_photo(path), settings.restraint.side)
+            yield {"pooled": embed(mllm, synthesize(photo, settings.mix.draw_noise(rng), rng).image)[1]}
+
+    return _cached(cache / "restraint-noisy.safetensors", make, len(photos), "noisy")["pooled"]
 
 
 def _shrunk(photo: np.ndarray, side: int) -> np.ndarray:

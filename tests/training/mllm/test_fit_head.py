@@ -123,13 +123,39 @@ def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -
     presence[:, 1] = known[:, 1] = 1
     real = Examples(fog, presence, known)
     generated = Examples(torch.cat([fur, fog]), torch.cat([torch.zeros(200, 7), presence]), torch.ones(400, 7))
-    config = RestraintConfig(degradations=("haze",), steps=300, batch=64, learning_rate=1e-2)
-    restrained_head = restrained(head, fur, generated, real, config, 0)
+    config = RestraintConfig(degradations=("haze",), steady=(), steps=300, batch=64, learning_rate=1e-2)
+    restrained_head = restrained(head, fur, fur, generated, real, config, 0)
     before, of_fur, of_fog = head(fur).presence, restrained_head(fur).presence, restrained_head(fog).presence
     assert (before[:, 1] > 0).float().mean() > 0.9 > 0.1 > (of_fur[:, 1] > 0).float().mean()
     assert (of_fog[:, 1] > 0).float().mean() > 0.9
     assert (of_fur - before)[:, 2].abs().mean() < 0.2 * (of_fur - before)[:, 1].abs().mean(), "rain was not asked for"
     assert torch.equal(restrained_head.read.weight, head.read.weight)
+
+
+def test_noise_does_not_change_whether_a_good_photograph_is_dark() -> None:
+    torch.manual_seed(0)
+    head = DegradationHead(8, 16).eval()
+    with torch.no_grad():
+        head.read.bias.zero_()
+        head.read.weight.zero_()
+        head.read.weight[0, 0], head.read.weight[0, 1] = 3.0, 2.0  # dark; noise, which seems dark, too
+    bright, dark = torch.randn(200, 8) * 0.2, torch.randn(200, 8) * 0.2
+    bright[:, 0] -= 0.5
+    dark[:, 0] += 0.5
+    good = torch.cat([bright, dark])
+    noisy = good + torch.eye(8)[1] * 1.5
+    presence, known = torch.zeros(200, 7), torch.zeros(200, 7)
+    presence[:, 0] = known[:, 0] = 1
+    real = Examples(dark, presence, known)
+    config = RestraintConfig(degradations=(), steady=("low_light",), steps=300, batch=64, learning_rate=1e-2)
+    of_noisy = restrained(head, good, noisy, real, real, config, 0)(noisy).presence[:, 0]
+    assert (head(noisy).presence[:200, 0] > 0).float().mean() > 0.9 > 0.1 > (of_noisy[:200] > 0).float().mean()
+    assert (of_noisy[200:] > 0).float().mean() > 0.9
+
+
+def test_what_restrains_a_head_names_degradations() -> None:
+    with pytest.raises(TrainingError, match=r"steady in \[restraint\] names fog"):
+        RestraintConfig(steady=("fog",))
 
 
 def test_a_run_with_good_photographs_changes_the_network_of_presence(
@@ -141,6 +167,7 @@ def test_a_run_with_good_photographs_changes_the_network_of_presence(
     state = load_file(tmp_path / "out" / HEAD_FILE)
     assert state["widen.weight"].shape == (2 * 6, 64)
     assert load_file(tmp_path / "out" / "embeddings" / "restraint.safetensors")["pooled"].shape == (6, 64)
+    assert load_file(tmp_path / "out" / "embeddings" / "restraint-noisy.safetensors")["pooled"].shape == (6, 64)
 
 
 def test_a_head_without_a_network_of_presence_cannot_be_restrained(config: Path, photos: Path) -> None:
