@@ -155,6 +155,8 @@ class RestraintConfig:
         learning_rate: Of AdamW, with a cosine decay to 0.
         good_weight: Of the photographs, against generated images.
         noisy_weight: Of the photographs with noise; the more, the less of the light of dark, noisy images is corrected.
+        denied_weight: Of what real photographs are known not to show and the good ones do not teach: the soft pixels of
+            a camera are not blur.
         floor_weight: Of the logits of real photographs that show a degradation and may not fall.
         floor: How much above their old value these logits should be.
         keep_weight: Of the logits that are held.
@@ -173,6 +175,7 @@ class RestraintConfig:
     learning_rate: float = 1e-3
     good_weight: float = 6.0
     noisy_weight: float = 1.0
+    denied_weight: float = 0.3
     floor_weight: float = 0.3
     floor: float = 0.3
     keep_weight: float = 0.3
@@ -447,6 +450,8 @@ def restrained(
         before = [head(pooled).presence for pooled in (good, noisy, generated.pooled, real.pooled)]
     shown = (before[0] > 0).float()
     shown[:, absent] = 0
+    present, denied = real.presence * real.known, (1 - real.presence) * real.known
+    denied[:, learned] = 0
     for _ in range(config.steps):
         rows = [torch.randint(len(logits), (config.batch,)) for logits in before]
         of_good, of_noisy, of_generated, of_real = (
@@ -457,14 +462,15 @@ def restrained(
         absence = F.softplus(of_good[:, absent]).sum() / max(1, old_good[:, absent].numel())
         with_noise = F.binary_cross_entropy_with_logits(of_noisy[:, learned], shown[rows[1]][:, learned])
         made = F.binary_cross_entropy_with_logits(of_generated[:, learned], generated.presence[rows[2]][:, learned])
-        is_there = (real.presence * real.known)[rows[3]]
+        is_there, is_not = present[rows[3]], denied[rows[3]]
         fallen = (F.relu(old_real + config.floor - of_real).square() * is_there)[:, learned].mean()
-        moved = (of_real - old_real).square().mean()
+        against = (F.softplus(of_real) * is_not).sum() / is_not.sum().clamp_min(1)
+        moved = ((of_real - old_real).square() * (1 - is_not)).mean()
         moved = moved + (of_good - old_good)[:, steady + held].square().mean()
         moved = moved + (of_noisy - old_noisy)[:, held].square().mean()
         moved = moved + (of_generated - old_generated)[:, held].square().mean()
         loss = config.good_weight * absence + config.noisy_weight * with_noise + made
-        loss = loss + config.floor_weight * fallen + config.keep_weight * moved
+        loss = loss + config.denied_weight * against + config.floor_weight * fallen + config.keep_weight * moved
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -153,6 +153,26 @@ def test_noise_does_not_change_whether_a_good_photograph_is_dark() -> None:
     assert (of_noisy[200:] > 0).float().mean() > 0.9
 
 
+def test_what_real_photographs_do_not_show_is_unlearned() -> None:
+    torch.manual_seed(0)
+    head = DegradationHead(8, 16).eval()
+    with torch.no_grad():
+        head.read.bias.zero_()
+        head.read.weight.zero_()
+        head.read.weight[5, 0] = 2.0  # what is soft seems blurred
+    soft, blurred = torch.randn(200, 8) * 0.3, torch.randn(200, 8) * 0.3
+    soft[:, :2] += torch.tensor([1.0, 1.0])
+    blurred[:, :2] += torch.tensor([1.0, -1.0])
+    known = torch.zeros(200, 7)
+    known[:, 5] = 1
+    real = Examples(soft, torch.zeros(200, 7), known)
+    generated = Examples(blurred, known, torch.ones(200, 7))
+    config = RestraintConfig(steps=300, batch=64, learning_rate=1e-2)
+    pupil = restrained(head, blurred, blurred, generated, real, config, 0)
+    assert (pupil(soft).presence[:, 5] > 0).float().mean() < 0.1 < 0.9 < (head(soft).presence[:, 5] > 0).float().mean()
+    assert (pupil(blurred).presence[:, 5] > 0).float().mean() > 0.9
+
+
 def test_what_restrains_a_head_names_degradations() -> None:
     with pytest.raises(TrainingError, match=r"steady in \[restraint\] names fog"):
         RestraintConfig(steady=("fog",))
