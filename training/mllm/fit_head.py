@@ -29,7 +29,7 @@ from ...model.mllm.describer import Mllm
 from ...model.mllm.head import DegradationHead
 from ...model.mllm.loading import DIRECTION_POOLED, DIRECTION_TOKENS, HEAD_FILE, load_mllm
 from ...model.synthesis.degrade import synthesize
-from ...model.synthesis.severities import Severities
+from ...model.synthesis.severities import Severities, sample_combination
 from ...model.vocabulary import DEGRADATIONS
 from ...model.weights import read_card, write_weights
 from ..data.mix import Mix
@@ -40,6 +40,8 @@ from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, check_minimum, parse_table, read_toml
 from ..engine.provenance import training_record
 from ..metrics import quantise
+
+LOW_LIGHT = DEGRADATIONS.index("low_light")
 
 SIDES = (256, 512)
 """Smallest and largest side of a generated image in px."""
@@ -145,16 +147,16 @@ class RestraintConfig:
 
     Attributes:
         photos: Folder of photographs without any of `degradations`; empty leaves the network as it is.
-        degradations: Those that none of the photographs shows, with noise or without. All logits but these and those of
-            `steady` are held.
-        steady: Those that a photograph shows with noise if and only if it does without.
+        degradations: Those that none of the photographs shows, with noise or without. Beside these, low light is
+            learned: a photograph with noise is as dark as it is without. The logits of the others are held.
         side: Longest side in px to which the photographs are shrunk.
         members: Networks that learn from other random batches and are merged into one.
         steps: Updates of each.
         batch: Photographs, generated images and real ones of a step, each.
         learning_rate: Of AdamW, with a cosine decay to 0.
         good_weight: Of the photographs, against generated images.
-        noisy_weight: Of the photographs with noise; the more, the less of the light of dark, noisy images is corrected.
+        noisy_weight: Of the photographs with noise, which are not dark for it.
+        dark_weight: Of the photographs in generated low light, with its noise: the more, the more is taken for dark.
         denied_weight: Of what real photographs are known not to show and the good ones do not teach: the soft pixels of
             a camera are not blur.
         floor_weight: Of the logits of real photographs that show a degradation and may not fall.
@@ -167,7 +169,6 @@ class RestraintConfig:
 
     photos: str = ""
     degradations: tuple[str, ...] = ("haze", "rain", "snow")
-    steady: tuple[str, ...] = ("low_light",)
     side: int = 640
     members: int = 4
     steps: int = 600
@@ -175,6 +176,7 @@ class RestraintConfig:
     learning_rate: float = 1e-3
     good_weight: float = 6.0
     noisy_weight: float = 1.0
+    dark_weight: float = 0.1
     denied_weight: float = 0.3
     floor_weight: float = 0.3
     floor: float = 0.3
@@ -183,9 +185,10 @@ class RestraintConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         check_minimum(self, "restraint", dict.fromkeys(("side", "members", "steps", "batch"), 1))
-        for name in ("degradations", "steady"):
-            if unknown := set(getattr(self, name)) - set(DEGRADATIONS):
-                raise TrainingError(f"{name} in [restraint] names {min(unknown)}, which is none.")
+        if unknown := set(self.degradations) - set(DEGRADATIONS):
+            raise TrainingError(f"degradations in [restraint] names {min(unknown)}, which is none.")
+        if not self.degradations:
+            raise TrainingError("degradations in [restraint] names none.")
 
 
 @dataclass(frozen=True)
@@ -414,15 +417,18 @@ def restrain(mllm: Mllm, head: DegradationHead, settings: HeadRun, cache: Path) 
     if not head.hidden:
         raise TrainingError("[restraint] needs a head with a network of presence: fit one with members in [fit].")
     good, generated = embed_good(mllm, settings, cache)
-    noisy = embed_noisy(mllm, settings, cache)
+    noisy, dark = embed_noisy(mllm, settings, cache), embed_dark(mllm, settings, cache)
     real = embed_real(mllm, settings.data, cache)
-    return merge([restrained(head, good, noisy, generated, real, config, number) for number in range(config.members)])
+    return merge(
+        [restrained(head, good, noisy, dark, generated, real, config, number) for number in range(config.members)]
+    )
 
 
 def restrained(
     head: DegradationHead,
     good: Tensor,
     noisy: Tensor,
+    dark: Tensor,
     generated: Examples,
     real: Examples,
     config: RestraintConfig,
@@ -434,55 +440,54 @@ def restrained(
         head: The head.
         good: Embeddings of the photographs, [N, D].
         noisy: Those of the same photographs with noise, [N, D].
+        dark: Those of the same photographs in low light, [N, D].
         generated: Degraded images.
         real: Real photographs with and without degradations, whose logits are held.
         config: What is learned, and how.
         number: Seed.
     """
     torch.manual_seed(number)
-    absent, steady, held = _columns(config)
-    learned = absent + steady
+    absent = [DEGRADATIONS.index(name) for name in config.degradations]
+    learned = [LOW_LIGHT, *absent]
+    held = [column for column in range(len(DEGRADATIONS)) if column not in learned]
     pupil = copy.deepcopy(head).requires_grad_(False)
     trained = [*pupil.widen.requires_grad_().parameters(), *pupil.presence.requires_grad_().parameters()]
     optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     with torch.no_grad():
-        before = [head(pooled).presence for pooled in (good, noisy, generated.pooled, real.pooled)]
-    shown = (before[0] > 0).float()
-    shown[:, absent] = 0
+        before = [head(pooled).presence for pooled in (good, noisy, dark, generated.pooled, real.pooled)]
+    meant_dark = (before[0][:, LOW_LIGHT] > 0).float()
     present, denied = real.presence * real.known, (1 - real.presence) * real.known
     denied[:, learned] = 0
     for _ in range(config.steps):
         rows = [torch.randint(len(logits), (config.batch,)) for logits in before]
-        of_good, of_noisy, of_generated, of_real = (
+        of_good, of_noisy, of_dark, of_generated, of_real = (
             pupil(pooled[some]).presence
-            for pooled, some in zip((good, noisy, generated.pooled, real.pooled), rows, strict=True)
+            for pooled, some in zip((good, noisy, dark, generated.pooled, real.pooled), rows, strict=True)
         )
-        old_good, old_noisy, old_generated, old_real = (logits[some] for logits, some in zip(before, rows, strict=True))
-        absence = F.softplus(of_good[:, absent]).sum() / max(1, old_good[:, absent].numel())
-        with_noise = F.binary_cross_entropy_with_logits(of_noisy[:, learned], shown[rows[1]][:, learned])
-        made = F.binary_cross_entropy_with_logits(of_generated[:, learned], generated.presence[rows[2]][:, learned])
-        is_there, is_not = present[rows[3]], denied[rows[3]]
-        fallen = (F.relu(old_real + config.floor - of_real).square() * is_there)[:, learned].mean()
+        old_good, old_noisy, old_dark, old_generated, old_real = (
+            logits[some] for logits, some in zip(before, rows, strict=True)
+        )
+        absence = F.softplus(of_good[:, absent]).mean()
+        with_noise = F.softplus(of_noisy[:, absent]).mean()
+        with_noise = with_noise + F.binary_cross_entropy_with_logits(of_noisy[:, LOW_LIGHT], meant_dark[rows[1]])
+        darkened = F.softplus(-of_dark[:, LOW_LIGHT]).mean()
+        made = F.binary_cross_entropy_with_logits(of_generated[:, learned], generated.presence[rows[3]][:, learned])
+        is_there, is_not = present[rows[4]], denied[rows[4]]
         against = (F.softplus(of_real) * is_not).sum() / is_not.sum().clamp_min(1)
+        fallen = (F.relu(old_real + config.floor - of_real).square() * is_there)[:, learned].mean()
         moved = ((of_real - old_real).square() * (1 - is_not)).mean()
-        moved = moved + (of_good - old_good)[:, steady + held].square().mean()
+        moved = moved + (of_good - old_good)[:, [LOW_LIGHT, *held]].square().mean()
         moved = moved + (of_noisy - old_noisy)[:, held].square().mean()
+        moved = moved + (of_dark - old_dark)[:, [*absent, *held]].square().mean()
         moved = moved + (of_generated - old_generated)[:, held].square().mean()
-        loss = config.good_weight * absence + config.noisy_weight * with_noise + made
+        loss = config.good_weight * absence + config.noisy_weight * with_noise + config.dark_weight * darkened + made
         loss = loss + config.denied_weight * against + config.floor_weight * fallen + config.keep_weight * moved
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     return pupil.requires_grad_(False).eval()
-
-
-def _columns(config: RestraintConfig) -> tuple[list[int], list[int], list[int]]:
-    """Return the columns of `config.degradations`, those of `config.steady`, and the others'."""
-    absent = [DEGRADATIONS.index(name) for name in config.degradations]
-    steady = [DEGRADATIONS.index(name) for name in config.steady]
-    return absent, steady, [column for column in range(len(DEGRADATIONS)) if column not in absent + steady]
 
 
 def embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Examples]:
@@ -507,15 +512,32 @@ def embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Exam
 
 def embed_noisy(mllm: Mllm, settings: HeadRun, cache: Path) -> Tensor:
     """Embed the good photographs of `[restraint]` with noise and nothing else, [N, D]."""
+    return _embed_with(mllm, settings, cache, "noisy", settings.mix.draw_noise).pooled
+
+
+def embed_dark(mllm: Mllm, settings: HeadRun, cache: Path) -> Tensor:
+    """Embed the good photographs of `[restraint]` in low light, which comes with noise, [N, D]."""
+
+    def draw(rng: np.random.Generator) -> Severities:
+        return sample_combination("low", rng, wide=rng.random() < settings.mix.wide_share)
+
+    return _embed_with(mllm, settings, cache, "dark", draw).pooled
+
+
+def _embed_with(
+    mllm: Mllm, settings: HeadRun, cache: Path, name: str, draw: Callable[[np.random.Generator], Severities]
+) -> Examples:
     photos = list_photos(settings.restraint.photos)
 
     def make() -> Iterator[dict[str, Tensor]]:
         for index, path in enumerate(photos):
             rng = np.random.default_rng((settings.fit.seed, index, 1))
-            photo = _shrunk(read_photo(path), settings.restraint.side)
-            yield {"pooled": embed(mllm, synthesize(photo, settings.mix.draw_noise(rng), rng).image)[1]}
+            degraded = synthesize(_shrunk(read_photo(path), settings.restraint.side), draw(rng), rng)
+            presence = torch.from_numpy(degraded.truth.presence).float()
+            yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
 
-    return _cached(cache / "restraint-noisy.safetensors", make, len(photos), "noisy")["pooled"]
+    stored = _cached(cache / f"restraint-{name}.safetensors", make, len(photos), name)
+    return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
 
 
 def _shrunk(photo: np.ndarray, side: int) -> np.ndarray:

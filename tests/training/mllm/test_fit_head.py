@@ -123,8 +123,8 @@ def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -
     presence[:, 1] = known[:, 1] = 1
     real = Examples(fog, presence, known)
     generated = Examples(torch.cat([fur, fog]), torch.cat([torch.zeros(200, 7), presence]), torch.ones(400, 7))
-    config = RestraintConfig(degradations=("haze",), steady=(), steps=300, batch=64, learning_rate=1e-2)
-    restrained_head = restrained(head, fur, fur, generated, real, config, 0)
+    config = RestraintConfig(degradations=("haze",), steps=300, batch=64, learning_rate=1e-2)
+    restrained_head = restrained(head, fur, fur, fur - 2, generated, real, config, 0)
     before, of_fur, of_fog = head(fur).presence, restrained_head(fur).presence, restrained_head(fog).presence
     assert (before[:, 1] > 0).float().mean() > 0.9 > 0.1 > (of_fur[:, 1] > 0).float().mean()
     assert (of_fog[:, 1] > 0).float().mean() > 0.9
@@ -147,8 +147,8 @@ def test_noise_does_not_change_whether_a_good_photograph_is_dark() -> None:
     presence, known = torch.zeros(200, 7), torch.zeros(200, 7)
     presence[:, 0] = known[:, 0] = 1
     real = Examples(dark, presence, known)
-    config = RestraintConfig(degradations=(), steady=("low_light",), steps=300, batch=64, learning_rate=1e-2)
-    of_noisy = restrained(head, good, noisy, real, real, config, 0)(noisy).presence[:, 0]
+    config = RestraintConfig(steps=300, batch=64, learning_rate=1e-2)
+    of_noisy = restrained(head, good, noisy, dark, real, real, config, 0)(noisy).presence[:, 0]
     assert (head(noisy).presence[:200, 0] > 0).float().mean() > 0.9 > 0.1 > (of_noisy[:200] > 0).float().mean()
     assert (of_noisy[200:] > 0).float().mean() > 0.9
 
@@ -168,14 +168,14 @@ def test_what_real_photographs_do_not_show_is_unlearned() -> None:
     real = Examples(soft, torch.zeros(200, 7), known)
     generated = Examples(blurred, known, torch.ones(200, 7))
     config = RestraintConfig(steps=300, batch=64, learning_rate=1e-2)
-    pupil = restrained(head, blurred, blurred, generated, real, config, 0)
+    pupil = restrained(head, blurred, blurred, blurred, generated, real, config, 0)
     assert (pupil(soft).presence[:, 5] > 0).float().mean() < 0.1 < 0.9 < (head(soft).presence[:, 5] > 0).float().mean()
     assert (pupil(blurred).presence[:, 5] > 0).float().mean() > 0.9
 
 
 def test_what_restrains_a_head_names_degradations() -> None:
-    with pytest.raises(TrainingError, match=r"steady in \[restraint\] names fog"):
-        RestraintConfig(steady=("fog",))
+    with pytest.raises(TrainingError, match=r"degradations in \[restraint\] names fog"):
+        RestraintConfig(degradations=("fog",))
 
 
 def test_a_run_with_good_photographs_changes_the_network_of_presence(
@@ -187,7 +187,8 @@ def test_a_run_with_good_photographs_changes_the_network_of_presence(
     state = load_file(tmp_path / "out" / HEAD_FILE)
     assert state["widen.weight"].shape == (2 * 6, 64)
     assert load_file(tmp_path / "out" / "embeddings" / "restraint.safetensors")["pooled"].shape == (6, 64)
-    assert load_file(tmp_path / "out" / "embeddings" / "restraint-noisy.safetensors")["pooled"].shape == (6, 64)
+    for name in ("noisy", "dark"):
+        assert load_file(tmp_path / "out" / "embeddings" / f"restraint-{name}.safetensors")["pooled"].shape == (6, 64)
 
 
 def test_a_head_without_a_network_of_presence_cannot_be_restrained(config: Path, photos: Path) -> None:
