@@ -476,11 +476,15 @@ def restrained(
         is_there, is_not = present[rows[4]], denied[rows[4]]
         against = (F.softplus(of_real) * is_not).sum() / is_not.sum().clamp_min(1)
         fallen = (F.relu(old_real + config.floor - of_real).square() * is_there)[:, learned].mean()
-        moved = ((of_real - old_real).square() * (1 - is_not)).mean()
-        moved = moved + (of_good - old_good)[:, [LOW_LIGHT, *held]].square().mean()
-        moved = moved + (of_noisy - old_noisy)[:, held].square().mean()
-        moved = moved + (of_dark - old_dark)[:, [*absent, *held]].square().mean()
-        moved = moved + (of_generated - old_generated)[:, held].square().mean()
+        moved = ((of_real - old_real).square() * (1 - is_not)).mean() + sum(
+            (new - old)[:, columns].square().mean()
+            for new, old, columns in (
+                (of_good, old_good, [LOW_LIGHT, *held]),
+                (of_noisy, old_noisy, held),
+                (of_dark, old_dark, [*absent, *held]),
+                (of_generated, old_generated, held),
+            )
+        )
         loss = config.good_weight * absence + config.noisy_weight * with_noise + config.dark_weight * darkened + made
         loss = loss + config.denied_weight * against + config.floor_weight * fallen + config.keep_weight * moved
         optimizer.zero_grad()
@@ -512,7 +516,7 @@ def embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Exam
 
 def embed_noisy(mllm: Mllm, settings: HeadRun, cache: Path) -> Tensor:
     """Embed the good photographs of `[restraint]` with noise and nothing else, [N, D]."""
-    return _embed_with(mllm, settings, cache, "noisy", settings.mix.draw_noise).pooled
+    return _embed_with(mllm, settings, cache, "noisy", settings.mix.draw_noise)
 
 
 def embed_dark(mllm: Mllm, settings: HeadRun, cache: Path) -> Tensor:
@@ -521,23 +525,21 @@ def embed_dark(mllm: Mllm, settings: HeadRun, cache: Path) -> Tensor:
     def draw(rng: np.random.Generator) -> Severities:
         return sample_combination("low", rng, wide=rng.random() < settings.mix.wide_share)
 
-    return _embed_with(mllm, settings, cache, "dark", draw).pooled
+    return _embed_with(mllm, settings, cache, "dark", draw)
 
 
 def _embed_with(
     mllm: Mllm, settings: HeadRun, cache: Path, name: str, draw: Callable[[np.random.Generator], Severities]
-) -> Examples:
+) -> Tensor:
     photos = list_photos(settings.restraint.photos)
 
     def make() -> Iterator[dict[str, Tensor]]:
         for index, path in enumerate(photos):
             rng = np.random.default_rng((settings.fit.seed, index, 1))
             degraded = synthesize(_shrunk(read_photo(path), settings.restraint.side), draw(rng), rng)
-            presence = torch.from_numpy(degraded.truth.presence).float()
-            yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
+            yield {"pooled": embed(mllm, degraded.image)[1]}
 
-    stored = _cached(cache / f"restraint-{name}.safetensors", make, len(photos), name)
-    return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
+    return _cached(cache / f"restraint-{name}.safetensors", make, len(photos), name)["pooled"]
 
 
 def _shrunk(photo: np.ndarray, side: int) -> np.ndarray:

@@ -109,13 +109,20 @@ def test_what_is_known_of_real_photographs_is_learned_and_nothing_else() -> None
     assert (merged(hazy).presence[:, 3] > 0).float().mean() < 0.2
 
 
-def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -> None:
+def head_that_reads(weights: dict[tuple[int, int], float]) -> DegradationHead:
+    """A head with an untrained network of presence and these weights of (degradation, feature), else 0."""
     torch.manual_seed(0)
     head = DegradationHead(8, 16).eval()
     with torch.no_grad():
         head.read.bias.zero_()
         head.read.weight.zero_()
-        head.read.weight[1, 0] = head.read.weight[2, 0] = 2.0  # what has much of the first feature seems hazy and rainy
+        for place, weight in weights.items():
+            head.read.weight[place] = weight
+    return head
+
+
+def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -> None:
+    head = head_that_reads({(1, 0): 2.0, (2, 0): 2.0})  # what has much of the first feature seems hazy and rainy
     fur, fog = torch.randn(200, 8) * 0.3, torch.randn(200, 8) * 0.3
     fur[:, :2] += torch.tensor([1.0, 1.0])
     fog[:, :2] += torch.tensor([1.0, -1.0])
@@ -133,12 +140,7 @@ def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -
 
 
 def test_noise_does_not_change_whether_a_good_photograph_is_dark() -> None:
-    torch.manual_seed(0)
-    head = DegradationHead(8, 16).eval()
-    with torch.no_grad():
-        head.read.bias.zero_()
-        head.read.weight.zero_()
-        head.read.weight[0, 0], head.read.weight[0, 1] = 3.0, 2.0  # dark; noise, which seems dark, too
+    head = head_that_reads({(0, 0): 3.0, (0, 1): 2.0})  # dark; noise, which seems dark, too
     bright, dark = torch.randn(200, 8) * 0.2, torch.randn(200, 8) * 0.2
     bright[:, 0] -= 0.5
     dark[:, 0] += 0.5
@@ -154,12 +156,7 @@ def test_noise_does_not_change_whether_a_good_photograph_is_dark() -> None:
 
 
 def test_what_real_photographs_do_not_show_is_unlearned() -> None:
-    torch.manual_seed(0)
-    head = DegradationHead(8, 16).eval()
-    with torch.no_grad():
-        head.read.bias.zero_()
-        head.read.weight.zero_()
-        head.read.weight[5, 0] = 2.0  # what is soft seems blurred
+    head = head_that_reads({(5, 0): 2.0})  # what is soft seems blurred
     soft, blurred = torch.randn(200, 8) * 0.3, torch.randn(200, 8) * 0.3
     soft[:, :2] += torch.tensor([1.0, 1.0])
     blurred[:, :2] += torch.tensor([1.0, -1.0])
