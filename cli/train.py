@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.what == "mllm":
         from ..training.mllm.task import run as train
     elif args.what == "head":
-        from ..training.mllm.fit_head import run as train
+        from ..training.head.fit import run as train
     elif args.what == "foreign":
         from ..training.mllm.foreign import run as train
     elif args.what == "restorer":

@@ -35,7 +35,7 @@ WITHIN_A_LAYER = {("cli", "training")}
 
 TRAINING = [
     {"engine", "data", "metrics"},
-    {"mllm"},
+    {"mllm", "head"},
     {"restorer", "camera"},
     {"evaluation"},
     {"release", "ablation"},

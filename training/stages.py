@@ -26,8 +26,9 @@ from ..model.mllm.loading import HEAD_FILE
 from .camera.config import CameraRun
 from .camera.task import train_camera
 from .engine.config import FREE_KEYS, LoopConfig, RawConfig, parse_table, read_toml
+from .head.config import HeadRun
+from .head.fit import fit_head
 from .mllm.config import MllmRun
-from .mllm.fit_head import HeadRun, fit_head
 from .mllm.task import train_mllm
 from .release.blend import blend, blend_restorers
 from .restorer.config import RestorerRun

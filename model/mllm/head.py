@@ -53,7 +53,7 @@ def scale_parameters(parameters: Tensor) -> Tensor:
 class DegradationHead(nn.Module):
     """One linear layer from the pooled embedding [B, D] to a `Reading`.
 
-    A head that was fitted to real photographs (`training/mllm/fit_head.py`) adds a small network to the presence
+    A head that was fitted to real photographs (`training/head/fit.py`) adds a small network to the presence
     logits: what tells a real haze from a pale scene is in the embedding, but not along one line.
 
     Args:

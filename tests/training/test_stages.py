@@ -17,7 +17,7 @@ from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.weights import read_card
 from mofe_restore.tests.cli.calls import run as call
 from mofe_restore.tests.factories import write_photo
-from mofe_restore.tests.training.mllm.test_fit_head import CONFIG as HEAD
+from mofe_restore.tests.training.head.test_fit import CONFIG as HEAD
 from mofe_restore.tests.training.mllm.test_task import CONFIG as MLLM
 from mofe_restore.tests.training.restorer.test_task import CONFIG as RESTORER
 from mofe_restore.training import stages

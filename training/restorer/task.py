@@ -26,7 +26,7 @@ from ...model.restorer.network import Restorer
 from ...model.restorer.thumbnail_branches import Position, thumbnail_of
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
-from ...model.weights import Card, read_card, write_weights
+from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
@@ -101,15 +101,16 @@ class RestorerTask:
     def _make_restorer(self, seed: int) -> Restorer:
         run = self.run
         torch.manual_seed(seed)
-        # a camera branch has a training of its own, and is kept as it is
-        camera = _camera_fields(Path(run.data.initial)) if run.data.initial else {}
+        trained = load_restorer(Path(run.data.initial))[0] if run.data.initial else None
         try:
-            config = RestorerConfig.from_dict({**camera, **run.model, "guidance_width": self.guidance.width})
+            config = RestorerConfig.from_dict(
+                {**_camera_fields(trained), **run.model, "guidance_width": self.guidance.width}
+            )
         except ValueError as error:
             raise TrainingError(f"[model] cannot be built: {error}.") from error
         restorer = Restorer(config)
-        if run.data.initial:
-            _copy_weights(Path(run.data.initial), restorer)
+        if trained is not None:
+            _copy_weights(trained, run.data.initial, restorer)
         if restorer.camera is not None:
             restorer.camera.requires_grad_(False)
         if run.batch.crop % restorer.multiple:
@@ -310,15 +311,14 @@ def train_restorer(raw_config: RawConfig) -> dict[str, float]:
     return train(RestorerTask(RestorerRun.from_raw(raw_config), loop, raw_config), loop)
 
 
-def _camera_fields(path: Path) -> dict[str, Any]:
-    """Return the sizes of the camera branch of a weight file; empty ones where it has none."""
-    architecture = RestorerConfig.from_dict(read_card(path, "restorer").architecture).to_dict()
-    return {name: value for name, value in architecture.items() if name.startswith("camera_")}
+def _camera_fields(trained: Restorer | None) -> dict[str, Any]:
+    """Return the sizes of the camera branch, which has a training of its own; empty ones where there is none."""
+    fields = {} if trained is None else trained.config.to_dict()
+    return {name: value for name, value in fields.items() if name.startswith("camera_")}
 
 
-def _copy_weights(path: Path, restorer: Restorer) -> None:
+def _copy_weights(trained: Restorer, path: str, restorer: Restorer) -> None:
     """Copy the weights of a trained restorer; its MLLM may be another, and blocks that it lacks start afresh."""
-    trained, _ = load_restorer(path)
     state, known = restorer.state_dict(), trained.state_dict()
     if any(name not in state or state[name].shape != tensor.shape for name, tensor in known.items()):
         raise TrainingError(

@@ -15,17 +15,10 @@ from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import write_photo
 from mofe_restore.training.engine.config import parse_table, read_toml
-from mofe_restore.training.mllm import fit_head as program
-from mofe_restore.training.mllm.fit_head import (
-    Examples,
-    FitConfig,
-    HeadRun,
-    RestraintConfig,
-    fit_member,
-    merge,
-    restrained,
-    run,
-)
+from mofe_restore.training.head import fit as program
+from mofe_restore.training.head.config import FitConfig, HeadRun
+from mofe_restore.training.head.examples import Examples
+from mofe_restore.training.head.fit import fit_member, merge, run
 
 CONFIG = """
 [data]
@@ -109,72 +102,6 @@ def test_what_is_known_of_real_photographs_is_learned_and_nothing_else() -> None
     assert (merged(hazy).presence[:, 3] > 0).float().mean() < 0.2
 
 
-def head_that_reads(weights: dict[tuple[int, int], float]) -> DegradationHead:
-    """A head with an untrained network of presence and these weights of (degradation, feature), else 0."""
-    torch.manual_seed(0)
-    head = DegradationHead(8, 16).eval()
-    with torch.no_grad():
-        head.read.bias.zero_()
-        head.read.weight.zero_()
-        for place, weight in weights.items():
-            head.read.weight[place] = weight
-    return head
-
-
-def test_good_photographs_teach_what_is_not_there_and_real_ones_hold_what_is() -> None:
-    head = head_that_reads({(1, 0): 2.0, (2, 0): 2.0})  # what has much of the first feature seems hazy and rainy
-    fur, fog = torch.randn(200, 8) * 0.3, torch.randn(200, 8) * 0.3
-    fur[:, :2] += torch.tensor([1.0, 1.0])
-    fog[:, :2] += torch.tensor([1.0, -1.0])
-    presence, known = torch.zeros(200, 7), torch.zeros(200, 7)
-    presence[:, 1] = known[:, 1] = 1
-    real = Examples(fog, presence, known)
-    generated = Examples(torch.cat([fur, fog]), torch.cat([torch.zeros(200, 7), presence]), torch.ones(400, 7))
-    config = RestraintConfig(degradations=("haze",), steps=300, batch=64, learning_rate=1e-2)
-    restrained_head = restrained(head, fur, fur, fur - 2, generated, real, config, 0)
-    before, of_fur, of_fog = head(fur).presence, restrained_head(fur).presence, restrained_head(fog).presence
-    assert (before[:, 1] > 0).float().mean() > 0.9 > 0.1 > (of_fur[:, 1] > 0).float().mean()
-    assert (of_fog[:, 1] > 0).float().mean() > 0.9
-    assert (of_fur - before)[:, 2].abs().mean() < 0.2 * (of_fur - before)[:, 1].abs().mean(), "rain was not asked for"
-    assert torch.equal(restrained_head.read.weight, head.read.weight)
-
-
-def test_noise_does_not_change_whether_a_good_photograph_is_dark() -> None:
-    head = head_that_reads({(0, 0): 3.0, (0, 1): 2.0})  # dark; noise, which seems dark, too
-    bright, dark = torch.randn(200, 8) * 0.2, torch.randn(200, 8) * 0.2
-    bright[:, 0] -= 0.5
-    dark[:, 0] += 0.5
-    good = torch.cat([bright, dark])
-    noisy = good + torch.eye(8)[1] * 1.5
-    presence, known = torch.zeros(200, 7), torch.zeros(200, 7)
-    presence[:, 0] = known[:, 0] = 1
-    real = Examples(dark, presence, known)
-    config = RestraintConfig(steps=300, batch=64, learning_rate=1e-2)
-    of_noisy = restrained(head, good, noisy, dark, real, real, config, 0)(noisy).presence[:, 0]
-    assert (head(noisy).presence[:200, 0] > 0).float().mean() > 0.9 > 0.1 > (of_noisy[:200] > 0).float().mean()
-    assert (of_noisy[200:] > 0).float().mean() > 0.9
-
-
-def test_what_real_photographs_do_not_show_is_unlearned() -> None:
-    head = head_that_reads({(5, 0): 2.0})  # what is soft seems blurred
-    soft, blurred = torch.randn(200, 8) * 0.3, torch.randn(200, 8) * 0.3
-    soft[:, :2] += torch.tensor([1.0, 1.0])
-    blurred[:, :2] += torch.tensor([1.0, -1.0])
-    known = torch.zeros(200, 7)
-    known[:, 5] = 1
-    real = Examples(soft, torch.zeros(200, 7), known)
-    generated = Examples(blurred, known, torch.ones(200, 7))
-    config = RestraintConfig(steps=300, batch=64, learning_rate=1e-2)
-    pupil = restrained(head, blurred, blurred, blurred, generated, real, config, 0)
-    assert (pupil(soft).presence[:, 5] > 0).float().mean() < 0.1 < 0.9 < (head(soft).presence[:, 5] > 0).float().mean()
-    assert (pupil(blurred).presence[:, 5] > 0).float().mean() > 0.9
-
-
-def test_what_restrains_a_head_names_degradations() -> None:
-    with pytest.raises(TrainingError, match=r"degradations in \[restraint\] names fog"):
-        RestraintConfig(degradations=("fog",))
-
-
 def test_a_run_with_good_photographs_changes_the_network_of_presence(
     config: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -184,7 +111,7 @@ def test_a_run_with_good_photographs_changes_the_network_of_presence(
     state = load_file(tmp_path / "out" / HEAD_FILE)
     assert state["widen.weight"].shape == (2 * 6, 64)
     assert load_file(tmp_path / "out" / "embeddings" / "restraint.safetensors")["pooled"].shape == (6, 64)
-    for name in ("noisy", "dark"):
+    for name in ("noisy", "dark", "faulty"):
         assert load_file(tmp_path / "out" / "embeddings" / f"restraint-{name}.safetensors")["pooled"].shape == (6, 64)
 
 

@@ -1,0 +1,1 @@
+"""The head of a trained MLLM, fitted to real photographs."""

@@ -1,0 +1,116 @@
+"""Embeddings of generated and real images, and what is known about them; each is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ...model.atomic import atomic_write
+from ...model.mllm.describer import Mllm
+from ...model.synthesis.degrade import synthesize
+from ..data.photos import list_photos, read_photo
+from ..data.real_photos import presence_of, real_folders
+from ..data.scenes import to_tensor
+from ..metrics import quantise
+from .config import HeadData, HeadRun
+
+SIDES = (256, 512)
+"""Smallest and largest side of a generated image in px."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Embeddings and what is known about them.
+
+    Attributes:
+        pooled: [N, D].
+        presence: [N, 7] in 0..1.
+        known: [N, 7], 1 where the presence is known, else 0.
+    """
+
+    pooled: Tensor
+    presence: Tensor
+    known: Tensor
+
+    def and_more(self, other: Examples) -> Examples:
+        """Return the examples of both."""
+        pairs = ((self.pooled, other.pooled), (self.presence, other.presence), (self.known, other.known))
+        return Examples(*(torch.cat(pair) for pair in pairs))
+
+
+@torch.inference_mode()
+def embed(mllm: Mllm, image: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return tokens [T, D] and pooled vector [D] of an image [H, W, 3], as at inference."""
+    tokens, pooled = mllm.embed(mllm.view_sets(to_tensor(image)))
+    first: Tensor = tokens[0]
+    return first, pooled.mean(0)
+
+
+def embed_generated(mllm: Mllm, settings: HeadRun, photos: list[Path], count: int, cache: Path) -> Examples:
+    """Embed random pieces of clean photos, degraded as the mix says."""
+
+    def make() -> Iterator[dict[str, Tensor]]:
+        for index in range(count):
+            rng = np.random.default_rng((settings.fit.seed, index))
+            piece = random_piece(read_photo(photos[index % len(photos)]), rng)
+            degraded = synthesize(piece, settings.mix.draw(rng), rng)
+            presence = torch.from_numpy(degraded.truth.presence).float()
+            yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
+
+    stored = cached(cache, make, count, cache.stem)
+    return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
+
+
+def random_piece(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut a random piece out of a photo [H, W, 3], of `SIDES` where it is as large."""
+    height, width = (min(side, int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in photo.shape[:2])
+    top = int(rng.integers(photo.shape[0] - height + 1))
+    left = int(rng.integers(photo.shape[1] - width + 1))
+    return np.ascontiguousarray(photo[top : top + height, left : left + width])
+
+
+def embed_real(mllm: Mllm, data: HeadData, cache: Path) -> Examples:
+    """Embed real photographs with what their folder says about them."""
+    parts = []
+    for name, folder, presence in real_folders(data.real_weak, data.real_pairs):
+        photos = list_photos(folder)
+
+        def make(photos: list[Path] = photos) -> Iterator[dict[str, Tensor]]:
+            for path in photos:
+                yield {"pooled": embed(mllm, read_photo(path))[1]}
+
+        pooled = cached(cache / f"{name}.safetensors", make, len(photos), name)["pooled"]
+        values, known = map(torch.from_numpy, presence_of(presence))
+        parts.append(Examples(pooled, values.expand(len(pooled), -1), known.expand(len(pooled), -1)))
+    return Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in ("pooled", "presence", "known")))
+
+
+def shrunk(photo: np.ndarray, side: int) -> np.ndarray:
+    """Shrink a photo [H, W, 3] in 0..1 to a longest side in px, in steps of 1/255; smaller ones stay."""
+    longest = max(photo.shape[:2])
+    if longest <= side:
+        return photo
+    height, width = (round(length * side / longest) for length in photo.shape[:2])
+    small = F.interpolate(to_tensor(photo)[None], (height, width), mode="bilinear", antialias=True)
+    return np.ascontiguousarray(quantise(small)[0].permute(1, 2, 0).numpy())
+
+
+def cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: int, name: str) -> dict[str, Tensor]:
+    """Return the stacked results of `make`, from the file `path` if it holds so many, else computed and stored."""
+    if path.exists():
+        stored = load_file(path)
+        if all(len(value) == count for value in stored.values()):
+            return stored
+    rows = list(tqdm(make(), total=count, desc=name, unit="image", disable=None))
+    stacked = {key: torch.stack([row[key] for row in rows]).clone() for key in rows[0]}
+    with atomic_write(path) as temporary:
+        save_file(stacked, temporary)
+    return stacked
