@@ -137,7 +137,7 @@ class RestraintConfig:
     batch: int = 256
     learning_rate: float = 1e-3
     good_weight: float = 6.0
-    noisy_weight: float = 0.9
+    noisy_weight: float = 1.0
     faults_weight: float = 3.0
     dark_weight: float = 0.1
     denied_weight: float = 0.5
