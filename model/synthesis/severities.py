@@ -200,6 +200,17 @@ def with_jpeg(severities: Severities, rng: np.random.Generator) -> Severities:
     return replace(severities, jpeg_quality=int(rng.integers(10, 81)))
 
 
+def sample_camera_faults(rng: np.random.Generator) -> Severities:
+    """Draw two or three of noise, blur and JPEG."""
+    left_out = int(rng.integers(4))  # 3 leaves out none
+    severities = Severities()
+    if left_out != 0:
+        severities = with_noise(severities, rng, 35.0)
+    if left_out != 1:
+        severities = with_blur(severities, rng)
+    return with_jpeg(severities, rng) if left_out != 2 else severities
+
+
 def sample_severities(rng: np.random.Generator, wide_share: float = 0.5) -> Severities:
     """Draw severities from the training mix.
 
@@ -220,12 +231,7 @@ def sample_severities(rng: np.random.Generator, wide_share: float = 0.5) -> Seve
     if draw < 0.86:
         return add[max(0, int(rng.integers(-1, 3)))](Severities(), rng)
     if rng.random() < 0.5:
-        left_out = int(rng.integers(4))  # 3 leaves out none
-        severities = Severities()
-        for index in (0, 1, 2):
-            if index != left_out:
-                severities = with_noise(severities, rng, 35.0) if index == 0 else add[index](severities, rng)
-        return severities
+        return sample_camera_faults(rng)
     severities = sample_combination(COMBINATIONS[int(rng.integers(len(COMBINATIONS)))], rng, wide=True)
     which = int(rng.integers(3))
     if which != 1:

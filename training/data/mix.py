@@ -11,6 +11,7 @@ from ...model.synthesis.severities import (
     COMBINATIONS,
     HEAVIEST_NOISE,
     Severities,
+    sample_camera_faults,
     sample_combination,
     sample_severities,
     with_blur,
@@ -63,6 +64,7 @@ class Mix:
         snow_share: Snow, mostly in wind, and nothing else.
         blur_share: Blur and nothing else.
         jpeg_share: JPEG and nothing else.
+        faults_share: Two or three of noise, blur and JPEG, and nothing else.
         clean_share: No degradation. What these shares leave is drawn by `sample_severities`.
         wide_share: Of the combinations of CDD-11, those in wider ranges than the published ones.
         low_noise_share: Of the dark scenes, those with almost no noise; otherwise noise would be taken for the sign of
@@ -90,6 +92,7 @@ class Mix:
     snow_share: float = 0.0
     blur_share: float = 0.0
     jpeg_share: float = 0.0
+    faults_share: float = 0.0
     clean_share: float = 0.0
     wide_share: float = 0.5
     low_noise_share: float = 0.0
@@ -169,9 +172,12 @@ class Mix:
         if kind < self.jpeg_share:
             return Severities(jpeg_quality=int(rng.integers(8, 71)))
         kind -= self.jpeg_share
+        if kind < self.faults_share:
+            return sample_camera_faults(rng)
+        kind -= self.faults_share
         if kind < self.clean_share:
             return Severities()
         return sample_severities(rng, self.wide_share)
 
 
-_ALONE = ("noise_share", "rain_share", "snow_share", "blur_share", "jpeg_share", "clean_share")
+_ALONE = ("noise_share", "rain_share", "snow_share", "blur_share", "jpeg_share", "faults_share", "clean_share")

@@ -117,7 +117,7 @@ class RestraintConfig:
         learning_rate: Of AdamW, with a cosine decay to 0.
         good_weight: Of the photographs as they are, against generated images.
         noisy_weight: Of the photographs with noise or other faults of a camera, which are not dark for it.
-        faults_weight: Of what the photographs with faults of a camera show of noise, blur and JPEG.
+        faults_weight: Of what the photographs with faults of a camera show of noise and blur.
         dark_weight: Of the photographs in generated low light, with its noise: the more, the more is taken for dark.
         denied_weight: Of what real photographs are known not to show and the good ones do not teach: the soft pixels of
             a camera are not blur.
@@ -140,7 +140,7 @@ class RestraintConfig:
     noisy_weight: float = 1.0
     faults_weight: float = 3.0
     dark_weight: float = 0.1
-    denied_weight: float = 0.5
+    denied_weight: float = 1.5
     floor_weight: float = 0.2
     floor: float = 0.3
     keep_weight: float = 0.07

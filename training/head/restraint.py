@@ -22,13 +22,14 @@ from ...model.mllm.describer import Mllm
 from ...model.mllm.head import DegradationHead
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import Severities, sample_combination
-from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
+from ...model.vocabulary import DEGRADATIONS
 from ..data.photos import list_photos, read_photo
 from .config import HeadRun, RestraintConfig
 from .examples import Examples, cached, embed, embed_real, random_piece, shrunk
 
 LOW_LIGHT = DEGRADATIONS.index("low_light")
-FAULTS = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
+FAULTS = [DEGRADATIONS.index(name) for name in ("noise", "blur")]
+"""What faults of a camera teach. The blocks of a JPEG are seen already, and many a good photograph is one."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,11 @@ def make_lessons(
     found.append(
         Lesson.of(dark, nothing.index_fill(1, torch.tensor([LOW_LIGHT]), 1.0), [([LOW_LIGHT], config.dark_weight)])
     )
-    noise, faults = faulty
-    for examples, weight in ((noise, 0.0), (faults, config.faults_weight)):
+    light, faults = ([LOW_LIGHT], config.noisy_weight), (FAULTS, config.faults_weight)
+    for examples in faulty:
         presence = examples.presence.clone()
-        presence[:, LOW_LIGHT] = meant_dark
-        weights = [(absent, config.noisy_weight), ([LOW_LIGHT], config.noisy_weight), (FAULTS, weight)]
-        found.append(Lesson.of(examples.pooled, presence, weights))
+        presence[:, LOW_LIGHT].clamp_min_(meant_dark)
+        found.append(Lesson.of(examples.pooled, presence, [(absent, config.noisy_weight), light, faults]))
     found.append(Lesson.of(generated.pooled, generated.presence, [(learned, 1.0)]))
     held = [column for column in range(len(DEGRADATIONS)) if column not in learned]
     floored = (real.presence * real.known).index_fill(1, torch.tensor(held), 0.0)

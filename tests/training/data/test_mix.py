@@ -9,6 +9,7 @@ import pytest
 
 from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.synthesis.severities import Severities
+from mofe_restore.model.vocabulary import CAMERA_FAULTS
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.data.scenes import sample_generator
 
@@ -46,6 +47,13 @@ def test_shares_of_scenes_have_noise_or_soft_rain_or_snow_and_nothing_else() -> 
     assert len({each.blown_snow for each in snowy}) == 2
     rest = [each for each in drawn if each not in noisy and each not in snowy]
     assert rest and all(each == Severities(rain=each.rain, soft_rain=True) for each in rest)
+
+
+def test_a_share_of_scenes_has_two_or_three_faults_of_a_camera() -> None:
+    mix = Mix(faults_share=1.0)
+    drawn = [mix.draw(sample_generator(9, index)) for index in range(40)]
+    assert all(each.keeping(CAMERA_FAULTS) == each for each in drawn)
+    assert {sum(each.keeping([name]) != Severities() for name in CAMERA_FAULTS) for each in drawn} == {2, 3}
 
 
 def test_a_share_of_scenes_is_blurred_and_nothing_else() -> None:
