@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ...model.atomic import atomic_write
 from ...model.mllm.describer import Mllm
-from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.degrade import Degraded, synthesize
 from ..data.photos import list_photos, read_photo
 from ..data.real_photos import presence_of, real_folders
 from ..data.scenes import to_tensor
@@ -57,16 +57,29 @@ def embed(mllm: Mllm, image: np.ndarray) -> tuple[Tensor, Tensor]:
 def embed_generated(mllm: Mllm, settings: HeadRun, photos: list[Path], count: int, cache: Path) -> Examples:
     """Embed random pieces of clean photos, degraded as the mix says."""
 
-    def make() -> Iterator[dict[str, Tensor]]:
-        for index in range(count):
-            rng = np.random.default_rng((settings.fit.seed, index))
-            piece = random_piece(read_photo(photos[index % len(photos)]), rng)
-            degraded = synthesize(piece, settings.mix.draw(rng), rng)
+    def make(index: int) -> Degraded:
+        rng = np.random.default_rng((settings.fit.seed, index))
+        piece = random_piece(read_photo(photos[index % len(photos)]), rng)
+        return synthesize(piece, settings.mix.draw(rng), rng)
+
+    return embed_degraded(mllm, make, count, cache)
+
+
+def embed_degraded(mllm: Mllm, make: Callable[[int], Degraded], count: int, cache: Path) -> Examples:
+    """Embed the degraded images that `make` returns for 0 to `count` - 1."""
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for degraded in map(make, range(count)):
             presence = torch.from_numpy(degraded.truth.presence).float()
             yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
 
-    stored = cached(cache, make, count, cache.stem)
+    stored = cached(cache, rows, count)
     return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
+
+
+def embed_photos(mllm: Mllm, photos: Iterable[np.ndarray], count: int, cache: Path) -> Tensor:
+    """Embed `count` photos [H, W, 3], [N, D]; they are only read where `cache` does not hold them."""
+    return cached(cache, lambda: ({"pooled": embed(mllm, photo)[1]} for photo in photos), count)["pooled"]
 
 
 def random_piece(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -82,12 +95,7 @@ def embed_real(mllm: Mllm, data: HeadData, cache: Path) -> Examples:
     parts = []
     for name, folder, presence in real_folders(data.real_weak, data.real_pairs):
         photos = list_photos(folder)
-
-        def make(photos: list[Path] = photos) -> Iterator[dict[str, Tensor]]:
-            for path in photos:
-                yield {"pooled": embed(mllm, read_photo(path))[1]}
-
-        pooled = cached(cache / f"{name}.safetensors", make, len(photos), name)["pooled"]
+        pooled = embed_photos(mllm, map(read_photo, photos), len(photos), cache / f"{name}.safetensors")
         values, known = map(torch.from_numpy, presence_of(presence))
         parts.append(Examples(pooled, values.expand(len(pooled), -1), known.expand(len(pooled), -1)))
     return Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in ("pooled", "presence", "known")))
@@ -103,13 +111,13 @@ def shrunk(photo: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(quantise(small)[0].permute(1, 2, 0).numpy())
 
 
-def cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: int, name: str) -> dict[str, Tensor]:
+def cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: int) -> dict[str, Tensor]:
     """Return the stacked results of `make`, from the file `path` if it holds so many, else computed and stored."""
     if path.exists():
         stored = load_file(path)
         if all(len(value) == count for value in stored.values()):
             return stored
-    rows = list(tqdm(make(), total=count, desc=name, unit="image", disable=None))
+    rows = list(tqdm(make(), total=count, desc=path.stem, unit="image", disable=None))
     stacked = {key: torch.stack([row[key] for row in rows]).clone() for key in rows[0]}
     with atomic_write(path) as temporary:
         save_file(stacked, temporary)

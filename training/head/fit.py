@@ -110,7 +110,7 @@ def measure_directions(mllm: Mllm, photos: str, fit: FitConfig, cache: Path) -> 
                     moves.append((end[0] - start[0], end[1] - start[1]))
             yield {"tokens": torch.stack([a for a, _ in moves]), "pooled": torch.stack([b for _, b in moves])}
 
-    stored = cached(cache, make, len(chosen), "directions")
+    stored = cached(cache, make, len(chosen))
     mean = {name: value.mean(0).unflatten(0, (len(DEGRADATIONS), levels)) for name, value in stored.items()}
     return Directions(mean["tokens"], mean["pooled"])
 

@@ -8,7 +8,7 @@ show which of them do; what real photographs show is held (our design).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,12 @@ from torch import Tensor
 from ...model.errors import TrainingError
 from ...model.mllm.describer import Mllm
 from ...model.mllm.head import DegradationHead
-from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.degrade import Degraded, synthesize
 from ...model.synthesis.severities import Severities, sample_combination
 from ...model.vocabulary import DEGRADATIONS
 from ..data.photos import list_photos, read_photo
 from .config import HeadRun, RestraintConfig
-from .examples import Examples, cached, embed, embed_real, random_piece, shrunk
+from .examples import Examples, embed_degraded, embed_photos, embed_real, random_piece, shrunk
 
 LOW_LIGHT = DEGRADATIONS.index("low_light")
 FAULTS = [DEGRADATIONS.index(name) for name in ("noise", "blur")]
@@ -58,19 +58,38 @@ class Lesson:
 
 
 def restraint_lessons(mllm: Mllm, head: DegradationHead, settings: HeadRun, cache: Path) -> list[Lesson]:
-    """Embed the photographs of `[restraint]`; the embeddings are kept in `cache`.
+    """Embed the photographs of `[restraint]`, as they are and degraded; the embeddings are kept in `cache`.
 
     Raises:
         TrainingError: The head has no network of presence.
     """
     if not head.hidden:
         raise TrainingError("[restraint] needs a head with a network of presence: fit one with members in [fit].")
-    good, generated = _embed_good(mllm, settings, cache)
-    dark = _embed_with(mllm, settings, cache, "dark", 1, _dark(settings)).pooled
-    noisy = _embed_with(mllm, settings, cache, "noisy", 1, settings.mix.draw_noise)
-    faulty = _embed_with(mllm, settings, cache, "faulty", 2, settings.faults.draw)
+    photos, mix, seed = list_photos(settings.restraint.photos), settings.mix, settings.fit.seed
+
+    def read(path: Path) -> np.ndarray:
+        return shrunk(read_photo(path), settings.restraint.side)
+
+    def make_piece(index: int) -> Degraded:
+        rng = np.random.default_rng((seed, index))
+        return synthesize(random_piece(read(photos[index]), rng), mix.draw(rng), rng)
+
+    def draw_dark(rng: np.random.Generator) -> Severities:
+        return sample_combination("low", rng, wide=rng.random() < mix.wide_share)
+
+    def embed_with(name: str, draw: Callable[[np.random.Generator], Severities], number: int) -> Examples:
+        def make(index: int) -> Degraded:
+            rng = np.random.default_rng((seed, index, number))
+            return synthesize(read(photos[index]), draw(rng), rng)
+
+        return embed_degraded(mllm, make, len(photos), cache / f"restraint-{name}.safetensors")
+
+    good = embed_photos(mllm, map(read, photos), len(photos), cache / "restraint.safetensors")
+    generated = embed_degraded(mllm, make_piece, len(photos), cache / "restraint-pieces.safetensors")
+    dark = embed_with("dark", draw_dark, 1).pooled
+    faulty = embed_with("noisy", mix.draw_noise, 1), embed_with("faulty", settings.faults.draw, 2)
     real = embed_real(mllm, settings.data, cache)
-    return make_lessons(head, good, dark, (noisy, faulty), generated, real, settings.restraint)
+    return make_lessons(head, good, dark, faulty, generated, real, settings.restraint)
 
 
 def make_lessons(
@@ -141,49 +160,3 @@ def restrained(
         optimizer.step()
         schedule.step()
     return pupil.requires_grad_(False).eval()
-
-
-def _dark(settings: HeadRun) -> Callable[[np.random.Generator], Severities]:
-    return lambda rng: sample_combination("low", rng, wide=rng.random() < settings.mix.wide_share)
-
-
-def _embed_good(mllm: Mllm, settings: HeadRun, cache: Path) -> tuple[Tensor, Examples]:
-    """Embed the good photographs of `[restraint]` as they are, [N, D], and a degraded piece of each."""
-    photos = list_photos(settings.restraint.photos)
-
-    def make() -> Iterator[dict[str, Tensor]]:
-        for index, path in enumerate(photos):
-            rng = np.random.default_rng((settings.fit.seed, index))
-            photo = shrunk(read_photo(path), settings.restraint.side)
-            degraded = synthesize(random_piece(photo, rng), settings.mix.draw(rng), rng)
-            yield {
-                "pooled": embed(mllm, photo)[1],
-                "degraded": embed(mllm, degraded.image)[1],
-                "presence": torch.from_numpy(degraded.truth.presence).float(),
-            }
-
-    stored = cached(cache / "restraint.safetensors", make, len(photos), "restraint")
-    presence = stored["presence"]
-    return stored["pooled"], Examples(stored["degraded"], presence, torch.ones_like(presence))
-
-
-def _embed_with(
-    mllm: Mllm,
-    settings: HeadRun,
-    cache: Path,
-    name: str,
-    seed: int,
-    draw: Callable[[np.random.Generator], Severities],
-) -> Examples:
-    """Embed the good photographs with what `draw` draws, and nothing else."""
-    photos = list_photos(settings.restraint.photos)
-
-    def make() -> Iterator[dict[str, Tensor]]:
-        for index, path in enumerate(photos):
-            rng = np.random.default_rng((settings.fit.seed, index, seed))
-            degraded = synthesize(shrunk(read_photo(path), settings.restraint.side), draw(rng), rng)
-            presence = torch.from_numpy(degraded.truth.presence).float()
-            yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
-
-    stored = cached(cache / f"restraint-{name}.safetensors", make, len(photos), name)
-    return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))

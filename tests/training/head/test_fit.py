@@ -15,6 +15,7 @@ from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import write_photo
 from mofe_restore.training.engine.config import parse_table, read_toml
+from mofe_restore.training.head import examples
 from mofe_restore.training.head import fit as program
 from mofe_restore.training.head.config import FitConfig, HeadRun
 from mofe_restore.training.head.examples import Examples
@@ -63,7 +64,8 @@ def test_a_run_writes_a_head_with_directions_that_fits_its_mllm(
     assert mllm.directions is not None and mllm.directions.pooled.shape == (len(DEGRADATIONS), 2, 64)
     guidance = mllm.describe(torch.rand(1, 3, 100, 100), with_text=False).with_severities({"noise": 0.4})
     assert guidance.scores[0, DEGRADATIONS.index("noise")] == pytest.approx(0.7)
-    monkeypatch.setattr(program, "embed", lambda *_: pytest.fail("embeddings are computed once"))
+    for module in (program, examples):
+        monkeypatch.setattr(module, "embed", lambda *_: pytest.fail("embeddings are computed once"))
     run(config)
 
 
@@ -111,7 +113,7 @@ def test_a_run_with_good_photographs_changes_the_network_of_presence(
     state = load_file(tmp_path / "out" / HEAD_FILE)
     assert state["widen.weight"].shape == (2 * 6, 64)
     assert load_file(tmp_path / "out" / "embeddings" / "restraint.safetensors")["pooled"].shape == (6, 64)
-    for name in ("noisy", "dark", "faulty"):
+    for name in ("pieces", "noisy", "dark", "faulty"):
         assert load_file(tmp_path / "out" / "embeddings" / f"restraint-{name}.safetensors")["pooled"].shape == (6, 64)
 
 
