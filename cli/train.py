@@ -13,7 +13,9 @@ from .common import add_command
 def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
     parser = add_command(commands, "train", run, "Train a network, variants of the restorer, or all stages.")
-    parser.add_argument("what", choices=("all", "mllm", "head", "foreign", "restorer", "camera", "ablation"))
+    parser.add_argument(
+        "what", choices=("all", "mllm", "head", "foreign", "restorer", "blur-estimator", "camera", "ablation")
+    )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
 
 
@@ -31,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         from ..training.mllm.foreign import run as train
     elif args.what == "restorer":
         from ..training.restorer.task import run as train
+    elif args.what == "blur-estimator":
+        from ..training.camera.estimator import run as train
     elif args.what == "camera":
         from ..training.camera.task import run as train
     else:

@@ -172,3 +172,16 @@ def ceil_div(value: int, divisor: int) -> int:
 def round_up(value: int, multiple: int) -> int:
     """Return the smallest multiple that is not below `value`."""
     return ceil_div(value, multiple) * multiple
+
+
+def fft_size(minimum: int) -> int:
+    """Return the next size without prime factors above 5, for which the transform is fast."""
+    size = minimum
+    while True:
+        rest = size
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return size
+        size += 1

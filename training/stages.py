@@ -23,7 +23,8 @@ from accelerate import PartialState
 from ..model.atomic import recover_folder, replace_folder, staging_folder, write_text
 from ..model.errors import TrainingError
 from ..model.mllm.loading import HEAD_FILE
-from .camera.config import CameraRun
+from .camera.config import CameraRun, EstimatorRun
+from .camera.estimator import train_estimator
 from .camera.task import train_camera
 from .engine.config import FREE_KEYS, LoopConfig, RawConfig, parse_table, read_toml
 from .head.config import HeadRun
@@ -42,11 +43,14 @@ RECORD = "done.json"
 PATIENCE = timedelta(hours=12)
 """So long processes wait for the one that fits a head or blends."""
 
-DOES = ("mllm", "head", "restorer", "camera", "blend-mllm", "blend-restorer")
+DOES = ("mllm", "head", "restorer", "blur-estimator", "camera", "blend-mllm", "blend-restorer")
 """What a stage can do."""
 
 CHANGES_MLLM = ("mllm", "head", "blend-mllm")
 """Those after which a restorer has to be trained."""
+
+NEEDS_RESTORER = ("blend-restorer", "blur-estimator", "camera")
+"""Those that go on from a restorer."""
 
 
 class Models(NamedTuple):
@@ -195,7 +199,7 @@ def _check_order(stages: Sequence[Stage]) -> None:
         is_mllm = stage.do in CHANGES_MLLM
         if stage.do != "mllm" and not before[True]:
             raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
-        if stage.do in ("blend-restorer", "camera") and not before[False]:
+        if stage.do in NEEDS_RESTORER and not before[False]:
             raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
         if stage.first and Path(stage.first).parts[:1] not in [(name,) for name in before[is_mllm]]:
             raise TrainingError(
@@ -220,6 +224,7 @@ def _check(stage: Stage, config: RawConfig) -> None:
         "mllm": MllmRun.from_raw,
         "head": HeadRun.from_raw,
         "restorer": RestorerRun.from_raw,
+        "blur-estimator": EstimatorRun.from_raw,
         "camera": CameraRun.from_raw,
     }
     parse[stage.do](settings)
@@ -246,6 +251,7 @@ def _wired(stage: Stage, config: RawConfig, folder: Path, models: Models) -> dic
         "mllm": {"data": {"initial": mllm}, "loop": {"output": str(folder)}},
         "head": {"data": {"mllm": mllm, "output": str(folder)}},
         "restorer": {"data": {"mllm": mllm, "initial": restorer}, "loop": {"output": str(folder)}},
+        "blur-estimator": {"data": {"restorer": restorer}, "loop": {"output": str(folder)}},
         "camera": {"data": {"restorer": restorer}, "loop": {"output": str(folder)}},
     }[stage.do]
     return _changed(config, wired)
@@ -259,6 +265,8 @@ def _train(stage: Stage, settings: dict[str, Any], output: Path, models: Models,
     assert models.mllm is not None  # _check_order
     if stage.do == "restorer":
         return bool(train_restorer(settings)["ended"])
+    if stage.do == "blur-estimator":
+        return bool(train_estimator(settings)["ended"])
     if stage.do == "camera":
         return bool(train_camera(settings)["ended"])
     if processes.is_main_process:
@@ -292,6 +300,7 @@ def _left(stage: Stage, folder: Path, models: Models) -> Models:
         "mllm": models._replace(mllm=folder / "export" / "mllm"),
         "head": models._replace(mllm=folder / "mllm"),
         "restorer": models._replace(restorer=folder / "export" / "restorer.safetensors"),
+        "blur-estimator": models._replace(restorer=folder / "export" / "restorer.safetensors"),
         "camera": models._replace(restorer=folder / "export" / "restorer.safetensors"),
         "blend-mllm": models._replace(mllm=folder / "mllm"),
         "blend-restorer": models._replace(restorer=folder / "restorer.safetensors"),

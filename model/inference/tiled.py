@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..blur_kernel import Blur
 from ..errors import RestorationError
 from ..formats.suffixes import QUALITY
 from ..guidance import Conditioning, Guidance
 from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..jpeg_grid import find_grid
+from ..restorer.camera_branch import noise_variance
+from ..restorer.deconvolution import REACH, deconvolve
 from ..restorer.network import Restorer
 from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
 from ..threads import parts_at_once
 from ..vocabulary import CAMERA_FAULTS
 from .routing import Routing, RoutingCanvas
-from .tiling import Box, Tile, cut_tiles, inside, on_grid, padded_box, read_box
+from .tiling import Box, Tile, cut_tiles, inside, on_grid, padded_box, read_box, widened
 
 if TYPE_CHECKING:
     from .plan import RestorationPlan
@@ -320,23 +323,35 @@ class _ImageJob:
         autocast = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
         with torch.inference_mode():
             context = self._context if self.work.is_local else None
+            blur = self._blur
             with autocast:
-                crop = self._read(read)
+                crop = self._read(read, blur)
                 routing: list[Tensor] = []
                 if context is not None:
                     position = Position.of(read.top, read.left, self.height, self.width)
                     crop, routing = self.network.restore_crop(crop, context, position)
             return inside(crop[0], read, core).float(), routing
 
-    def _read(self, area: Box) -> Tensor:
+    def _read(self, area: Box, blur: Blur | None) -> Tensor:
         """Return an area [1, 3, h, w] of the image on the device, as it is after the camera branch."""
         strengths, camera = self.work.strengths, self.network.camera
         if strengths is None or camera is None:
             return rgb_of(read_box(self.seen, area)[None].to(self.device))
         larger = on_grid(area, self.padded, self.network.config.camera_halo, camera.multiple, self._blocks)
-        crop = rgb_of(read_box(self.seen, larger)[None].to(self.device))
-        undone = torch.lerp(crop.float(), camera(crop, strengths.to(self.device)), self.work.share)
+        crop, deconvolved = rgb_of(read_box(self.seen, larger)[None].to(self.device)), None
+        if blur is not None:  # where the image is stored: not every device knows the transform
+            pixels = rgb_of(read_box(self.seen, widened(larger, REACH))[None])
+            deconvolved = deconvolve(pixels, blur, noise_variance(strengths[0])).to(self.device)
+        undone = torch.lerp(crop.float(), camera(crop, strengths.to(self.device), deconvolved), self.work.share)
         return inside(undone, larger, area).clamp(0, 1)
+
+    @cached_property
+    def _blur(self) -> Blur | None:
+        """What the image is blurred by, where that is to be undone; in fp32, since it takes little time."""
+        camera = self.network.camera
+        if camera is None or camera.estimator is None or "blur" not in self.work.camera_faults:
+            return None
+        return camera.estimator.estimate(rgb_of(self.seen[None])[0])
 
     @cached_property
     def _blocks(self) -> tuple[int, int]:

@@ -89,6 +89,11 @@ def cut_tiles(area: Box, whole: Box, tile: int, halo: int, multiple: int) -> lis
     return tiles
 
 
+def widened(area: Box, margin: int) -> Box:
+    """Return an area with a margin in px on every side, which may lie beyond the image (`read_box` mirrors it)."""
+    return Box(area.top - margin, area.left - margin, area.height + 2 * margin, area.width + 2 * margin)
+
+
 def on_grid(area: Box, whole: Box, halo: int, multiple: int, origin: tuple[int, int]) -> Box:
     """Return an area with a halo whose origin and sides lie on a grid that may begin anywhere, as JPEG's blocks do.
 

@@ -4,7 +4,8 @@ A photograph gets haze, rain or snow in front of the lens, and blur, noise and J
 first. They are local and need no view of the whole image, but dense convolutions, which the local branch of gated
 blocks does not have. The branch runs only where the MLLM sees one of the three, or an order names one (our design; the
 layout is that of a plain residual U-Net, as DRUNet's, arXiv 2008.13751, and the strengths are given to it as constant
-maps, as FFDNet's noise level is, arXiv 1710.04026). Features are [B, H, W, C].
+maps, as FFDNet's noise level is, arXiv 1710.04026). Where blur is to be undone it also sees the image as Wiener's
+filters for the estimated kernel make it. Features are [B, H, W, C].
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from torch import Tensor, nn
 from ..images import round_up
 from ..vocabulary import CAMERA_FAULTS
 from .blocks import Down, Up, convolve_in_strips, fold_pixels, unfold_pixels
+from .blur_estimator import BlurEstimator
+from .deconvolution import CAUTION
+
+JPEG_ERROR = 12.0 / 255.0
+"""Deviation of the errors of a JPEG of quality 10; those of better ones are about in proportion to the strength."""
+
+ROUNDING = 0.4 / 255.0
+"""Deviation of the errors of rounding to 8 bits, with a margin."""
 
 
 class CameraBranch(nn.Module):
@@ -27,18 +36,29 @@ class CameraBranch(nn.Module):
         >>> branch = CameraBranch((48, 96, 160), (1, 2, 3), (2, 2))
         >>> restored = branch(crop, torch.tensor([[0.6, 0.0, 0.0]]))
 
+    Attributes:
+        multiple: Sides of a crop are multiples of this many px.
+        estimator: Tells the kernel of a blur; None for a branch that sees no deconvolved image.
+
     Args:
         widths: Channels at 1/2, 1/4, ... of the image's size.
         encoder_blocks: Number of residual blocks at each of these sizes on the way down.
         decoder_blocks: The same on the way up, which has no block at the coarsest size.
+        estimator_width: Hidden width of the estimator of a blur's kernel; 0 for a branch without it.
     """
 
     def __init__(
-        self, widths: tuple[int, ...], encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...]
+        self,
+        widths: tuple[int, ...],
+        encoder_blocks: tuple[int, ...],
+        decoder_blocks: tuple[int, ...],
+        estimator_width: int = 0,
     ) -> None:
         super().__init__()
         self.multiple = 2 ** len(widths)
-        self.intro = nn.Conv2d(12 + len(CAMERA_FAULTS), widths[0], 3, padding=1)
+        self.estimator = BlurEstimator(estimator_width) if estimator_width else None
+        seen = 12 * (1 + len(CAUTION)) if estimator_width else 12
+        self.intro = nn.Conv2d(seen + len(CAMERA_FAULTS), widths[0], 3, padding=1)
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         self.encoder = nn.ModuleList(_blocks(*each) for each in zip(widths, encoder_blocks, strict=True))
         self.down = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairs)
@@ -49,12 +69,14 @@ class CameraBranch(nn.Module):
         nn.init.zeros_(self.outro.weight)
         nn.init.zeros_(self.outro.bias)
 
-    def forward(self, crop: Tensor, strengths: Tensor) -> Tensor:
+    def forward(self, crop: Tensor, strengths: Tensor, deconvolved: Tensor | None = None) -> Tensor:
         """Return crops without what the strengths name.
 
         Args:
             crop: [B, 3, h, w] in 0..1; h and w multiples of `multiple`.
             strengths: [B, 3] in 0..1, of `CAMERA_FAULTS`; 0 keeps a fault.
+            deconvolved: [B, 3 F, h, w], what `deconvolve` makes of the crops; None where no blur is to be undone, or
+                none was found. A branch without an estimator takes none.
 
         Returns:
             [B, 3, h, w] fp32, not clamped.
@@ -68,7 +90,10 @@ class CameraBranch(nn.Module):
         pixels = crop.permute(0, 2, 3, 1).float()
         folded = fold_pixels(pixels)
         maps = strengths.to(folded)[:, None, None].expand(*folded.shape[:3], -1)
-        features = convolve_in_strips(self.intro, torch.cat([folded, maps], dim=-1))
+        seen = [folded, maps]
+        if self.estimator is not None:
+            seen.append(self._differences(pixels, deconvolved))
+        features = convolve_in_strips(self.intro, torch.cat(seen, dim=-1))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
             if level:
@@ -79,6 +104,25 @@ class CameraBranch(nn.Module):
             features = blocks(up(features) + skips.pop())
         residual = unfold_pixels(convolve_in_strips(self.outro, features))
         return (pixels + residual.float()).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def _differences(pixels: Tensor, deconvolved: Tensor | None) -> Tensor:
+        """Return what deconvolution changes, [B, h/2, w/2, 12 F]; 0 where there is none."""
+        batch, height, width, _ = pixels.shape
+        if deconvolved is None:
+            return pixels.new_zeros(batch, height // 2, width // 2, 12 * len(CAUTION))
+        return fold_pixels(deconvolved.permute(0, 2, 3, 1).float() - pixels.repeat(1, 1, 1, len(CAUTION)))
+
+
+def noise_variance(strengths: Tensor) -> float:
+    """Return about the variance of what noise, JPEG and rounding have added to an image, for values in 0..1.
+
+    Args:
+        strengths: [3] in 0..1, of `CAMERA_FAULTS`, as `GroundTruth.strength` measures them.
+    """
+    told = dict(zip(CAMERA_FAULTS, strengths.tolist(), strict=True))
+    noise, jpeg = 55.0 / 255.0 * told["noise"] ** 2, JPEG_ERROR * told["jpeg"]
+    return float(noise**2 + jpeg**2 + ROUNDING**2)
 
 
 def camera_reach(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...]) -> int:

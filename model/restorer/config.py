@@ -59,6 +59,7 @@ class RestorerConfig:
         camera_widths: Channels of the camera branch at 1/2, 1/4, ...; empty for a network without it.
         camera_encoder_blocks: Number of its residual blocks at each of these sizes on the way down.
         camera_decoder_blocks: The same on the way up, without the coarsest size.
+        camera_estimator_width: Hidden width of its estimator of a blur's kernel; 0 for a branch without it.
     """
 
     guidance_width: int
@@ -83,6 +84,7 @@ class RestorerConfig:
     camera_widths: tuple[int, ...] = ()
     camera_encoder_blocks: tuple[int, ...] = ()
     camera_decoder_blocks: tuple[int, ...] = ()
+    camera_estimator_width: int = 0
 
     def __post_init__(self) -> None:
         for name, length in (
@@ -106,7 +108,7 @@ class RestorerConfig:
         for name, limit in LARGEST.items():
             if getattr(self, name) > limit:
                 raise ValueError(f"{name} must be at most {limit}, not {getattr(self, name)}")
-        for name in ("global_blocks", "extra_tone_blocks", "top_experts", "severity_width"):
+        for name in ("global_blocks", "extra_tone_blocks", "top_experts", "severity_width", "camera_estimator_width"):
             if not _are_integers((getattr(self, name),), 0):
                 raise ValueError(f"{name} must be an integer from 0 up, not {getattr(self, name)!r}")
         if self.top_experts > self.experts:

@@ -73,7 +73,12 @@ class Restorer(nn.Module):
             )
 
         self.camera = (
-            CameraBranch(config.camera_widths, config.camera_encoder_blocks, config.camera_decoder_blocks)
+            CameraBranch(
+                config.camera_widths,
+                config.camera_encoder_blocks,
+                config.camera_decoder_blocks,
+                config.camera_estimator_width,
+            )
             if config.camera_widths
             else None
         )

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..blur_kernel import kernel_sigma
 from ..images import HasPixels, check_image, pixels_of, rgb_of
 from ..vocabulary import DEGRADATIONS, PARAMETERS
-from .optics import blur, kernel_sigma, point_spread
+from .optics import blur, point_spread
 from .scenes import LIGHT_FLOOR, depth_map, light_map, resize
 from .severities import Severities
 from .weather import RAIN_RMS, SNOW_RMS, rain_layer, rms, snow_layer

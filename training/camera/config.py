@@ -1,4 +1,4 @@
-"""The tables of a camera run's TOML, beside `[loop]`."""
+"""The tables of a camera run's TOML, and of the run of its estimator, beside `[loop]`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...model.restorer.blur_estimator import SIDE
 from ..data.mix import Mix
 from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
 
@@ -40,6 +41,7 @@ class CameraBatch:
         crop: Side of a crop in px.
         sides: Smallest and largest side of a scene in px.
         kept_share: Share of the scenes in which some of the faults are told to be absent, and stay.
+        invented_blur_share: Share of the scenes without blur in which the branch is told of one, and must not sharpen.
         error: Standard deviation of the errors of the told strengths, which the MLLM's have, too.
         large_error_share: Share of the scenes in which the errors are three times as large.
         validation_photos: Photos of a validation.
@@ -53,6 +55,7 @@ class CameraBatch:
     crop: int = 96
     sides: tuple[int, int] = (176, 352)
     kept_share: float = 0.08
+    invented_blur_share: float = 0.0
     error: float = 0.05
     large_error_share: float = 0.2
     validation_photos: int = 8
@@ -61,7 +64,7 @@ class CameraBatch:
         """Check the values."""
         check_minimum(self, "batch", {"scenes": 1, "crops": 1, "crop": 1, "validation_photos": 1, "error": 0})
         check_sides(self.sides, "batch", self.crop)
-        check_shares(self, "batch", ("kept_share", "large_error_share"))
+        check_shares(self, "batch", ("kept_share", "invented_blur_share", "large_error_share"))
 
 
 @dataclass(frozen=True)
@@ -95,4 +98,58 @@ class CameraRun:
             mix=parse_table(Mix, raw_config, "mix"),
             model=raw_config.get("model", {}),
             card=raw_config.get("card", {}),
+        )
+
+
+@dataclass(frozen=True)
+class EstimatorBatch:
+    """The `[batch]` table of the estimator's run.
+
+    Attributes:
+        scenes: Scenes in a batch.
+        sides: Smallest and largest side of a scene in px.
+        validation_photos: Photos of a validation.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    scenes: int = 64
+    sides: tuple[int, int] = (176, 400)
+    validation_photos: int = 16
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "batch", {"scenes": 1, "validation_photos": 1})
+        check_sides(self.sides, "batch", SIDE)
+
+
+@dataclass(frozen=True)
+class EstimatorRun:
+    """All tables of a run of the camera branch's estimator beside `[loop]`.
+
+    Attributes:
+        data: Paths; neither rain layers nor real pairs are used.
+        batch: Scenes.
+        mix: Degradations of the scenes.
+        model: As in `CameraRun`; `camera_estimator_width` where the branch has no estimator yet.
+    """
+
+    data: CameraData
+    batch: EstimatorBatch = field(default_factory=EstimatorBatch)
+    mix: Mix = field(default_factory=Mix)
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def from_raw(raw_config: RawConfig) -> EstimatorRun:
+        """Parse the tables of a TOML file.
+
+        Raises:
+            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
+        """
+        return EstimatorRun(
+            data=parse_table(CameraData, raw_config, "data"),
+            batch=parse_table(EstimatorBatch, raw_config, "batch"),
+            mix=parse_table(Mix, raw_config, "mix"),
+            model=raw_config.get("model", {}),
         )

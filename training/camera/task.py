@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +17,7 @@ from torch import Tensor, nn
 from ...model.errors import TrainingError
 from ...model.images import psnr
 from ...model.restorer.camera_branch import CameraBranch
-from ...model.restorer.config import RestorerConfig
-from ...model.restorer.loading import load_restorer
-from ...model.restorer.network import Restorer
+from ...model.restorer.deconvolution import CAUTION
 from ...model.synthesis.degrade import Degraded, RandomLayers, synthesize
 from ...model.synthesis.severities import Severities
 from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
@@ -31,9 +28,15 @@ from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
 from ..metrics import quantise
+from .branch import Sharpener, load_with_branch
 from .config import CameraRun
 
 _INDICES = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
+
+_BLUR = CAMERA_FAULTS.index("blur")
+
+INVENTED = (0.02, 0.6)
+"""Strengths of a blur that is told and not there."""
 
 VALIDATION_SEED = 40_000_000
 """Seed of the validation images, far from those of training."""
@@ -83,9 +86,12 @@ class CameraTask:
         )
         real = {kind: pairs for kind, pairs in scenes.real.items() if kind in USED_PAIRS}
         self.scenes = replace(scenes, real=real)
-        self.restorer, self._card_before = _with_branch(Path(data.restorer), run, loop.seed)
+        self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.model, loop.seed)
         assert self.restorer.camera is not None
         self.network: CameraBranch = self.restorer.camera
+        if self.network.estimator is not None:
+            self.network.estimator.requires_grad_(False)
+        self._sharpener = Sharpener(self.network)
         if run.batch.crop % self.network.multiple:
             raise TrainingError(
                 f"crop in [batch] must be a multiple of {self.network.multiple} px for this branch, "
@@ -95,20 +101,28 @@ class CameraTask:
         self._validation: list[tuple[str, Tensor, Tensor, Tensor]] = []
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Make batch `index`: crops [N, 3, h, w], their targets, and strengths [N, 3]; crops start where blocks do."""
+        """Make batch `index`: crops [N, 3, h, w], what deconvolution makes of them, targets, and strengths [N, 3].
+
+        Crops start where the blocks of a JPEG do.
+        """
         config, grid = self.run.batch, self.network.multiple
-        crops, targets, strengths = [], [], []
+        crops, sharpened, targets, strengths = [], [], [], []
         for scene in range(config.scenes):
             rng = sample_generator(self.seed, index, scene)
             target, image, told = self._make_scene(rng)
             height, width = image.shape[1:]
+            deconvolved = self._sharpener.deconvolved(image, torch.from_numpy(told))
+            if deconvolved is None:
+                deconvolved = image.repeat(len(CAUTION), 1, 1)
             for top, left in draw_windows(rng, (height, width), config.crop, config.crops, grid):
                 window = (slice(None), slice(top, top + config.crop), slice(left, left + config.crop))
                 crops.append(image[window])
+                sharpened.append(deconvolved[window])
                 targets.append(target[window])
                 strengths.append(told)
         return {
             "crop": torch.stack(crops).half(),
+            "deconvolved": torch.stack(sharpened).half(),
             "target": torch.stack(targets).half(),
             "strengths": torch.from_numpy(np.stack(strengths)),
         }
@@ -120,6 +134,8 @@ class CameraTask:
         error = self.run.batch.error * (3.0 if rng.random() < self.run.batch.large_error_share else 1.0)
         told = np.clip(strength + rng.normal(0.0, 1.0, len(strength)) * error, 0.02, 1.0)
         told = np.where((strength > 0) & ~kept, told, 0.0).astype(np.float32)
+        if strength[_BLUR] == 0 and rng.random() < self.run.batch.invented_blur_share:
+            told[_BLUR] = rng.uniform(*INVENTED)
         return to_tensor(target), to_tensor(degraded.image), told
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Degraded, np.ndarray]:
@@ -144,7 +160,7 @@ class CameraTask:
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Return the loss, the mean logarithm of the crops' squared errors, and their mean PSNR."""
-        restored = network(batch["crop"].float(), batch["strengths"])
+        restored = network(batch["crop"].float(), batch["strengths"], batch["deconvolved"].float())
         errors = (restored - batch["target"].float()).square().mean((1, 2, 3))
         return {
             "loss": 0.1 * torch.log(errors + FLOOR).mean(),
@@ -159,7 +175,9 @@ class CameraTask:
         device = next(network.parameters()).device
         scores: dict[str, list[float]] = {name: [] for name in VALIDATION}
         for name, image, strengths, target in self._validation:
-            restored = network(image[None].to(device), strengths[None].to(device))[0]
+            deconvolved = self._sharpener.deconvolved(image, strengths)
+            more = None if deconvolved is None else deconvolved[None].to(device)
+            restored = network(image[None].to(device), strengths[None].to(device), more)[0]
             scores[name].append(psnr(quantise(restored), target))
         means = {name: float(np.mean(values)) for name, values in scores.items()}
         return {"psnr": float(np.mean(list(means.values()))), **means}
@@ -202,26 +220,3 @@ def train_camera(raw_config: RawConfig) -> dict[str, float]:
     """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
     return train(CameraTask(CameraRun.from_raw(raw_config), loop, raw_config), loop)
-
-
-def _with_branch(path: Path, run: CameraRun, seed: int) -> tuple[Restorer, Card]:
-    """Return the restorer of a weight file, with an untrained camera branch if it has none, and its card."""
-    trained, card = load_restorer(path)
-    if trained.camera is not None:
-        if any(getattr(trained.config, name, None) != _as_field(value) for name, value in run.model.items()):
-            raise TrainingError(f"[model] differs from the camera branch of {path}: leave it out to go on with it.")
-        return trained, card
-    torch.manual_seed(seed)
-    try:
-        config = RestorerConfig.from_dict({**trained.config.to_dict(), **run.model})
-    except ValueError as error:
-        raise TrainingError(f"[model] cannot be built: {error}.") from error
-    restorer = Restorer(config)
-    if restorer.camera is None:
-        raise TrainingError("[model] must give camera_widths, camera_encoder_blocks and camera_decoder_blocks.")
-    restorer.load_state_dict({**restorer.state_dict(), **trained.state_dict()})
-    return restorer, card
-
-
-def _as_field(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

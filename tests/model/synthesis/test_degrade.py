@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from mofe_restore.model.blur_kernel import kernel_sigma
 from mofe_restore.model.errors import RestorationError
 from mofe_restore.model.image_files import ImageFile
 from mofe_restore.model.synthesis.degrade import Degraded, RandomLayers, degrade, from_underexposed_pair, synthesize
-from mofe_restore.model.synthesis.optics import kernel_sigma, point_spread
+from mofe_restore.model.synthesis.optics import point_spread
 from mofe_restore.model.synthesis.severities import Severities, sample_severities
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
 

@@ -1,0 +1,123 @@
+"""The estimator of the kernel that blurs an image.
+
+A sharp photograph's power falls with frequency in much the same way everywhere; a kernel's own zeros and slope stand
+out against it, in the same way in every part of the image. A small network reads the logarithmic spectra of the windows
+with most detail and pools them by attention (our design; spectra are the classical means, as of Gennery, JOSA 1973).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..blur_kernel import Blur
+
+SIDE = 64
+"""Side of a window in px; no smaller image is looked at."""
+
+WINDOWS = 24
+"""Number of windows that are looked at."""
+
+LOOKED_AT = 1024
+"""Largest side in px of the part, from the middle of the image, from which they are taken."""
+
+KINDS = ("none", "gaussian", "defocus", "motion")
+"""What an image can be blurred by: the classes of the estimator, in their order."""
+
+DISC, PATH = 2.0, math.sqrt(24.0)
+"""Radius of a disc and length of a path whose kernel has a sigma of 1 px, see `kernel_sigma`."""
+
+_FLOOR = 1e-7
+"""Power of noise below which a spectrum tells nothing, for values in 0..1: a third of that of rounding to 8 bits."""
+
+_HEADS = 4
+
+
+class BlurGuess(NamedTuple):
+    """What the estimator makes of B images.
+
+    Attributes:
+        kind: [B, 4], logits of `KINDS`.
+        log_sigma: [B, 3], logarithm of the kernel's sigma in px, if the image is blurred by the second to fourth kind.
+        direction: [B, 2], cosine and sine of twice the angle of motion.
+    """
+
+    kind: Tensor
+    log_sigma: Tensor
+    direction: Tensor
+
+
+class BlurEstimator(nn.Module):
+    """Tell by what kernel an image is blurred.
+
+    Example:
+        >>> BlurEstimator(192).estimate(image)
+        Blur(defocus_radius=0.0, gaussian_sigma=1.6, motion_length=0.0, motion_angle=0.0)
+
+    Args:
+        width: Of its hidden layers.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(SIDE * (SIDE // 2 + 1), width)
+        self.refine = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.attention = nn.Linear(width, _HEADS)
+        self.value = nn.Linear(width, width)
+        self.join = nn.Linear(_HEADS * width, width)
+        self.answer = nn.Linear(width, len(KINDS) + len(KINDS) - 1 + 2)
+
+    def forward(self, spectra: Tensor) -> BlurGuess:
+        """Read the spectra [B, K, SIDE, SIDE / 2 + 1] of K windows of each of B images, from `window_spectra`."""
+        level = spectra.mean((-2, -1), keepdim=True)
+        hidden = F.gelu(self.read((spectra - level).flatten(2) / 3))
+        for layer in self.refine:
+            hidden = hidden + F.gelu(layer(hidden))
+        weights = self.attention(hidden).softmax(1)
+        pooled = torch.einsum("bkh,bkd->bhd", weights, self.value(hidden)).flatten(1)
+        answer = self.answer(F.gelu(self.join(pooled)))
+        return BlurGuess(*answer.split((len(KINDS), len(KINDS) - 1, 2), dim=1))
+
+    @torch.inference_mode()
+    def estimate(self, image: Tensor) -> Blur | None:
+        """Return by what an image [3, H, W] in 0..1 is blurred; None for a sharp one, or one smaller than a window."""
+        if min(image.shape[1:]) < SIDE:
+            return None
+        guess = self(window_spectra(image)[None].to(self.answer.weight))
+        kind = int(guess.kind[0].argmax())
+        if KINDS[kind] == "none":
+            return None
+        sigma = math.exp(float(guess.log_sigma[0, kind - 1]))
+        cosine, sine = guess.direction[0].tolist()
+        return {
+            "gaussian": Blur(gaussian_sigma=sigma),
+            "defocus": Blur(defocus_radius=DISC * sigma),
+            "motion": Blur(motion_length=PATH * sigma, motion_angle=math.degrees(math.atan2(sine, cosine)) / 2 % 180),
+        }[KINDS[kind]]
+
+
+def window_spectra(image: Tensor) -> Tensor:
+    """Return the logarithmic power spectra of the windows with most detail, [WINDOWS, SIDE, SIDE / 2 + 1] fp32.
+
+    Where an image has fewer windows they come again. Frequency 0 is in row SIDE / 2 and column 0.
+
+    Args:
+        image: [3, H, W] in 0..1, H and W at least `SIDE`.
+    """
+    top, left = (max(length - LOOKED_AT, 0) // 2 for length in image.shape[1:])
+    grey = image[:, top : top + LOOKED_AT, left : left + LOOKED_AT].float().mean(0)
+    step = SIDE // 2
+    windows = grey.unfold(0, SIDE, step).unfold(1, SIDE, step)
+    detail = windows.diff(dim=-1).abs().mean((-2, -1)) + windows.diff(dim=-2).abs().mean((-2, -1))
+    best = detail.flatten().topk(min(WINDOWS, detail.numel())).indices
+    best = best[torch.arange(WINDOWS, device=best.device) % len(best)]
+    chosen = windows[best // windows.shape[1], best % windows.shape[1]]
+    taper = torch.hann_window(SIDE, periodic=False, device=grey.device)
+    taper = taper[:, None] * taper
+    tapered = (chosen - chosen.mean((-2, -1), keepdim=True)) * taper
+    power = torch.fft.rfft2(tapered).abs().square() / taper.square().sum()
+    return torch.fft.fftshift((power + _FLOOR).log(), dim=-2)

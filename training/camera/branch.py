@@ -1,0 +1,93 @@
+"""The restorer whose camera branch is trained, and what the branch is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...model.errors import TrainingError
+from ...model.restorer.blur_estimator import BlurEstimator
+from ...model.restorer.camera_branch import CameraBranch, noise_variance
+from ...model.restorer.config import RestorerConfig
+from ...model.restorer.deconvolution import REACH, deconvolve
+from ...model.restorer.loading import load_restorer
+from ...model.restorer.network import Restorer
+from ...model.vocabulary import CAMERA_FAULTS
+from ...model.weights import Card
+
+_BLUR = CAMERA_FAULTS.index("blur")
+
+
+def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[Restorer, Card]:
+    """Return the restorer of a weight file and its card, with an untrained branch or estimator where it has none.
+
+    Args:
+        path: The weight file.
+        model: The fields of `RestorerConfig` that begin with `camera_`; those of the file where they are not given.
+        seed: Of random weights.
+
+    Raises:
+        TrainingError: The fields make no sense, or differ from those of a branch that is there.
+    """
+    trained, card = load_restorer(path)
+    before = trained.config
+    if trained.camera is not None:
+        new = () if before.camera_estimator_width else ("camera_estimator_width",)
+        changed = [name for name in model if getattr(before, name, None) != _as_field(model[name])]
+        if set(changed) - set(new):
+            raise TrainingError(f"[model] differs from the camera branch of {path}: leave it out to go on with it.")
+    torch.manual_seed(seed)
+    try:
+        config = RestorerConfig.from_dict({**before.to_dict(), **model})
+    except ValueError as error:
+        raise TrainingError(f"[model] cannot be built: {error}.") from error
+    restorer = Restorer(config)
+    if restorer.camera is None:
+        raise TrainingError("[model] must give camera_widths, camera_encoder_blocks and camera_decoder_blocks.")
+    restorer.load_state_dict({**restorer.state_dict(), **trained.state_dict(), **_widened(restorer, trained)})
+    return restorer.eval(), card
+
+
+def _widened(restorer: Restorer, trained: Restorer) -> dict[str, Tensor]:
+    """Return the first kernels of a branch that sees more than before: 0 for what is new."""
+    if restorer.camera is None or trained.camera is None:
+        return {}
+    before = trained.camera.intro.weight.detach()
+    more = restorer.camera.intro.in_channels - before.shape[1]
+    return {"camera.intro.weight": F.pad(before, (0, 0, 0, 0, 0, more))}
+
+
+class Sharpener:
+    """Shows a branch what deconvolution makes of an image, as a restoration does.
+
+    It keeps an estimator of its own on the CPU, since batches are made in other processes than the training.
+
+    Args:
+        branch: That is trained.
+    """
+
+    def __init__(self, branch: CameraBranch) -> None:
+        self._estimator: BlurEstimator | None = deepcopy(branch.estimator)
+
+    def deconvolved(self, image: Tensor, strengths: Tensor) -> Tensor | None:
+        """Return [3 F, H, W] of an image [3, H, W] in 0..1 that the branch is told has these strengths, [3]; or None.
+
+        None where it has no estimator, is told of no blur, or finds none.
+        """
+        if self._estimator is None or strengths[_BLUR] <= 0:
+            return None
+        blur = self._estimator.estimate(image)
+        if blur is None:
+            return None
+        padded = F.pad(image[None], (REACH,) * 4, mode="reflect")
+        return deconvolve(padded, blur, noise_variance(strengths))[0]
+
+
+def _as_field(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
