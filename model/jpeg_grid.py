@@ -23,7 +23,7 @@ def find_grid(image: Tensor) -> tuple[int, int]:
     not matter). Of the eight places where rows of blocks could start, the one where this is most frequent is taken.
 
     Args:
-        image: [3, H, W] in 0..1, of any size.
+        image: [C, H, W] in 0..1, grey or in colors, of any size.
 
     Returns:
         Rows and columns in 0..7 to leave out at the top and at the left.

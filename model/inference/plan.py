@@ -34,6 +34,9 @@ per expert and once more for everything beside the experts. Fitted to the alloca
 CAMERA_WIDTHS = 4.2
 """The same of the camera branch."""
 
+DECONVOLVED_BYTES = 75
+"""Memory per pixel read of a deconvolved image and of its differences to the image, always in fp32."""
+
 MEMORY_MARGIN = 1.1
 """Allocators round up, and convolutions may want a workspace."""
 
@@ -212,7 +215,10 @@ def bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float
 
 def camera_bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float32) -> int:
     """Estimate the same of the camera branch; 0 for a network without it."""
-    return _bytes_per_pixel(CAMERA_WIDTHS * config.camera_widths[0], precision) if config.camera_widths else 0
+    if not config.camera_widths:
+        return 0
+    deconvolved = int(MEMORY_MARGIN * DECONVOLVED_BYTES) if config.camera_estimator_width else 0
+    return _bytes_per_pixel(CAMERA_WIDTHS * config.camera_widths[0], precision) + deconvolved
 
 
 def _bytes_per_pixel(channels: float, precision: torch.dtype) -> int:

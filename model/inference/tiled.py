@@ -351,12 +351,12 @@ class _ImageJob:
         camera = self.network.camera
         if camera is None or camera.estimator is None or "blur" not in self.work.camera_faults:
             return None
-        return camera.estimator.estimate(rgb_of(self.seen[None])[0])
+        return camera.estimator.estimate(self.seen[:3])
 
     @cached_property
     def _blocks(self) -> tuple[int, int]:
         """Row and column where the blocks of a JPEG begin, where there is one."""
-        return find_grid(rgb_of(self.seen[None])[0]) if "jpeg" in self.work.camera_faults else (0, 0)
+        return find_grid(self.seen[:3]) if "jpeg" in self.work.camera_faults else (0, 0)
 
     def _blend(self, result: Tensor, restored: Tensor, core: Box) -> None:
         """Blend a restored core [3, h, w] into the image, without its padding; change nothing where the blend is 0."""

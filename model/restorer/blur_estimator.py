@@ -84,7 +84,11 @@ class BlurEstimator(nn.Module):
 
     @torch.inference_mode()
     def estimate(self, image: Tensor) -> Blur | None:
-        """Return by what an image [3, H, W] in 0..1 is blurred; None for a sharp one, or one smaller than a window."""
+        """Return by what an image is blurred; None for a sharp one, or one smaller than a window.
+
+        Args:
+            image: [C, H, W] in 0..1, grey or in colors.
+        """
         if min(image.shape[1:]) < SIDE:
             return None
         guess = self(window_spectra(image)[None].to(self.answer.weight))
@@ -106,7 +110,7 @@ def window_spectra(image: Tensor) -> Tensor:
     Where an image has fewer windows they come again. Frequency 0 is in row SIDE / 2 and column 0.
 
     Args:
-        image: [3, H, W] in 0..1, H and W at least `SIDE`.
+        image: [C, H, W] in 0..1, grey or in colors, H and W at least `SIDE`.
     """
     top, left = (max(length - LOOKED_AT, 0) // 2 for length in image.shape[1:])
     grey = image[:, top : top + LOOKED_AT, left : left + LOOKED_AT].float().mean(0)

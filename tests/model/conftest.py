@@ -30,6 +30,12 @@ def camera_restorer() -> Restorer:
 
 
 @pytest.fixture
+def sharpening_restorer() -> Restorer:
+    """With a camera branch that sees deconvolved images."""
+    return factories.make_restorer(with_camera=True, with_estimator=True)
+
+
+@pytest.fixture
 def make_guidance() -> Callable[..., Guidance]:
     return factories.make_guidance
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from mofe_restore.cli.memory_probe import allocated
+from mofe_restore.model.blur_kernel import Blur
 from mofe_restore.model.errors import GuidanceError, RestorationError
 from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.inference.plan import bytes_per_pixel, plan_restoration
 from mofe_restore.model.restorer import blocks
+from mofe_restore.model.restorer.blur_estimator import BlurEstimator
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.tests.factories import restore
@@ -124,11 +126,16 @@ def test_the_estimate_of_a_tile_is_what_is_allocated_and_a_little_more(changes: 
 
 
 @pytest.mark.usefixtures("all_rows_at_once")
-def test_the_estimate_knows_the_camera_branch_where_it_works(make_guidance: MakeGuidance) -> None:
+@pytest.mark.parametrize("estimator_width", [0, 8])
+def test_the_estimate_knows_the_camera_branch_where_it_works(
+    make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch, estimator_width: int
+) -> None:
     """A branch that is wider than all else, for an image in which one fault of the camera is seen."""
+    monkeypatch.setattr(BlurEstimator, "estimate", lambda *_: Blur(defocus_radius=3.0))
     sizes = {"camera_widths": (96, 16), "camera_encoder_blocks": (1, 1), "camera_decoder_blocks": (1,)}
-    network = Restorer(replace(SHALLOW, widths=(8, 8, 32, 32), **sizes)).eval()
-    image, scores = torch.rand(1, 3, 128, 192), torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.8, 0.1, 0.1]])
+    config = replace(SHALLOW, widths=(8, 8, 32, 32), **sizes, camera_estimator_width=estimator_width)
+    network = Restorer(config).eval()
+    image, scores = torch.rand(1, 3, 128, 192), torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.1, 0.8, 0.1]])
     seen = replace(make_guidance(), scores=scores)
     peak = peak_bytes(lambda: restore(network, image, seen))
     assert peak < plan_restoration(network, image, seen).memory_bytes < 1.25 * peak

@@ -10,6 +10,7 @@ import torch
 
 from mofe_restore.model.errors import GuidanceError, RestorationError
 from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.restorer.blur_estimator import BlurEstimator
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.degrade import degrade
 from mofe_restore.model.synthesis.severities import Severities
@@ -324,6 +325,35 @@ def test_tiles_of_the_camera_branch_equal_the_whole(
     whole = restore(camera_restorer, image, guidance, tile=1024)
     assert (whole.image - image).abs().mean() > 0.01
     assert (whole.image - restore(camera_restorer, image, guidance, tile=tile).image).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("tile", [64, 128])
+def test_tiles_with_a_deconvolved_image_equal_the_whole(
+    sharpening_restorer: Restorer, make_guidance: MakeGuidance, tile: int
+) -> None:
+    torch.manual_seed(3)
+    image, guidance = torch.rand(1, 3, 517, 389) * 0.3 + 0.35, seeing(make_guidance(), blur=0.7)
+    whole = restore(sharpening_restorer, image, guidance, tile=1024)
+    assert (whole.image - restore(sharpening_restorer, image, guidance, tile=tile).image).abs().max() < 1e-4
+    assert sharpening_restorer.camera is not None
+    sharpening_restorer.camera.estimator = None
+    sharpening_restorer.camera.intro = torch.nn.Conv2d(15, 8, 3, padding=1)
+    assert (whole.image - restore(sharpening_restorer, image, guidance, tile=1024).image).abs().mean() > 1e-3
+
+
+def test_no_kernel_is_looked_for_where_blur_is_kept(
+    sharpening_restorer: Restorer, make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[tuple[int, ...]] = []
+    estimate = BlurEstimator.estimate
+    monkeypatch.setattr(
+        BlurEstimator, "estimate", lambda self, image: looked.append(tuple(image.shape)) or estimate(self, image)
+    )
+    guidance, image = seeing(make_guidance(), blur=0.7, noise=0.7), torch.rand(1, 4, 96, 128)
+    restore(sharpening_restorer, image, guidance.with_removal({"blur": 0.0}))
+    assert looked == []
+    restore(sharpening_restorer, image, guidance, tile=64)
+    assert looked == [(3, 96, 128)], "once for all tiles"
 
 
 def test_where_only_the_camera_is_at_fault_the_experts_do_not_work(

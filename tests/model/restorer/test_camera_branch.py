@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mofe_restore.model.restorer.camera_branch import CameraBranch, camera_reach
+from mofe_restore.model.restorer.camera_branch import CameraBranch, camera_reach, noise_variance
+from mofe_restore.model.restorer.deconvolution import CAUTION
+from mofe_restore.model.synthesis.degrade import degrade
+from mofe_restore.model.synthesis.severities import Severities
 
 DEPTHS = ((1, 2, 3), (2, 2))
 
@@ -49,3 +52,30 @@ def test_strengths_change_the_result_and_images_of_a_batch_have_their_own() -> N
 def test_a_crop_off_the_multiple_is_refused() -> None:
     with pytest.raises(ValueError, match="36 x 32 px is not a multiple of 8"):
         branch()(torch.rand(1, 3, 36, 32), torch.rand(1, 3))
+
+
+def test_only_a_branch_with_an_estimator_sees_the_deconvolved_image() -> None:
+    crop, strengths = torch.rand(1, 3, 32, 32), torch.tensor([[0.0, 0.5, 0.0]])
+    same, sharper = crop.repeat(1, len(CAUTION), 1, 1), torch.rand(1, 3 * len(CAUTION), 32, 32)
+    torch.manual_seed(0)
+    seeing = CameraBranch((8, 8, 16), (1, 1, 1), (1, 1), estimator_width=8).eval()
+    nn.init.normal_(seeing.outro.weight, std=0.2)
+    with torch.no_grad():
+        assert torch.equal(seeing(crop, strengths), seeing(crop, strengths, same)), "none is what changes nothing"
+        assert (seeing(crop, strengths, sharper) - seeing(crop, strengths)).abs().mean() > 1e-3
+        assert torch.equal(branch()(crop, strengths, sharper), branch()(crop, strengths))
+
+
+@pytest.mark.parametrize(
+    ("severities", "strengths"),
+    [
+        (Severities(noise_sigma=25 / 255), [(25 / 55) ** 0.5, 0.0, 0.0]),
+        (Severities(jpeg_quality=20), [0.0, 0.0, 80 / 90]),
+    ],
+)
+def test_the_variance_of_what_was_added_is_about_right(severities: Severities, strengths: list[float]) -> None:
+    torch.manual_seed(0)
+    coarse = torch.rand(1, 1, 40, 40).expand(1, 3, 40, 40)
+    scene = nn.functional.interpolate(coarse, (192, 192), mode="bicubic").clamp(0.2, 0.8)
+    measured = float((degrade(scene, severities) - scene).square().mean())
+    assert measured / 3 < noise_variance(torch.tensor(strengths)) < measured * 3

@@ -11,10 +11,13 @@ import torch
 
 from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.restorer.loading import load_restorer
-from mofe_restore.tests.factories import IDENTITY, write_restorer
+from mofe_restore.model.weights import write_weights
+from mofe_restore.tests.factories import IDENTITY, make_card, make_restorer, write_restorer
+from mofe_restore.training.camera.branch import load_with_branch
 from mofe_restore.training.camera.config import CameraBatch, CameraData, CameraRun
 from mofe_restore.training.camera.task import CameraTask, run
 from mofe_restore.training.data.mix import Mix
+from mofe_restore.training.data.scenes import sample_generator
 from mofe_restore.training.engine.config import LoopConfig
 
 MODEL = {"camera_widths": [8, 8, 8], "camera_encoder_blocks": [1, 1, 1], "camera_decoder_blocks": [1, 1]}
@@ -119,3 +122,43 @@ def test_weather_stays_and_nothing_is_told_of_it(photos: Path, restorer: Path) -
     task = make_task(photos, restorer, Mix(rain_share=1.0), kept_share=0.0)
     batch = task.batch(0)
     assert torch.equal(batch["crop"], batch["target"]) and not batch["strengths"].any()
+
+
+def test_a_blur_that_is_invented_is_told_and_the_scene_stays(photos: Path, restorer: Path) -> None:
+    batch = make_task(photos, restorer, Mix(clean_share=1.0), invented_blur_share=1.0).batch(0)
+    assert (batch["strengths"][:, 1] > 0).all() and not batch["strengths"][:, [0, 2]].any()
+    assert (batch["crop"] - batch["target"]).abs().max() < 2 / 255
+    blurred = make_task(photos, restorer, Mix(blur_share=1.0), invented_blur_share=1.0, error=0.0, kept_share=0.0)
+    told, truth = blurred.batch(0)["strengths"][:, 1], [blurred._draw(sample_generator(0, 0, n))[1] for n in range(4)]
+    assert told.tolist() == pytest.approx([float(each.truth.strength[5]) for each in truth], abs=1e-6)
+
+
+def test_a_branch_with_an_estimator_is_shown_what_it_finds(photos: Path, tmp_path: Path) -> None:
+    network = make_restorer(with_camera=True, with_estimator=True)
+    card = replace(make_card(), architecture=network.config.to_dict())
+    write_weights(tmp_path / "r.safetensors", network.state_dict(), card, torch.float32)
+    mix = Mix(blur_share=0.5, noise_share=0.5)
+    settings = CameraRun(
+        CameraData(str(photos), str(photos), str(tmp_path / "r.safetensors")),
+        CameraBatch(scenes=10, crops=1, crop=64, sides=(96, 112), kept_share=0.0, validation_photos=1),
+        mix,
+    )
+    task = CameraTask(settings, LoopConfig("", 1), {})
+    batch = task.batch(0)
+    is_sharpened = (batch["deconvolved"] != batch["crop"].repeat(1, 2, 1, 1)).any(3).any(2).any(1)
+    assert torch.equal(is_sharpened, batch["strengths"][:, 1] > 0) and is_sharpened.any() and not is_sharpened.all()
+    assert not any(parameter.requires_grad for parameter in task.network.estimator.parameters())  # type: ignore[union-attr]
+    task.loss(task.network, batch, 0)["loss"].backward()
+    assert task.network.intro.weight.grad[:, 15:].abs().max() > 0  # type: ignore[index]
+
+
+def test_a_branch_that_gets_an_estimator_does_what_it_did(photos: Path, restorer: Path, tmp_path: Path) -> None:
+    network = make_restorer(with_camera=True)
+    card = replace(make_card(), architecture=network.config.to_dict())
+    write_weights(tmp_path / "r.safetensors", network.state_dict(), card, torch.float32)
+    wider, _ = load_with_branch(tmp_path / "r.safetensors", {"camera_estimator_width": 8}, 0)
+    image, strengths = torch.rand(1, 3, 64, 64), torch.tensor([[0.3, 0.4, 0.0]])
+    assert wider.camera is not None and network.camera is not None
+    with torch.no_grad():
+        before = network.camera(image, strengths)
+        assert torch.allclose(wider.camera(image, strengths, torch.rand(1, 6, 64, 64)), before, atol=1e-5)
