@@ -124,4 +124,5 @@ def window_spectra(image: Tensor) -> Tensor:
     taper = taper[:, None] * taper
     tapered = (chosen - chosen.mean((-2, -1), keepdim=True)) * taper
     power = torch.fft.rfft2(tapered).abs().square() / taper.square().sum()
-    return torch.fft.fftshift((power + _FLOOR).log(), dim=-2)
+    spectra: Tensor = torch.fft.fftshift((power + _FLOOR).log(), dim=-2)
+    return spectra

@@ -47,7 +47,7 @@ def deconvolve(pixels: Tensor, blur: Blur, variance: float) -> Tensor:
     batch, _, rows, columns = pixels.shape
     size = (fft_size(rows), fft_size(columns))  # cyclic: what wraps falls into the margin
     spectrum = torch.fft.rfft2(pixels.float(), s=size)[:, None] * torch.fft.rfft2(filters, s=size)[None, :, None]
-    filtered = torch.fft.irfft2(spectrum, s=size)[..., 2 * REACH : rows, 2 * REACH : columns]
+    filtered: Tensor = torch.fft.irfft2(spectrum, s=size)[..., 2 * REACH : rows, 2 * REACH : columns]
     return filtered.reshape(batch, -1, *filtered.shape[3:]).clamp(-_RANGE, 1 + _RANGE)
 
 
@@ -68,7 +68,7 @@ def wiener_filters(blur: Blur, variance: float) -> Tensor:
     frequency = torch.fft.fftfreq(_GRID, dtype=torch.float64)[:, None] ** 2 + torch.fft.rfftfreq(_GRID).double() ** 2
     cautions = torch.tensor(CAUTION, dtype=torch.float64)[:, None, None]
     inverse = transfer.conj() / (transfer.abs().square() + cautions * variance * frequency / NATURAL)
-    filters = torch.fft.irfft2(inverse, s=(_GRID, _GRID)).roll((REACH, REACH), (1, 2))
+    filters: Tensor = torch.fft.irfft2(inverse, s=(_GRID, _GRID)).roll((REACH, REACH), (1, 2))
     filters = filters[:, : 2 * REACH + 1, : 2 * REACH + 1]
     taper = torch.hann_window(2 * REACH + 3, periodic=False, dtype=torch.float64)[1:-1].sqrt()
     filters = filters * (taper[:, None] * taper)

@@ -87,7 +87,9 @@ class CameraTask:
         real = {kind: pairs for kind, pairs in scenes.real.items() if kind in USED_PAIRS}
         self.scenes = replace(scenes, real=real)
         if "camera_estimator_width" in run.model:
-            raise TrainingError("camera_estimator_width in [model] is for mofe train blur-estimator, which comes before.")
+            raise TrainingError(
+                "camera_estimator_width in [model] is for mofe train blur-estimator, which comes before."
+            )
         self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.model, loop.seed)
         assert self.restorer.camera is not None
         self.network: CameraBranch = self.restorer.camera
