@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model.restorer.blur_estimator import SIDE
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
+from ..engine.config import Tables, check_minimum, check_shares, check_sides
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class CameraBatch:
 
 
 @dataclass(frozen=True)
-class CameraRun:
+class CameraRun(Tables):
     """All tables of a camera run beside `[loop]`.
 
     Attributes:
@@ -84,21 +84,6 @@ class CameraRun:
     mix: Mix = field(default_factory=Mix)
     model: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def from_raw(raw_config: RawConfig) -> CameraRun:
-        """Parse the tables of a TOML file.
-
-        Raises:
-            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
-        """
-        return CameraRun(
-            data=parse_table(CameraData, raw_config, "data"),
-            batch=parse_table(CameraBatch, raw_config, "batch"),
-            mix=parse_table(Mix, raw_config, "mix"),
-            model=raw_config.get("model", {}),
-            card=raw_config.get("card", {}),
-        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ class EstimatorBatch:
 
 
 @dataclass(frozen=True)
-class EstimatorRun:
+class EstimatorRun(Tables):
     """All tables of a run of the camera branch's estimator beside `[loop]`.
 
     Attributes:
@@ -139,17 +124,3 @@ class EstimatorRun:
     batch: EstimatorBatch = field(default_factory=EstimatorBatch)
     mix: Mix = field(default_factory=Mix)
     model: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def from_raw(raw_config: RawConfig) -> EstimatorRun:
-        """Parse the tables of a TOML file.
-
-        Raises:
-            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
-        """
-        return EstimatorRun(
-            data=parse_table(CameraData, raw_config, "data"),
-            batch=parse_table(EstimatorBatch, raw_config, "batch"),
-            mix=parse_table(Mix, raw_config, "mix"),
-            model=raw_config.get("model", {}),
-        )

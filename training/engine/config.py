@@ -194,6 +194,30 @@ def parse_table(kind: type[T], raw_config: RawConfig, name: str) -> T:
     return kind(**values)
 
 
+class Tables:
+    """All tables of a run's TOML beside `[loop]`: base of dataclasses that have a field of the same name for each.
+
+    A table whose field is a dataclass is parsed strictly; one whose field is a mapping is kept as it is.
+    """
+
+    @classmethod
+    def from_raw(cls: type[T], raw_config: RawConfig) -> T:
+        """Parse the tables of a TOML file.
+
+        Raises:
+            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
+        """
+        tables: dict[str, Any] = {}
+        for name, kind in typing.get_type_hints(cls).items():
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                tables[name] = parse_table(kind, raw_config, name)
+            elif not isinstance(table := raw_config.get(name, {}), Mapping):
+                raise TrainingError(f"[{name}] must be a table, not {table!r}.")
+            else:
+                tables[name] = table
+        return cls(**tables)
+
+
 def _parse_value(hint: Any, value: Any, where: str) -> Any:
     """Return a value of the type that a field is annotated with; whole numbers are numbers, lists become tuples."""
     if hint is float and type(value) is int:

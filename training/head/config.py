@@ -12,7 +12,7 @@ from ...model.errors import TrainingError
 from ...model.mllm.head import DegradationHead
 from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, parse_table
+from ..engine.config import Tables, check_minimum
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class RestraintConfig:
 
 
 @dataclass(frozen=True)
-class HeadRun:
+class HeadRun(Tables):
     """All tables of the TOML file.
 
     Attributes:
@@ -179,20 +179,3 @@ class HeadRun:
     restraint: RestraintConfig = field(default_factory=RestraintConfig)
     faults: Mix = field(default_factory=Mix)
     card: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def from_raw(raw_config: RawConfig) -> HeadRun:
-        """Parse the tables of a TOML file.
-
-        Raises:
-            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
-        """
-        return HeadRun(
-            data=parse_table(HeadData, raw_config, "data"),
-            fit=parse_table(FitConfig, raw_config, "fit"),
-            mix=parse_table(Mix, raw_config, "mix"),
-            shift=parse_table(ShiftConfig, raw_config, "shift"),
-            restraint=parse_table(RestraintConfig, raw_config, "restraint"),
-            faults=parse_table(Mix, raw_config, "faults"),
-            card=raw_config.get("card", {}),
-        )

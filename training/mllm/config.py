@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model.errors import TrainingError
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
+from ..engine.config import Tables, check_minimum, check_shares, check_sides
 from .architecture import MllmConfig
 
 
@@ -100,7 +100,7 @@ class RealConfig:
 
 
 @dataclass(frozen=True)
-class MllmRun:
+class MllmRun(Tables):
     """All tables of an MLLM run beside `[loop]`.
 
     Attributes:
@@ -118,19 +118,3 @@ class MllmRun:
     model: MllmConfig = field(default_factory=MllmConfig)
     real: RealConfig = field(default_factory=RealConfig)
     card: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def from_raw(raw_config: RawConfig) -> MllmRun:
-        """Parse the tables of a TOML file.
-
-        Raises:
-            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
-        """
-        return MllmRun(
-            data=parse_table(DataConfig, raw_config, "data"),
-            batch=parse_table(BatchConfig, raw_config, "batch"),
-            mix=parse_table(Mix, raw_config, "mix"),
-            model=parse_table(MllmConfig, raw_config, "model"),
-            real=parse_table(RealConfig, raw_config, "real"),
-            card=raw_config.get("card", {}),
-        )

@@ -30,7 +30,7 @@ from ...model.synthesis.severities import sample_severities
 from ..data.mix import Mix
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
-from ..engine.config import LoopConfig, RawConfig, check_minimum, check_sides, parse_table, read_toml
+from ..engine.config import LoopConfig, RawConfig, Tables, check_minimum, check_sides, parse_table, read_toml
 from ..engine.loop import train
 from .architecture import cosine_filters
 from .config import DataConfig
@@ -113,27 +113,13 @@ class ForeignBatch:
 
 
 @dataclass(frozen=True)
-class ForeignRun:
+class ForeignRun(Tables):
     """All tables of a run beside `[loop]`."""
 
     model: ForeignModel
     data: DataConfig
     batch: ForeignBatch = field(default_factory=ForeignBatch)
     mix: Mix = field(default_factory=Mix)
-
-    @staticmethod
-    def from_raw(raw_config: RawConfig) -> ForeignRun:
-        """Parse the tables of a TOML file.
-
-        Raises:
-            TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
-        """
-        return ForeignRun(
-            model=parse_table(ForeignModel, raw_config, "model"),
-            data=parse_table(DataConfig, raw_config, "data"),
-            batch=parse_table(ForeignBatch, raw_config, "batch"),
-            mix=parse_table(Mix, raw_config, "mix"),
-        )
 
 
 class ForeignInTraining(nn.Module):

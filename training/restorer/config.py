@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model.errors import TrainingError
 from ..data.mix import Mix
-from ..engine.config import RawConfig, check_minimum, check_shares, check_sides, parse_table
+from ..engine.config import RawConfig, Tables, check_minimum, check_shares, check_sides
 
 GUIDANCE_SOURCES = ("mllm", "other", "oracle")
 """Where guidance comes from: the MLLM; for the ablation also another image of the batch, or the true parameters."""
@@ -145,7 +145,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class RestorerRun:
+class RestorerRun(Tables):
     """All tables of a restorer run beside `[loop]`.
 
     Attributes:
@@ -180,21 +180,12 @@ class RestorerRun:
                 'guidance = "other" in [data] needs at least two scenes in [batch] and in [tone], or none of them.'
             )
 
-    @staticmethod
-    def from_raw(raw_config: RawConfig) -> RestorerRun:
-        """Parse the tables of a TOML file.
+    @classmethod
+    def from_raw(cls, raw_config: RawConfig) -> RestorerRun:
+        """Parse the tables of a TOML file; `[tone_mix]` holds what differs from `[mix]`.
 
         Raises:
             TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
         """
         both = {**raw_config.get("mix", {}), **raw_config.get("tone_mix", {})}
-        return RestorerRun(
-            data=parse_table(DataConfig, raw_config, "data"),
-            batch=parse_table(BatchConfig, raw_config, "batch"),
-            tone=parse_table(ToneConfig, raw_config, "tone"),
-            mix=parse_table(Mix, raw_config, "mix"),
-            tone_mix=parse_table(Mix, {"tone_mix": both}, "tone_mix"),
-            losses=parse_table(LossConfig, raw_config, "losses"),
-            model=raw_config.get("model", {}),
-            card=raw_config.get("card", {}),
-        )
+        return super().from_raw({**raw_config, "tone_mix": both})
