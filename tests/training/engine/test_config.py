@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from mofe_restore.model.errors import TrainingError
-from mofe_restore.training.engine.config import LoopConfig, check_sides, parse_table
+from mofe_restore.training.engine.config import LoopConfig, Tables, check_sides, parse_table
 
 
 def test_a_decay_longer_than_the_run_is_refused() -> None:
@@ -54,3 +55,29 @@ def test_sides_that_fall_or_begin_too_low_are_refused() -> None:
     for sides in ((300, 200), (32, 200)):
         with pytest.raises(TrainingError, match=r"sides in \[batch\]"):
             check_sides(sides, "batch", 64)
+
+
+@dataclass(frozen=True)
+class Both(Tables):
+    """A table that is parsed, and one that is kept."""
+
+    sample: Sample
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+def test_all_tables_of_a_run_are_read() -> None:
+    raw = {"loop": {"steps": 3}, "sample": {"sides": [1, 2]}, "card": {"name": "n", "more": [1]}}
+    assert Both.from_raw(raw) == Both(Sample((1, 2)), {"name": "n", "more": [1]})
+    assert Both.from_raw({"sample": {"sides": [1, 2]}}).card == {}
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({}, r"\[sample\] lacks the key sides"),
+        ({"sample": {"sides": [1, 2]}, "card": "a text"}, r"\[card\] must be a table, not 'a text'"),
+    ],
+)
+def test_a_run_without_what_it_needs_is_refused(raw: dict[str, Any], says: str) -> None:
+    with pytest.raises(TrainingError, match=says):
+        Both.from_raw(raw)
