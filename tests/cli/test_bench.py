@@ -17,7 +17,7 @@ def test_bench_prints_times_and_memory(restorer: Path, capsys: pytest.CaptureFix
     for _ in range(3):  # what the allocator keeps of freed memory varies, what is held on to comes back every time
         assert run("bench", "--runs", 1, "--frames", 30, "--no-large", "--restorer", restorer) == 0
         printed = capsys.readouterr().out
-        assert "| restore | fp32 |" in printed and "| describe | bf16 |" in printed
+        assert "| restore, blur | fp32 |" in printed and "| describe | bf16 |" in printed
         assert re.search(r"activations of a tile.*\n.*\n\| fp32 \| \d+ \| \d+ \| \d+ \|\n\| bf16 \|", printed)
         beside = [
             int(re.search(rf"\| {count} frames of 640 x 360[^|]*\|[^|]*\|[^|]*\|[^|]*\| (\d+) MiB", printed)[1])
