@@ -23,6 +23,12 @@ class Blur:
     motion_length: float = 0.0
     motion_angle: float = 0.0
 
+    def words(self) -> str:
+        """Return what it is in words, such as "motion of 9.0 px at 30 degrees"."""
+        parts = {"defocus": self.defocus_radius, "Gaussian": self.gaussian_sigma, "motion": self.motion_length}
+        words = [f"{name} of {size:.1f} px" for name, size in parts.items() if size > 0]
+        return " and ".join(words) + (f" at {self.motion_angle:.0f} degrees" if self.motion_length > 0 else "")
+
     def kernel(self) -> np.ndarray | None:
         """Return all of it as one kernel [K, K] with odd K and sum 1, or None without blur."""
         if self.gaussian_sigma <= 0.0 and self.defocus_radius <= 0.0 and self.motion_length <= 0.0:

@@ -74,7 +74,9 @@ def draw_routing(routing: Routing, frame: int, image: Tensor | None = None) -> I
     undone = " and ".join(DISPLAY_NAMES[name] for name in routing.undone(frame))
     if undone:
         rest = "" if blocks else " Nothing was left for the experts."
-        page.paragraph(f"First the camera branch undid {undone}.{rest}", 24)
+        blur = routing.blur(frame)
+        kernel = "" if blur is None else f" The blur: {blur.words()}."
+        page.paragraph(f"First the camera branch undid {undone}.{kernel}{rest}", 24)
     elif not blocks:
         page.paragraph("Nothing was restored here: the strength or the mask was zero.", 24)
     for block in blocks:

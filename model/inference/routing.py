@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..blur_kernel import Blur
 from ..images import ceil_div
 from ..restorer.bands import HIGHEST
 from ..restorer.network import MofeBlock
@@ -93,6 +94,8 @@ class Routing:
         scores: The MLLM's scores [7] of each image in the order of `DEGRADATIONS`; None without guidance.
         camera_faults: Names of what the camera branch undid in each image, before the experts worked; no entry where
             there is no such branch.
+        blurs: The kernel that was found in each image whose blur was undone, else None; no entry where there is no
+            such branch.
     """
 
     frames: tuple[tuple[BlockRouting, ...], ...]
@@ -100,6 +103,7 @@ class Routing:
     descriptions: tuple[str, ...]
     scores: tuple[Tensor | None, ...]
     camera_faults: tuple[tuple[str, ...], ...] = ()
+    blurs: tuple[Blur | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -107,6 +111,10 @@ class Routing:
     def undone(self, frame: int) -> tuple[str, ...]:
         """Return the names of what the camera branch undid in one image."""
         return self.camera_faults[frame] if self.camera_faults else ()
+
+    def blur(self, frame: int) -> Blur | None:
+        """Return the kernel that was found in one image whose blur was undone."""
+        return self.blurs[frame] if self.blurs else None
 
     def to_json(self, frame: int) -> str:
         """Return the routing of one image as indented JSON; null stands where the network did not work.
@@ -118,13 +126,14 @@ class Routing:
             IndexError: There is no such image.
         """
         check_frame(self, frame)
-        scores = self.scores[frame]
+        scores, blur = self.scores[frame], self.blur(frame)
         report = {
             "height": self.sizes[frame][0],
             "width": self.sizes[frame][1],
             "description": self.descriptions[frame],
             "scores": None if scores is None else dict(zip(DEGRADATIONS, _rounded(scores), strict=True)),
             "camera_branch": list(self.undone(frame)),
+            "blur": None if blur is None else {name: round(size, 2) for name, size in asdict(blur).items()},
             "blocks": [_block_report(block) for block in self.frames[frame]],
         }
         return _rows_on_one_line(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))

@@ -155,21 +155,30 @@ class TiledRun:
             for index, job in jobs.items()
         }
         camera = {index: job.work.camera_faults for index, job in jobs.items()}
+        blurs: dict[int, Blur | None] = {}
         with parts_at_once(next(plan.network.parameters()).device):
-            self._work(jobs, canvases, result)
+            self._work(jobs, canvases, result, blurs)
         routing = Routing(
             frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
             sizes=((height, width),) * frames,
             descriptions=tuple("" if guide is None else guide.descriptions[0] for guide in guides),
             scores=tuple(None if guide is None else guide.scores[0].float().cpu() for guide in guides),
             camera_faults=tuple(camera.get(index, ()) for index in range(frames)),
+            blurs=tuple(blurs.get(index) for index in range(frames)),
         )
         return Restoration(result, routing)
 
     def _work(
-        self, jobs: dict[int, _ImageJob], canvases: Mapping[int, Collection[RoutingCanvas]], result: Tensor
+        self,
+        jobs: dict[int, _ImageJob],
+        canvases: Mapping[int, Collection[RoutingCanvas]],
+        result: Tensor,
+        blurs: dict[int, Blur | None],
     ) -> None:
-        """Do the jobs by index of their images, each of which is gone from `jobs` when its turn comes."""
+        """Do the jobs by index of their images, each of which is gone from `jobs` when its turn comes.
+
+        What blur was found in each is added to `blurs`.
+        """
         done = 0
         while jobs:
             index = next(iter(jobs))
@@ -180,6 +189,7 @@ class TiledRun:
                 done += 1
                 if self.on_tile is not None:
                     self.on_tile(done, done + left + sum(later.count_tiles() for later in jobs.values()))
+            blurs[index] = job.blur
 
 
 @dataclass
@@ -323,7 +333,7 @@ class _ImageJob:
         autocast = torch.autocast(self.device.type, precision) if precision != torch.float32 else nullcontext()
         with torch.inference_mode():
             context = self._context if self.work.is_local else None
-            blur = self._blur
+            blur = self.blur
             with autocast:
                 crop = self._read(read, blur)
                 routing: list[Tensor] = []
@@ -346,7 +356,7 @@ class _ImageJob:
         return inside(undone, larger, area).clamp(0, 1)
 
     @cached_property
-    def _blur(self) -> Blur | None:
+    def blur(self) -> Blur | None:
         """What the image is blurred by, where that is to be undone; in fp32, since it takes little time."""
         camera = self.network.camera
         if camera is None or camera.estimator is None or "blur" not in self.work.camera_faults:

@@ -39,3 +39,15 @@ def test_sizes_of_equal_width_have_the_same_sigma(blur: Blur) -> None:
 
 def test_no_blur_has_no_kernel() -> None:
     assert Blur(motion_angle=30.0).kernel() is None
+
+
+@pytest.mark.parametrize(
+    ("blur", "words"),
+    [
+        (Blur(motion_length=9.04, motion_angle=29.7), "motion of 9.0 px at 30 degrees"),
+        (Blur(defocus_radius=3.0), "defocus of 3.0 px"),
+        (Blur(defocus_radius=2.0, gaussian_sigma=0.8), "defocus of 2.0 px and Gaussian of 0.8 px"),
+    ],
+)
+def test_a_blur_in_words(blur: Blur, words: str) -> None:
+    assert blur.words() == words

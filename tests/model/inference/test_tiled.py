@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -352,8 +353,11 @@ def test_no_kernel_is_looked_for_where_blur_is_kept(
     guidance, image = seeing(make_guidance(), blur=0.7, noise=0.7), torch.rand(1, 4, 96, 128)
     restore(sharpening_restorer, image, guidance.with_removal({"blur": 0.0}))
     assert looked == []
-    restore(sharpening_restorer, image, guidance, tile=64)
+    result = restore(sharpening_restorer, image, guidance, tile=64)
     assert looked == [(3, 96, 128)], "once for all tiles"
+    found = result.routing.blur(0)
+    assert found is not None and found.words() == "defocus of 3.0 px"
+    assert json.loads(result.routing.to_json(0))["blur"]["defocus_radius"] == 3.0
 
 
 def test_where_only_the_camera_is_at_fault_the_experts_do_not_work(
