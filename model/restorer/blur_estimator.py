@@ -31,6 +31,9 @@ KINDS = ("none", "gaussian", "defocus", "motion")
 DISC, PATH = 2.0, math.sqrt(24.0)
 """Radius of a disc and length of a path whose kernel has a sigma of 1 px, see `kernel_sigma`."""
 
+SIGMAS = (0.5, 5.0)
+"""Smallest and largest sigma in px of a kernel that is told; training has 0.7 to 4."""
+
 _FLOOR = 1e-7
 """Power of noise below which a spectrum tells nothing, for values in 0..1: a third of that of rounding to 8 bits."""
 
@@ -95,7 +98,7 @@ class BlurEstimator(nn.Module):
         kind = int(guess.kind[0].argmax())
         if KINDS[kind] == "none":
             return None
-        sigma = math.exp(float(guess.log_sigma[0, kind - 1]))
+        sigma = min(max(math.exp(float(guess.log_sigma[0, kind - 1])), SIGMAS[0]), SIGMAS[1])
         cosine, sine = guess.direction[0].tolist()
         return {
             "gaussian": Blur(gaussian_sigma=sigma),

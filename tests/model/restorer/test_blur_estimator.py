@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from mofe_restore.model.blur_kernel import Blur
-from mofe_restore.model.restorer.blur_estimator import KINDS, SIDE, WINDOWS, BlurEstimator, window_spectra
+from mofe_restore.model.restorer.blur_estimator import (
+    DISC,
+    KINDS,
+    SIDE,
+    SIGMAS,
+    WINDOWS,
+    BlurEstimator,
+    window_spectra,
+)
+from mofe_restore.model.restorer.deconvolution import wiener_filters
 from mofe_restore.model.synthesis.degrade import degrade
 from mofe_restore.model.synthesis.severities import Severities
 
@@ -62,6 +71,12 @@ def test_an_answer_becomes_a_blur(estimator: BlurEstimator, expected: Blur) -> N
     assert found is not None
     for name in ("defocus_radius", "gaussian_sigma", "motion_length", "motion_angle"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-4)
+
+
+def test_an_answer_beyond_all_bounds_is_a_kernel_that_can_be_undone() -> None:
+    found = answering("defocus", 1e6).estimate(torch.rand(3, 80, 80))
+    assert found == Blur(defocus_radius=DISC * SIGMAS[1])
+    assert wiener_filters(found, 1e-6).isfinite().all()
 
 
 @pytest.mark.parametrize("image", [torch.rand(3, 80, SIDE - 1), torch.rand(3, 20, 300)])
