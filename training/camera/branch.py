@@ -18,10 +18,7 @@ from ...model.restorer.config import RestorerConfig
 from ...model.restorer.deconvolution import REACH, deconvolve
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
-from ...model.vocabulary import CAMERA_FAULTS
 from ...model.weights import Card
-
-_BLUR = CAMERA_FAULTS.index("blur")
 
 
 def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[Restorer, Card]:
@@ -75,18 +72,23 @@ class Sharpener:
     def __init__(self, branch: CameraBranch) -> None:
         self._estimator: BlurEstimator | None = deepcopy(branch.estimator)
 
-    def deconvolved(self, image: Tensor, strengths: Tensor) -> Tensor | None:
-        """Return [3 F, H, W] of an image [3, H, W] in 0..1 that the branch is told has these strengths, [3]; or None.
+    def deconvolved(self, image: Tensor, present: Tensor) -> Tensor | None:
+        """Return what deconvolution makes of a blurred image.
 
-        None where it has no estimator, is told of no blur, or finds none.
+        Args:
+            image: [3, H, W] in 0..1.
+            present: [3] in 0..1, the strengths of `CAMERA_FAULTS` in it, whether the branch is to undo them or not.
+
+        Returns:
+            [3 F, H, W], or None where there is no estimator, or it finds no blur.
         """
-        if self._estimator is None or strengths[_BLUR] <= 0:
+        if self._estimator is None:
             return None
         blur = self._estimator.estimate(image)
         if blur is None:
             return None
         padded = F.pad(image[None], (REACH,) * 4, mode="reflect")
-        return deconvolve(padded, blur, noise_variance(strengths))[0]
+        return deconvolve(padded, blur, noise_variance(present))[0]
 
 
 def _as_field(value: Any) -> Any:

@@ -113,9 +113,9 @@ class CameraTask:
         crops, sharpened, targets, strengths = [], [], [], []
         for scene in range(config.scenes):
             rng = sample_generator(self.seed, index, scene)
-            target, image, told = self._make_scene(rng)
+            target, image, told, present = self._make_scene(rng)
             height, width = image.shape[1:]
-            deconvolved = self._sharpener.deconvolved(image, torch.from_numpy(told))
+            deconvolved = self._sharpener.deconvolved(image, torch.from_numpy(present)) if told[_BLUR] > 0 else None
             if deconvolved is None:
                 deconvolved = image.repeat(len(CAUTION), 1, 1)
             for top, left in draw_windows(rng, (height, width), config.crop, config.crops, grid):
@@ -131,16 +131,20 @@ class CameraTask:
             "strengths": torch.from_numpy(np.stack(strengths)),
         }
 
-    def _make_scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray]:
-        """Return a scene's target and degraded image [3, H, W], and what the branch is told, [3]."""
+    def _make_scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+        """Return a scene's target and degraded image [3, H, W], what the branch is told, [3], and what is there, [3].
+
+        What is told lacks what is to stay.
+        """
         target, degraded, kept = self._draw(rng)
         strength = degraded.truth.strength[_INDICES]
         error = self.run.batch.error * (3.0 if rng.random() < self.run.batch.large_error_share else 1.0)
         told = np.clip(strength + rng.normal(0.0, 1.0, len(strength)) * error, 0.02, 1.0)
-        told = np.where((strength > 0) & ~kept, told, 0.0).astype(np.float32)
+        present = np.where(strength > 0, told, 0.0).astype(np.float32)
+        told = np.where(kept, 0.0, present).astype(np.float32)
         if strength[_BLUR] == 0 and rng.random() < self.run.batch.invented_blur_share:
             told[_BLUR] = rng.uniform(*INVENTED)
-        return to_tensor(target), to_tensor(degraded.image), told
+        return to_tensor(target), to_tensor(degraded.image), told, present
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Degraded, np.ndarray]:
         """Draw a scene: its target [H, W, 3], the degraded image, and which of the faults stay, [3] bool."""
@@ -179,7 +183,7 @@ class CameraTask:
         device = next(network.parameters()).device
         scores: dict[str, list[float]] = {name: [] for name in VALIDATION}
         for name, image, strengths, target in self._validation:
-            deconvolved = self._sharpener.deconvolved(image, strengths)
+            deconvolved = self._sharpener.deconvolved(image, strengths) if strengths[_BLUR] > 0 else None
             more = None if deconvolved is None else deconvolved[None].to(device)
             restored = network(image[None].to(device), strengths[None].to(device), more)[0]
             scores[name].append(psnr(quantise(restored), target))
