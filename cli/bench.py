@@ -36,7 +36,12 @@ SMALL, TILE, VIDEO, LARGE = (512, 512), (768, 768), (360, 640), (2160, 3840)
 FEW_FRAMES = 10
 """The memory of the video is compared with that of so few frames: it must not grow from there on."""
 
-SEEN = ("haze", "noise", "blur", "haze and noise")
+SEEN: dict[str, tuple[str, ...]] = {
+    "haze": ("haze",),
+    "noise": ("noise",),
+    "blur": ("blur",),
+    "haze and noise": ("haze", "noise"),
+}
 """What counts as seen while a restoration is timed: work for the experts, for the camera branch without and with
 deconvolution, and for both."""
 
@@ -278,10 +283,10 @@ def _times_and_memory(args: argparse.Namespace) -> int:
     models = Models(args.restorer, args.mllm, "auto", str(device))
     precision = next(name for name, dtype in DTYPES.items() if dtype == resolve_dtype("auto", device))
     if args.frames:
-        guidance = pipes["fp32"].describe(sample_photo(VIDEO), with_text=False)
+        guidance = _as_if_seen(pipes["fp32"].describe(sample_photo(VIDEO), with_text=False), ("haze", "blur"))
         for count in sorted({min(FEW_FRAMES, args.frames), args.frames}):
             used = run_apart(measure_restoring, models, count, VIDEO, guidance)
-            _print_memory(f"{count} frames of {_size_name(VIDEO)}, one guidance", precision, used)
+            _print_memory(f"{count} frames of {_size_name(VIDEO)}, haze and blur", precision, used)
     if large:
         used = run_apart(measure_describing_and_restoring, models, LARGE)
         _print_memory(f"{_size_name(LARGE)}, described too", precision, used)
@@ -299,8 +304,8 @@ def _print_times(pipes: dict[str, RestorationPipeline], runs: int) -> None:
     for precision, pipe in pipes.items():
         guidance = pipe.describe(image, with_text=False)
         works: dict[str, Callable[[], Any]] = {
-            f"restore, {what}": functools.partial(pipe, image, _as_if_seen(guidance, what.split(" and ")))
-            for what in SEEN
+            f"restore, {what}": functools.partial(pipe, image, _as_if_seen(guidance, names))
+            for what, names in SEEN.items()
         }
         works |= {
             "describe": functools.partial(pipe.describe, image),

@@ -20,8 +20,10 @@ from .vocabulary import (
     strength_from_score,
 )
 
+_CAMERA = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
+
 LEAST_STRENGTH = 0.02
-"""Strength of a fault that is barely called present, see `Guidance.camera_strengths`; 0 is that of an absent one."""
+"""Strength of a fault that is barely called present, see `Guidance.camera_faults`; 0 is that of an absent one."""
 
 
 @dataclass(frozen=True)
@@ -279,27 +281,32 @@ class Guidance:
         amounts[:, TONE_INDICES] *= share[:, TONE_INDICES]
         return amounts
 
+    def camera_faults(self) -> Tensor:
+        """Return how strong the faults of the camera are, [B, 3] float32 in 0..1, of `CAMERA_FAULTS`.
+
+        0 where a fault is called absent. A forced one that is not seen has its assumed strength.
+        """
+        scores, assumed = self.scores[:, _CAMERA], torch.tensor([ASSUMED_SEVERITIES[name] for name in CAMERA_FAULTS])
+        seen = ((scores - PRESENT) / (1 - PRESENT)).clamp(LEAST_STRENGTH, 1).masked_fill(scores < PRESENT, 0.0)
+        unseen = self._forced()[:, _CAMERA] & (scores < PRESENT)
+        return torch.where(unseen, assumed.to(scores), seen)
+
     def camera_strengths(self) -> Tensor:
         """Return how strong what the camera branch is to undo is, [B, 3] float32 in 0..1, of `CAMERA_FAULTS`.
 
-        0 where a fault is called absent or is to be kept; where less of it is to be removed than of another, it counts
-        as weaker. A forced one that is not seen has its assumed strength. All are 0 where low light is called present
-        and is to be corrected: its noise is how the MLLM knows it, and the local branch removes it after the tone
-        (docs/experiments.md).
+        That is `camera_faults`, but 0 for what is to be kept; where less of a fault is to be removed than of another,
+        it counts as weaker. All are 0 where low light is called present and is to be corrected: its noise is how the
+        MLLM knows it, and the local branch removes it after the tone (docs/experiments.md).
         """
-        columns = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
-        scores, assumed = self.scores[:, columns], torch.tensor([ASSUMED_SEVERITIES[name] for name in CAMERA_FAULTS])
-        seen = ((scores - PRESENT) / (1 - PRESENT)).clamp(LEAST_STRENGTH, 1).masked_fill(scores < PRESENT, 0.0)
-        unseen = self._forced()[:, columns] & (scores < PRESENT)
-        removal, low_light = self._removal()[:, columns], DEGRADATIONS.index("low_light")
+        removal, low_light = self._removal()[:, _CAMERA], DEGRADATIONS.index("low_light")
         is_lit = (self.scores[:, low_light] >= PRESENT) & (self._removal()[:, low_light] > 0)
-        strengths = torch.where(unseen, assumed.to(scores), seen) * (removal > 0)
+        strengths = self.camera_faults() * (removal > 0)
         most = (removal * (strengths > 0)).amax(1, keepdim=True).clamp(min=1e-6)
         return (strengths * (removal / most).clamp(max=1)).masked_fill(is_lit[:, None], 0.0)
 
     def camera_share(self) -> Tensor:
         """Return how much of what the camera branch changes is to be taken, [B] in 0..1: the largest of its amounts."""
-        removal = self._removal()[:, [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]]
+        removal = self._removal()[:, _CAMERA]
         return (removal * (self.camera_strengths() > 0)).amax(1)
 
     def after_camera_branch(self) -> Guidance:

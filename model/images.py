@@ -49,6 +49,16 @@ def rgb_of(image: Tensor) -> Tensor:
     return colors.expand(-1, 3, -1, -1) if colors.shape[1] == 1 else colors
 
 
+def middle(image: Tensor, side: int, multiple: int = 1) -> Tensor:
+    """Return the part of images [..., H, W] around the middle that has at most `side` px a side.
+
+    It starts at a multiple of `multiple` px.
+    """
+    height, width = image.shape[-2:]
+    top, left = (max(length - side, 0) // 2 // multiple * multiple for length in (height, width))
+    return image[..., top : top + side, left : left + side]
+
+
 def is_hidden(image: Tensor) -> Tensor | None:
     """Return where images [B, C, H, W] are fully transparent, [B, 1, H, W], or None where they are nowhere."""
     if image.shape[1] != 4:

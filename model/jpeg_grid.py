@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .images import middle
+
 BLOCK = 8
 """Side of a JPEG's blocks in px."""
 
@@ -28,9 +30,7 @@ def find_grid(image: Tensor) -> tuple[int, int]:
     Returns:
         Rows and columns in 0..7 to leave out at the top and at the left.
     """
-    height, width = image.shape[1:]
-    top, left = (max(length - LOOKED_AT, 0) // 2 // BLOCK * BLOCK for length in (height, width))
-    grey = image[:, top : top + LOOKED_AT, left : left + LOOKED_AT].float().mean(0)
+    grey = middle(image, LOOKED_AT, BLOCK).float().clamp(0, 1).mean(0)
     (row, row_certainty), (column, column_certainty) = _borders(grey.T), _borders(grey)
     return (row, column) if min(row_certainty, column_certainty) >= CERTAIN else (0, 0)
 

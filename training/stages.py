@@ -195,18 +195,26 @@ def _read_stage(table: Any, folder: Path) -> tuple[Stage, dict[str, Any]]:
 def _check_order(stages: Sequence[Stage]) -> None:
     """See that each stage finds what it goes on from: what a stage leaves is known before it is run."""
     before: dict[bool, list[str]] = {True: [], False: []}  # stages by whether they make an MLLM
+    done: list[str] = []
     for stage in stages:
         is_mllm = stage.do in CHANGES_MLLM
         if stage.do != "mllm" and not before[True]:
             raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
         if stage.do in NEEDS_RESTORER and not before[False]:
             raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
+        if stage.do == "camera" and "blur-estimator" not in done:
+            raise TrainingError(
+                f"stage {stage.name}: it learns with what a blur-estimator finds; let such a stage come before it."
+            )
         if stage.first and Path(stage.first).parts[:1] not in [(name,) for name in before[is_mllm]]:
             raise TrainingError(
                 f"stage {stage.name}: first is {stage.first}, and must lie in the folder of a stage before it that "
                 f"makes such a model: {', '.join(before[is_mllm])}."
             )
         before[is_mllm].append(stage.name)
+        done.append(stage.do)
+    if "blur-estimator" in done and "camera" not in done[done.index("blur-estimator") :]:
+        raise TrainingError("stage blur-estimator: its branch is untrained; let a camera stage come after it.")
 
 
 def _changed(config: RawConfig, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 from ..errors import RestorationError
 from ..guidance import Guidance
 from ..images import check_image, round_up
+from ..restorer.camera_branch import noise_variance
 from ..restorer.config import RestorerConfig
 from ..restorer.network import Restorer
-from ..vocabulary import ACTION_THRESHOLD
+from ..vocabulary import ACTION_THRESHOLD, CAMERA_FAULTS
 from .checks import check_guidance, check_mask
 from .out_of_memory import is_out_of_memory
 from .tiled import MIN_TILE, Restoration, TiledRun, Work, has_work, without_hidden
@@ -89,7 +90,8 @@ class RestorationPlan:
             return Work(None, guidance, is_local=True)
         rest = guidance.after_camera_branch()
         is_local = bool(rest.reaches(self.threshold) & rest.has_work())
-        return Work(strengths, rest, is_local, share=float(guidance.camera_share()))
+        variance = noise_variance(guidance.camera_faults()[0])
+        return Work(strengths, rest, is_local, share=float(guidance.camera_share()), variance=variance)
 
     def mask_of(self, index: int) -> Tensor | None:
         """Return the mask [H, W] of one image, without what is fully transparent in it."""
@@ -113,8 +115,10 @@ class RestorationPlan:
         """
         height, width = self.image.shape[2:]
         guided = self.guidance if self.network.camera is not None else None
-        with_camera = guided is not None and bool((guided.camera_strengths() > 0).any())
-        return tile_bytes(self.network.config, height, width, self.tile_side, self.precision, with_camera=with_camera)
+        undone = (
+            set() if guided is None else {CAMERA_FAULTS[each] for each in guided.camera_strengths().nonzero()[:, 1]}
+        )
+        return tile_bytes(self.network.config, height, width, self.tile_side, self.precision, undone)
 
     def run(
         self,
@@ -213,11 +217,13 @@ def bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float
     return _bytes_per_pixel(widths * config.widths[0], precision)
 
 
-def camera_bytes_per_pixel(config: RestorerConfig, precision: torch.dtype = torch.float32) -> int:
-    """Estimate the same of the camera branch; 0 for a network without it."""
+def camera_bytes_per_pixel(
+    config: RestorerConfig, precision: torch.dtype = torch.float32, *, with_blur: bool = False
+) -> int:
+    """Estimate the same of the camera branch, where it undoes blur or does not; 0 for a network without it."""
     if not config.camera_widths:
         return 0
-    deconvolved = int(MEMORY_MARGIN * DECONVOLVED_BYTES) if config.camera_estimator_width else 0
+    deconvolved = int(MEMORY_MARGIN * DECONVOLVED_BYTES) if with_blur and config.camera_estimator_width else 0
     return _bytes_per_pixel(CAMERA_WIDTHS * config.camera_widths[0], precision) + deconvolved
 
 
@@ -232,8 +238,7 @@ def tile_bytes(
     width: int,
     side: int,
     precision: torch.dtype,
-    *,
-    with_camera: bool = False,
+    undone: Collection[str] = (),
 ) -> int:
     """Estimate the activations of the largest tile of an image.
 
@@ -243,7 +248,7 @@ def tile_bytes(
         width: Of the image in px.
         side: Of a tile's core in px.
         precision: As in `bytes_per_pixel`.
-        with_camera: Whether the camera branch works, too, which reads more of the image, but before the local one.
+        undone: The faults that the camera branch undoes; it reads more of the image, but before the local one.
     """
 
     def pixels(halo: int) -> int:
@@ -251,5 +256,7 @@ def tile_bytes(
         return rows * columns
 
     local = bytes_per_pixel(config, precision) * pixels(config.halo)
-    camera = camera_bytes_per_pixel(config, precision) * pixels(config.halo + config.camera_halo) if with_camera else 0
-    return max(local, camera)
+    if not undone:
+        return local
+    camera = camera_bytes_per_pixel(config, precision, with_blur="blur" in undone)
+    return max(local, camera * pixels(config.halo + config.camera_halo))

@@ -20,7 +20,6 @@ from ..guidance import Conditioning, Guidance
 from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..jpeg_grid import find_grid
-from ..restorer.camera_branch import noise_variance
 from ..restorer.deconvolution import REACH, deconvolve
 from ..restorer.network import Restorer
 from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
@@ -99,12 +98,14 @@ class Work:
         guidance: Of the branches that come after it; None for neutral guidance.
         is_local: Whether these have something to do.
         share: How much of what the camera branch changes is taken, 0..1.
+        variance: Of the noise and the errors of JPEG in it, whether they are to be undone or not, for values in 0..1.
     """
 
     strengths: Tensor | None
     guidance: Guidance | None
     is_local: bool
     share: float = 1.0
+    variance: float = 0.0
 
     @property
     def camera_faults(self) -> tuple[str, ...]:
@@ -155,9 +156,8 @@ class TiledRun:
             for index, job in jobs.items()
         }
         camera = {index: job.work.camera_faults for index, job in jobs.items()}
-        blurs: dict[int, Blur | None] = {}
         with parts_at_once(next(plan.network.parameters()).device):
-            self._work(jobs, canvases, result, blurs)
+            blurs = self._work(jobs, canvases, result)
         routing = Routing(
             frames=tuple(tuple(canvas.finish() for canvas in canvases.get(index, ())) for index in range(frames)),
             sizes=((height, width),) * frames,
@@ -169,17 +169,15 @@ class TiledRun:
         return Restoration(result, routing)
 
     def _work(
-        self,
-        jobs: dict[int, _ImageJob],
-        canvases: Mapping[int, Collection[RoutingCanvas]],
-        result: Tensor,
-        blurs: dict[int, Blur | None],
-    ) -> None:
+        self, jobs: dict[int, _ImageJob], canvases: Mapping[int, Collection[RoutingCanvas]], result: Tensor
+    ) -> dict[int, Blur | None]:
         """Do the jobs by index of their images, each of which is gone from `jobs` when its turn comes.
 
-        What blur was found in each is added to `blurs`.
+        Returns:
+            The blur that was found in each.
         """
         done = 0
+        blurs: dict[int, Blur | None] = {}
         while jobs:
             index = next(iter(jobs))
             job = jobs.pop(index)
@@ -190,6 +188,7 @@ class TiledRun:
                 if self.on_tile is not None:
                     self.on_tile(done, done + left + sum(later.count_tiles() for later in jobs.values()))
             blurs[index] = job.blur
+        return blurs
 
 
 @dataclass
@@ -349,9 +348,11 @@ class _ImageJob:
             return rgb_of(read_box(self.seen, area)[None].to(self.device))
         larger = on_grid(area, self.padded, self.network.config.camera_halo, camera.multiple, self._blocks)
         crop, deconvolved = rgb_of(read_box(self.seen, larger)[None].to(self.device)), None
-        if blur is not None:  # where the image is stored: not every device knows the transform
+        if blur is not None:
             pixels = rgb_of(read_box(self.seen, widened(larger, REACH))[None])
-            deconvolved = deconvolve(pixels, blur, noise_variance(strengths[0])).to(self.device)
+            if self.device.type == "cuda":  # other devices may not know the transform
+                pixels = pixels.to(self.device)
+            deconvolved = deconvolve(pixels, blur, self.work.variance).to(self.device)
         undone = torch.lerp(crop.float(), camera(crop, strengths.to(self.device), deconvolved), self.work.share)
         return inside(undone, larger, area).clamp(0, 1)
 

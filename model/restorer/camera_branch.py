@@ -38,6 +38,7 @@ class CameraBranch(nn.Module):
 
     Attributes:
         multiple: Sides of a crop are multiples of this many px.
+        filters: F, the number of deconvolved images that it sees; 0 without an estimator.
         estimator: Tells the kernel of a blur; None for a branch that sees no deconvolved image.
 
     Args:
@@ -57,7 +58,8 @@ class CameraBranch(nn.Module):
         super().__init__()
         self.multiple = 2 ** len(widths)
         self.estimator = BlurEstimator(estimator_width) if estimator_width else None
-        seen = 12 * (1 + len(CAUTION)) if estimator_width else 12
+        self.filters = len(CAUTION) if estimator_width else 0
+        seen = 12 * (1 + self.filters)
         self.intro = nn.Conv2d(seen + len(CAMERA_FAULTS), widths[0], 3, padding=1)
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         self.encoder = nn.ModuleList(_blocks(*each) for each in zip(widths, encoder_blocks, strict=True))
@@ -76,24 +78,27 @@ class CameraBranch(nn.Module):
             crop: [B, 3, h, w] in 0..1; h and w multiples of `multiple`.
             strengths: [B, 3] in 0..1, of `CAMERA_FAULTS`; 0 keeps a fault.
             deconvolved: [B, 3 F, h, w], what `deconvolve` makes of the crops; None where no blur is to be undone, or
-                none was found. A branch without an estimator takes none.
+                none was found.
 
         Returns:
             [B, 3, h, w] fp32, not clamped.
 
         Raises:
-            ValueError: h or w is not a multiple of `multiple`.
+            ValueError: h or w is not a multiple of `multiple`, or the branch sees no deconvolved image and gets one.
         """
         height, width = crop.shape[2:]
+        if deconvolved is not None and not self.filters:
+            raise ValueError("a branch without an estimator sees no deconvolved image")
         if height % self.multiple or width % self.multiple:
             raise ValueError(f"a crop of {height} x {width} px is not a multiple of {self.multiple} px")
         pixels = crop.permute(0, 2, 3, 1).float()
         folded = fold_pixels(pixels)
         maps = strengths.to(folded)[:, None, None].expand(*folded.shape[:3], -1)
         seen = [folded, maps]
-        if self.estimator is not None:
+        if self.filters:
             seen.append(self._differences(pixels, deconvolved))
         features = convolve_in_strips(self.intro, torch.cat(seen, dim=-1))
+        del seen, folded  # as large as the features
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.encoder):
             if level:
@@ -105,13 +110,12 @@ class CameraBranch(nn.Module):
         residual = unfold_pixels(convolve_in_strips(self.outro, features))
         return (pixels + residual.float()).permute(0, 3, 1, 2)
 
-    @staticmethod
-    def _differences(pixels: Tensor, deconvolved: Tensor | None) -> Tensor:
+    def _differences(self, pixels: Tensor, deconvolved: Tensor | None) -> Tensor:
         """Return what deconvolution changes, [B, h/2, w/2, 12 F]; 0 where there is none."""
         batch, height, width, _ = pixels.shape
         if deconvolved is None:
-            return pixels.new_zeros(batch, height // 2, width // 2, 12 * len(CAUTION))
-        return fold_pixels(deconvolved.permute(0, 2, 3, 1).float() - pixels.repeat(1, 1, 1, len(CAUTION)))
+            return pixels.new_zeros(batch, height // 2, width // 2, 12 * self.filters)
+        return fold_pixels(deconvolved.permute(0, 2, 3, 1).float() - pixels.repeat(1, 1, 1, self.filters))
 
 
 def noise_variance(strengths: Tensor) -> float:

@@ -141,6 +141,8 @@ class RestorerConfig:
             value = getattr(self, name)
             if not _are_integers(value, minimum) or len(value) != length:
                 raise ValueError(f"{name} must be {length} integers from {minimum} up, not {value!r}")
+        if self.camera_estimator_width and not levels:
+            raise ValueError("camera_estimator_width belongs to a camera branch, which camera_widths must give")
         if levels > LEVELS:
             raise ValueError(f"camera_widths must have at most {LEVELS} levels, not {levels}")
         if self.camera_halo > HALO_BUDGET:

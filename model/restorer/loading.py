@@ -63,12 +63,15 @@ def _check_size(config: RestorerConfig, state: Mapping[str, Tensor]) -> None:
         ValueError: The architecture has more layers than the file has tensors, or layers larger than all of them.
     """
     layers = sum(config.encoder_blocks) + sum(config.decoder_blocks) + config.global_blocks + config.extra_tone_blocks
+    layers += sum(config.camera_encoder_blocks) + sum(config.camera_decoder_blocks)
     values = sum(tensor.numel() for tensor in state.values())
     vector = config.vector_width
     smallest = (
         sum(width * max(width, vector) for width in (*config.widths, *config.global_widths))
         + config.guidance_width * vector
         + config.experts * vector
+        + sum(width * width for width in config.camera_widths)
+        + config.camera_estimator_width**2
     )
     if layers > len(state) or smallest > values:
         raise ValueError("it is larger than the tensors in the file")

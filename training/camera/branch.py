@@ -32,6 +32,8 @@ def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[R
     Raises:
         TrainingError: The fields make no sense, or differ from those of a branch that is there.
     """
+    if others := sorted(name for name in model if not name.startswith("camera_")):
+        raise TrainingError(f"[model] has the key {others[0]}: here it takes those that begin with camera_.")
     trained, card = load_restorer(path)
     before = trained.config
     if trained.camera is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...model.errors import TrainingError
 from ...model.restorer.blur_estimator import SIDE
 from ..data.mix import Mix
 from ..engine.config import Tables, check_minimum, check_shares, check_sides
@@ -85,6 +86,28 @@ class CameraRun(Tables):
     model: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check what belongs to the run before."""
+        if "camera_estimator_width" in self.model:
+            raise TrainingError(
+                "camera_estimator_width in [model] is for mofe train blur-estimator, which comes before."
+            )
+
+
+@dataclass(frozen=True)
+class EstimatorData:
+    """The `[data]` table of the estimator's run: paths.
+
+    Attributes:
+        photos: Folder of clean photos.
+        validation: Folder of clean photos that are not trained on.
+        restorer: Weight file of the restorer whose branch gets the estimator, or whose estimator goes on learning.
+    """
+
+    photos: str
+    validation: str
+    restorer: str
+
 
 @dataclass(frozen=True)
 class EstimatorBatch:
@@ -114,13 +137,13 @@ class EstimatorRun(Tables):
     """All tables of a run of the camera branch's estimator beside `[loop]`.
 
     Attributes:
-        data: Paths; neither rain layers nor real pairs are used.
+        data: Paths.
         batch: Scenes.
         mix: Degradations of the scenes.
         model: As in `CameraRun`; `camera_estimator_width` where the branch has no estimator yet.
     """
 
-    data: CameraData
+    data: EstimatorData
     batch: EstimatorBatch = field(default_factory=EstimatorBatch)
     mix: Mix = field(default_factory=Mix)
     model: Mapping[str, Any] = field(default_factory=dict)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...model.errors import TrainingError
-from ...model.restorer.blur_estimator import DISC, KINDS, PATH, BlurEstimator, BlurGuess, window_spectra
+from ...model.errors import ImageFileError, TrainingError
+from ...model.restorer.blur_estimator import DISC, KINDS, PATH, SIDE, BlurEstimator, BlurGuess, window_spectra
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import Severities
 from ...model.weights import write_weights
@@ -39,6 +40,13 @@ VALIDATION: tuple[Severities, ...] = (
 """What the validation photos are blurred with, each without noise and with `WEAK_NOISE`."""
 
 WEAK_NOISE = 2 / 255
+"""Sigma of about the noise of a good exposure, which hides a kernel's zeros."""
+
+SMOOTHING = 0.02
+"""Share of the probability of a kind that is spread over all: what is hardly blurred has no certain kind."""
+
+SIGMA_WEIGHT = 1.5
+"""Weight of the errors of sigma: of all answers they cost a restoration most."""
 
 CERTAIN = 0.1
 """Error of the logarithm of a sigma above which the loss grows linearly."""
@@ -69,6 +77,7 @@ class EstimatorTask:
         if self._restorer.camera.estimator is None:
             raise TrainingError("[model] must give camera_estimator_width: this branch has no estimator.")
         self.network: BlurEstimator = self._restorer.camera.estimator
+        self._photos = [_read(path) for path in list_photos(run.data.validation)[: run.batch.validation_photos]]
         self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix")}
         self._validation: list[tuple[Tensor, Tensor]] = []
 
@@ -92,11 +101,11 @@ class EstimatorTask:
         errors = F.huber_loss(found, log_sigma, delta=CERTAIN, reduction="none") / CERTAIN
         turns = (guess.direction - direction).square().sum(1)
         parts = {
-            "kind": F.cross_entropy(guess.kind, kind, label_smoothing=0.02),
+            "kind": F.cross_entropy(guess.kind, kind, label_smoothing=SMOOTHING),
             "sigma": _mean(errors, blurred),
             "angle": _mean(turns, moved),
         }
-        return {"loss": parts["kind"] + 1.5 * parts["sigma"] + parts["angle"], **parts}
+        return {"loss": parts["kind"] + SIGMA_WEIGHT * parts["sigma"] + parts["angle"], **parts}
 
     @torch.inference_mode()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -134,8 +143,7 @@ class EstimatorTask:
 
     def _validation_images(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the spectra of a degraded photo and its blur."""
-        for number, path in enumerate(list_photos(self.run.data.validation)[: self.run.batch.validation_photos]):
-            photo = read_photo(path)
+        for number, photo in enumerate(self._photos):
             for severities in VALIDATION:
                 for noise in (0.0, WEAK_NOISE):
                     rng = sample_generator(VALIDATION_SEED, number)
@@ -152,6 +160,14 @@ def train_estimator(raw_config: RawConfig) -> dict[str, float]:
     """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
     return train(EstimatorTask(EstimatorRun.from_raw(raw_config), loop, raw_config), loop)
+
+
+def _read(path: Path) -> np.ndarray:
+    """Read a validation photo, now: one that is too small would end the run when it is done."""
+    photo = read_photo(path)
+    if min(photo.shape[:2]) < SIDE:
+        raise ImageFileError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {SIDE} px a side are needed.")
+    return photo
 
 
 def _as_target(severities: Severities) -> Tensor:
@@ -174,7 +190,7 @@ def _split(blurs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the mean of the chosen values, 0 where there are none; its shape depends on nothing."""
+    """Return the mean of the chosen values, 0 where there are none, without a shape that depends on their number."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)
 
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ...model.errors import TrainingError
 from ...model.images import psnr
 from ...model.restorer.camera_branch import CameraBranch
-from ...model.restorer.deconvolution import CAUTION
 from ...model.synthesis.degrade import Degraded, RandomLayers, synthesize
 from ...model.synthesis.severities import Severities
 from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
@@ -86,10 +85,6 @@ class CameraTask:
         )
         real = {kind: pairs for kind, pairs in scenes.real.items() if kind in USED_PAIRS}
         self.scenes = replace(scenes, real=real)
-        if "camera_estimator_width" in run.model:
-            raise TrainingError(
-                "camera_estimator_width in [model] is for mofe train blur-estimator, which comes before."
-            )
         self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.model, loop.seed)
         assert self.restorer.camera is not None
         self.network: CameraBranch = self.restorer.camera
@@ -105,9 +100,9 @@ class CameraTask:
         self._validation: list[tuple[str, Tensor, Tensor, Tensor]] = []
 
     def batch(self, index: int) -> dict[str, Tensor]:
-        """Make batch `index`: crops [N, 3, h, w], what deconvolution makes of them, targets, and strengths [N, 3].
+        """Make batch `index`: crops [N, 3, h, w], targets, strengths [N, 3], and what deconvolution makes of the crops.
 
-        Crops start where the blocks of a JPEG do.
+        Crops start where the blocks of a JPEG do. The last is there for a branch with an estimator.
         """
         config, grid = self.run.batch, self.network.multiple
         crops, sharpened, targets, strengths = [], [], [], []
@@ -117,19 +112,19 @@ class CameraTask:
             height, width = image.shape[1:]
             deconvolved = self._sharpener.deconvolved(image, torch.from_numpy(present)) if told[_BLUR] > 0 else None
             if deconvolved is None:
-                deconvolved = image.repeat(len(CAUTION), 1, 1)
+                deconvolved = image.repeat(self.network.filters, 1, 1)
             for top, left in draw_windows(rng, (height, width), config.crop, config.crops, grid):
                 window = (slice(None), slice(top, top + config.crop), slice(left, left + config.crop))
                 crops.append(image[window])
                 sharpened.append(deconvolved[window])
                 targets.append(target[window])
                 strengths.append(told)
-        return {
+        made = {
             "crop": torch.stack(crops).half(),
-            "deconvolved": torch.stack(sharpened).half(),
             "target": torch.stack(targets).half(),
             "strengths": torch.from_numpy(np.stack(strengths)),
         }
+        return made | ({"deconvolved": torch.stack(sharpened).half()} if self.network.filters else {})
 
     def _make_scene(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
         """Return a scene's target and degraded image [3, H, W], what the branch is told, [3], and what is there, [3].
@@ -142,7 +137,8 @@ class CameraTask:
         told = np.clip(strength + rng.normal(0.0, 1.0, len(strength)) * error, 0.02, 1.0)
         present = np.where(strength > 0, told, 0.0).astype(np.float32)
         told = np.where(kept, 0.0, present).astype(np.float32)
-        if strength[_BLUR] == 0 and rng.random() < self.run.batch.invented_blur_share:
+        invented = self.run.batch.invented_blur_share
+        if invented and strength[_BLUR] == 0 and rng.random() < invented:
             told[_BLUR] = rng.uniform(*INVENTED)
         return to_tensor(target), to_tensor(degraded.image), told, present
 
@@ -168,7 +164,8 @@ class CameraTask:
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Return the loss, the mean logarithm of the crops' squared errors, and their mean PSNR."""
-        restored = network(batch["crop"].float(), batch["strengths"], batch["deconvolved"].float())
+        deconvolved = batch["deconvolved"].float() if "deconvolved" in batch else None
+        restored = network(batch["crop"].float(), batch["strengths"], deconvolved)
         errors = (restored - batch["target"].float()).square().mean((1, 2, 3))
         return {
             "loss": 0.1 * torch.log(errors + FLOOR).mean(),

@@ -207,8 +207,10 @@ class Tables:
         Raises:
             TrainingError: An unknown or missing key, or a value that makes no sense; the message names it.
         """
-        tables: dict[str, Any] = {}
-        for name, kind in typing.get_type_hints(cls).items():
+        kinds, tables = typing.get_type_hints(cls), dict[str, Any]()
+        if unknown := sorted(raw_config.keys() - kinds.keys() - {"loop"}):
+            raise TrainingError(f"There is no table [{unknown[0]}] here; known are {', '.join(kinds)} and loop.")
+        for name, kind in kinds.items():
             if isinstance(kind, type) and dataclasses.is_dataclass(kind):
                 tables[name] = parse_table(kind, raw_config, name)
             elif not isinstance(table := raw_config.get(name, {}), Mapping):

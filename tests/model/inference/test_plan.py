@@ -126,16 +126,17 @@ def test_the_estimate_of_a_tile_is_what_is_allocated_and_a_little_more(changes: 
 
 
 @pytest.mark.usefixtures("all_rows_at_once")
-@pytest.mark.parametrize("estimator_width", [0, 8])
+@pytest.mark.parametrize(("fault", "estimator_width"), [(4, 0), (4, 8), (5, 0), (5, 8)])
 def test_the_estimate_knows_the_camera_branch_where_it_works(
-    make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch, estimator_width: int
+    make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch, fault: int, estimator_width: int
 ) -> None:
     """A branch that is wider than all else, for an image in which one fault of the camera is seen."""
     monkeypatch.setattr(BlurEstimator, "estimate", lambda *_: Blur(defocus_radius=3.0))
     sizes = {"camera_widths": (96, 16), "camera_encoder_blocks": (1, 1), "camera_decoder_blocks": (1,)}
     config = replace(SHALLOW, widths=(8, 8, 32, 32), **sizes, camera_estimator_width=estimator_width)
     network = Restorer(config).eval()
-    image, scores = torch.rand(1, 3, 128, 192), torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.1, 0.8, 0.1]])
+    image, scores = torch.rand(1, 3, 128, 192), torch.full((1, 7), 0.1)
+    scores[:, fault] = 0.8  # noise or blur
     seen = replace(make_guidance(), scores=scores)
     peak = peak_bytes(lambda: restore(network, image, seen))
     assert peak < plan_restoration(network, image, seen).memory_bytes < 1.25 * peak

@@ -11,12 +11,16 @@ import torch
 
 from mofe_restore.model.errors import GuidanceError, RestorationError
 from mofe_restore.model.guidance import Guidance
+from mofe_restore.model.inference import tiled
+from mofe_restore.model.jpeg_grid import find_grid
 from mofe_restore.model.restorer.blur_estimator import BlurEstimator
+from mofe_restore.model.restorer.deconvolution import deconvolve
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.degrade import degrade
 from mofe_restore.model.synthesis.severities import Severities
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import restore
+from mofe_restore.training.camera.branch import Sharpener
 
 MakeGuidance = Callable[..., Guidance]
 
@@ -330,16 +334,55 @@ def test_tiles_of_the_camera_branch_equal_the_whole(
 
 @pytest.mark.parametrize("tile", [64, 128])
 def test_tiles_with_a_deconvolved_image_equal_the_whole(
-    sharpening_restorer: Restorer, make_guidance: MakeGuidance, tile: int
+    sharpening_restorer: Restorer, make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch, tile: int
 ) -> None:
     torch.manual_seed(3)
     image, guidance = torch.rand(1, 3, 517, 389) * 0.3 + 0.35, seeing(make_guidance(), blur=0.7)
     whole = restore(sharpening_restorer, image, guidance, tile=1024)
     assert (whole.image - restore(sharpening_restorer, image, guidance, tile=tile).image).abs().max() < 1e-4
-    assert sharpening_restorer.camera is not None
-    sharpening_restorer.camera.estimator = None
-    sharpening_restorer.camera.intro = torch.nn.Conv2d(15, 8, 3, padding=1)
+    monkeypatch.setattr(BlurEstimator, "estimate", lambda *_: None)
     assert (whole.image - restore(sharpening_restorer, image, guidance, tile=1024).image).abs().mean() > 1e-3
+
+
+def test_tiles_equal_the_whole_where_the_blocks_of_a_blurred_jpeg_start_elsewhere(
+    sharpening_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    torch.manual_seed(0)
+    coarse = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 40), (320, 320), mode="bicubic").clamp(0, 1)
+    cropped = degrade(coarse, Severities(jpeg_quality=12))[..., 3:, 5:]
+    assert find_grid(cropped[0]) == (5, 3)
+    guidance = seeing(make_guidance(), blur=0.7, jpeg=0.9)
+    whole = restore(sharpening_restorer, cropped, guidance, tile=1024).image
+    assert (whole - restore(sharpening_restorer, cropped, guidance, tile=64).image).abs().max() < 1e-4
+
+
+def test_the_network_is_shown_in_use_what_it_is_shown_in_training(
+    sharpening_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image, strengths = torch.rand(1, 3, 96, 128) * 0.3 + 0.35, torch.tensor([0.4, 0.6, 0.0])
+    camera = sharpening_restorer.camera
+    assert camera is not None
+    deconvolved = Sharpener(camera).deconvolved(image[0], strengths)
+    assert deconvolved is not None
+    with torch.no_grad():
+        expected = camera(image, strengths[None], deconvolved[None]).clamp(0, 1)
+    result = restore(sharpening_restorer, image, seeing(make_guidance(), noise=0.7, blur=0.8)).image
+    assert torch.allclose(result, expected, atol=1e-4)
+
+
+def test_noise_that_is_kept_is_noise_for_the_filters(
+    sharpening_restorer: Restorer, make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variances: list[float] = []
+    monkeypatch.setattr(
+        tiled,
+        "deconvolve",
+        lambda pixels, blur, variance: variances.append(variance) or deconvolve(pixels, blur, variance),
+    )
+    guidance, image = seeing(make_guidance(), blur=0.7, noise=0.8), torch.rand(1, 3, 96, 128)
+    for removal in ({}, {"noise": 0.0}, {"noise": 0.3}):
+        restore(sharpening_restorer, image, guidance.with_removal(removal))
+    assert variances == [pytest.approx((55 / 255 * 0.6**2) ** 2, rel=0.01)] * 3
 
 
 def test_no_kernel_is_looked_for_where_blur_is_kept(

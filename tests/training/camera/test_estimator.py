@@ -15,7 +15,7 @@ from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.synthesis.severities import Severities
 from mofe_restore.model.weights import write_weights
 from mofe_restore.tests.factories import make_card, make_restorer
-from mofe_restore.training.camera.config import CameraData, EstimatorBatch, EstimatorRun
+from mofe_restore.training.camera.config import EstimatorBatch, EstimatorData, EstimatorRun
 from mofe_restore.training.camera.estimator import EstimatorTask, _as_target, run
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import LoopConfig
@@ -91,7 +91,7 @@ def test_what_is_taught_is_what_an_answer_means(severities: Severities, expected
 
 
 def test_a_perfect_guess_costs_nothing_but_the_smoothing(photos: Path, restorer: Path) -> None:
-    data = CameraData(str(photos), str(photos), str(restorer))
+    data = EstimatorData(str(photos), str(photos), str(restorer))
     batch = EstimatorBatch(scenes=8, sides=(96, 112), validation_photos=1)
     settings = EstimatorRun(data, batch, Mix(blur_share=0.7, clean_share=0.3), {"camera_estimator_width": 8})
     task = EstimatorTask(settings, LoopConfig("", 1), {})
@@ -109,6 +109,6 @@ def test_a_perfect_guess_costs_nothing_but_the_smoothing(photos: Path, restorer:
 
 
 def test_a_branch_without_sizes_of_an_estimator_is_refused(photos: Path, restorer: Path) -> None:
-    settings = EstimatorRun(CameraData(str(photos), str(photos), str(restorer)), EstimatorBatch(sides=(96, 112)))
+    settings = EstimatorRun(EstimatorData(str(photos), str(photos), str(restorer)), EstimatorBatch(sides=(96, 112)))
     with pytest.raises(TrainingError, match="must give camera_estimator_width"):
         EstimatorTask(settings, LoopConfig("", 1), {})
