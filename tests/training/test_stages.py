@@ -17,11 +17,23 @@ from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.weights import read_card
 from mofe_restore.tests.cli.calls import run as call
 from mofe_restore.tests.factories import write_photo
+from mofe_restore.tests.training.camera.test_estimator import CONFIG as ESTIMATOR
 from mofe_restore.tests.training.head.test_fit import CONFIG as HEAD
 from mofe_restore.tests.training.mllm.test_task import CONFIG as MLLM
 from mofe_restore.tests.training.restorer.test_task import CONFIG as RESTORER
 from mofe_restore.training import stages
 from mofe_restore.training.stages import Plan, read_plan, train_all
+
+CAMERA = """
+[data]
+photos = "{photos}"
+validation = "{photos}"
+restorer = "of-the-stage-before"
+[loop]
+output = "f"
+steps = 1
+warmup_steps = 0
+"""
 
 STAGES = """
 output = "{folder}/all"
@@ -203,6 +215,27 @@ def test_a_stage_that_finds_no_model_to_go_on_from_is_refused(recipe: Path) -> N
     for order, says in (([stages[1], eyes], "stage head: it needs an MLLM"), ([eyes, blend], "it needs a restorer")):
         wrong = recipe.with_name("wrong-first.toml")
         wrong.write_text("[[stages]]".join([head, *order]))
+        with pytest.raises(TrainingError, match=says):
+            read_plan(wrong)
+
+
+def test_a_camera_branch_and_its_estimator_come_one_after_the_other(recipe: Path) -> None:
+    (recipe.parent / "estimator.toml").write_text(
+        ESTIMATOR.format(folder="f", photos=(recipe.parent / "weak").as_posix())
+    )
+    (recipe.parent / "camera.toml").write_text(CAMERA.format(photos=(recipe.parent / "weak").as_posix()))
+    estimator, camera = (
+        f'[[stages]]\nname = "{do}"\ndo = "{do}"\nconfig = "{config}.toml"\n'
+        for do, config in (("blur-estimator", "estimator"), ("camera", "camera"))
+    )
+    good, wrong = recipe.with_name("camera-order.toml"), recipe.with_name("wrong-camera-order.toml")
+    good.write_text(recipe.read_text() + estimator + camera)
+    assert [stage.do for stage, _ in read_plan(good).stages][-2:] == ["blur-estimator", "camera"]
+    for stages_, says in (
+        (camera, "it learns with what a blur-estimator finds"),
+        (estimator, "its branch is untrained"),
+    ):
+        wrong.write_text(recipe.read_text() + stages_)
         with pytest.raises(TrainingError, match=says):
             read_plan(wrong)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from mofe_restore.model.blur_kernel import Blur
 from mofe_restore.model.charts.page import WIDTH
 from mofe_restore.model.charts.routing_chart import EXPERT_COLORS, _draw_leaders, _draw_map, detail_name, draw_routing
 from mofe_restore.model.guidance import Guidance
@@ -101,6 +102,13 @@ def test_the_strongest_degradation_comes_first(written: list[tuple[str, int]]) -
     words = [text for text, _ in written]
     assert words.index("haze") < words.index("low light")
     assert (words[words.index("haze") + 1], words[words.index("low light") + 1]) == ("strong", "light")
+
+
+def test_the_kernel_of_a_blur_that_was_undone_is_told(written: list[tuple[str, int]]) -> None:
+    found, scores = Blur(motion_length=9.0, motion_angle=30.0), (torch.zeros(7),)
+    draw_routing(Routing(((),), ((64, 64),), ("",), scores, (("noise", "blur"),), (found,)), 0)
+    told = " ".join(text for text, _ in written)
+    assert "undid noise and blur. The blur: motion of 9.0 px at 30 degrees." in told
 
 
 def test_a_clean_image_is_called_clean(written: list[tuple[str, int]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mofe_restore.model.blur_kernel import Blur
 from mofe_restore.model.errors import GuidanceError, RestorationError
 from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.inference import tiled
@@ -374,11 +375,12 @@ def test_noise_that_is_kept_is_noise_for_the_filters(
     sharpening_restorer: Restorer, make_guidance: MakeGuidance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variances: list[float] = []
-    monkeypatch.setattr(
-        tiled,
-        "deconvolve",
-        lambda pixels, blur, variance: variances.append(variance) or deconvolve(pixels, blur, variance),
-    )
+
+    def noted(pixels: torch.Tensor, blur: Blur, variance: float) -> torch.Tensor:
+        variances.append(variance)
+        return deconvolve(pixels, blur, variance)
+
+    monkeypatch.setattr(tiled, "deconvolve", noted)
     guidance, image = seeing(make_guidance(), blur=0.7, noise=0.8), torch.rand(1, 3, 96, 128)
     for removal in ({}, {"noise": 0.0}, {"noise": 0.3}):
         restore(sharpening_restorer, image, guidance.with_removal(removal))
