@@ -47,10 +47,12 @@ def test_grey_and_color_of_one_grey_are_alike() -> None:
     assert torch.allclose(window_spectra(grey), window_spectra(grey.repeat(3, 1, 1)), atol=1e-4)
 
 
-def answering(kind: str, sigma: float = 1.0, direction: tuple[float, float] = (1.0, 0.0)) -> BlurEstimator:
+def answering(
+    kind: str, sigma: float = 1.0, direction: tuple[float, float] = (1.0, 0.0), logit: float = 5.0
+) -> BlurEstimator:
     """An estimator that answers the same whatever it is shown."""
     estimator = BlurEstimator(8).eval()
-    logits = [float(name == kind) for name in KINDS]
+    logits = [logit * (name == kind) for name in KINDS]
     with torch.no_grad():
         estimator.answer.weight.zero_()
         estimator.answer.bias.copy_(torch.tensor([*logits, *[math.log(sigma)] * 3, *direction]))
@@ -82,6 +84,13 @@ def test_an_answer_beyond_all_bounds_is_a_kernel_that_can_be_undone() -> None:
 @pytest.mark.parametrize("image", [torch.rand(3, 80, SIDE - 1), torch.rand(3, 20, 300)])
 def test_what_is_smaller_than_a_window_is_not_looked_at(image: Tensor) -> None:
     assert answering("gaussian").estimate(image) is None
+
+
+def test_what_is_not_certain_is_not_told() -> None:
+    """Among four kinds a logit of 3.2 has a probability of 0.89."""
+    image = torch.rand(3, 80, 80)
+    assert answering("motion", logit=3.2).estimate(image) is None
+    assert answering("motion", logit=3.4).estimate(image) is not None
 
 
 def test_a_sharp_image_has_no_blur() -> None:
