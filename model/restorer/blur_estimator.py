@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..blur_kernel import Blur
 from ..images import middle
+from .blur_fit import fit_size
 
 SIDE = 64
 """Side of a window in px; no smaller image is looked at."""
@@ -33,7 +34,7 @@ DISC, PATH = 2.0, math.sqrt(24.0)
 """Radius of a disc and length of a path whose kernel has a sigma of 1 px, see `kernel_sigma`."""
 
 SIGMAS = (0.5, 5.0)
-"""Smallest and largest sigma in px of a kernel that is told; training has 0.7 to 4."""
+"""Smallest and largest sigma in px of a kernel that is told; training has 0.7 to 4. Nothing larger is undone."""
 
 CERTAIN = 0.9
 """Probability of its kind from which on a kernel is told. Generated blur gets more in nearly all cases; the path of a
@@ -110,11 +111,14 @@ class BlurEstimator(nn.Module):
             return None
         sigma = min(max(math.exp(float(guess.log_sigma[0, kind - 1])), SIGMAS[0]), SIGMAS[1])
         cosine, sine = guess.direction[0].tolist()
-        return {
+        blur = {
             "gaussian": Blur(gaussian_sigma=sigma),
             "defocus": Blur(defocus_radius=DISC * sigma),
             "motion": Blur(motion_length=PATH * sigma, motion_angle=math.degrees(math.atan2(sine, cosine)) / 2 % 180),
         }[KINDS[kind]]
+        fitted = fit_size(image, blur)
+        is_known = max(fitted.defocus_radius / DISC, fitted.motion_length / PATH) <= SIGMAS[1]
+        return fitted if is_known else None
 
 
 def window_spectra(image: Tensor) -> Tensor:
