@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ORDER = [
     {"model.vocabulary", "model.errors", "model.atomic", "model.precision", "model.threads"},
-    {"model.images", "model.guidance", "model.weights", "model.formats", "model.jpeg_grid", "model.blur_kernel"},
+    {"model.images", "model.guidance", "model.weights", "model.formats", "model.blur_kernel"},
+    {"model.jpeg_grid"},
     {"model.image_files", "model.restorer", "model.mllm", "model.synthesis"},
     {"model.inference"},
     {"model.align"},

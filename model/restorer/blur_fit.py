@@ -46,12 +46,13 @@ def fit_size(image: Tensor, blur: Blur) -> Blur:
     if blur.gaussian_sigma > 0 or min(image.shape[1:]) < SIDE:
         return blur
     spectrum = _Spectrum(image)
+    smallest, largest = SIZES
     if blur.defocus_radius > 0:
-        radii = _steps(*(factor * blur.defocus_radius for factor in SIZES), 60)
+        radii = _steps(smallest * blur.defocus_radius, largest * blur.defocus_radius, 60)
         radius = radii[int(spectrum.misfits(_disc(radii, spectrum)).argmin())]
         finer = _steps(0.97 * float(radius), 1.03 * float(radius), 13)
         return replace(blur, defocus_radius=float(finer[int(spectrum.misfits(_disc(finer, spectrum)).argmin())]))
-    lengths = _steps(*(factor * blur.motion_length for factor in SIZES), 60)
+    lengths = _steps(smallest * blur.motion_length, largest * blur.motion_length, 60)
     turns = torch.linspace(-TURNS, TURNS, 7).tolist()
     length, angle = spectrum.best_motion(lengths, [blur.motion_angle + turn for turn in turns])
     finer = _steps(0.97 * length, 1.03 * length, 9)
@@ -97,7 +98,8 @@ class _Spectrum:
         expected = (kernels * scene[:, None] / self.radius**2 + self._noise).log()
         left = self._log_power - expected
         left = left - (left @ self._smooth) @ self._smooth.T
-        return left.abs().mean(1)
+        misfits: Tensor = left.abs().mean(1)
+        return misfits
 
     def best_motion(self, lengths: Tensor, angles: list[float]) -> tuple[float, float]:
         """Return the length and the angle that fit best."""
@@ -118,4 +120,5 @@ def _steps(smallest: float, largest: float, count: int) -> Tensor:
 def _disc(radii: Tensor, spectrum: _Spectrum) -> Tensor:
     """Return the power of discs at the frequencies of a spectrum, [S, N]."""
     phase = 2 * math.pi * radii[:, None] * spectrum.radius
-    return (2 * torch.special.bessel_j1(phase) / phase).square()
+    power: Tensor = (2 * torch.special.bessel_j1(phase) / phase).square()
+    return power
