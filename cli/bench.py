@@ -137,11 +137,10 @@ def _busy(args: argparse.Namespace) -> int:
     from .memory_probe import sample_photo
 
     pipe = RestorationPipeline.from_pretrained(args.restorer, args.mllm, device="cpu", precision="fp32")
-    image = sample_photo(SMALL)
-    calls = iter(range(2**30))
+    images = _others(sample_photo(SMALL))
 
     def work() -> object:
-        shifted = image.roll(next(calls), 3)  # another image each time, as the model remembers what it has seen
+        shifted = next(images)
         return pipe(shifted, pipe.describe(shifted, with_text=False), threshold=0.0)
 
     cores = os.cpu_count() or 1
@@ -308,9 +307,10 @@ def _print_times(pipes: dict[str, RestorationPipeline], runs: int) -> None:
             f"restore, {what}": functools.partial(pipe, image, _as_if_seen(guidance, names))
             for what, names in SEEN.items()
         }
+        others = _others(image)
         works |= {
-            "describe": functools.partial(_describe_another, pipe, image, itertools.count(), with_text=True),
-            "describe, no text": functools.partial(_describe_another, pipe, image, itertools.count(1), with_text=False),
+            what: functools.partial(_describe_next, pipe, others, with_text=with_text)
+            for what, with_text in (("describe", True), ("describe, no text", False))
         }
         for what, work in works.items():
             seconds = _times(work, runs, pipe.device)
@@ -320,11 +320,14 @@ def _print_times(pipes: dict[str, RestorationPipeline], runs: int) -> None:
         print(f"| {what} | fp32 : bf16 | | {medians[what, 'fp32'] / medians[what, 'bf16']:.2f} |")
 
 
-def _describe_another(
-    pipe: RestorationPipeline, image: torch.Tensor, calls: Iterator[int], *, with_text: bool
-) -> Guidance:
-    """Describe an image that differs from call to call, since the model remembers what it has seen."""
-    return pipe.describe(image.roll(8 * next(calls), 3), with_text=with_text)
+def _others(image: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield an image again and again, moved each time, since a model remembers what it has seen."""
+    for shift in itertools.count():
+        yield image.roll(shift, 3)
+
+
+def _describe_next(pipe: RestorationPipeline, images: Iterator[torch.Tensor], *, with_text: bool) -> Guidance:
+    return pipe.describe(next(images), with_text=with_text)
 
 
 def _as_if_seen(guidance: Guidance, names: Collection[str]) -> Guidance:

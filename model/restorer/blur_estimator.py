@@ -16,16 +16,13 @@ from torch import Tensor, nn
 
 from ..blur_kernel import Blur
 from ..images import middle
-from .blur_fit import fit_size
+from .blur_fit import LOOKED_AT, fit_size, window_power
 
 SIDE = 64
 """Side of a window in px; no smaller image is looked at."""
 
 WINDOWS = 24
 """Number of windows that are looked at."""
-
-LOOKED_AT = 1024
-"""Largest side in px of the part, from the middle of the image, from which they are taken."""
 
 KINDS = ("none", "gaussian", "defocus", "motion")
 """What an image can be blurred by: the classes of the estimator, in their order."""
@@ -136,9 +133,5 @@ def window_spectra(image: Tensor) -> Tensor:
     best = detail.flatten().topk(min(WINDOWS, detail.numel())).indices
     best = best[torch.arange(WINDOWS, device=best.device) % len(best)]
     chosen = windows[best // windows.shape[1], best % windows.shape[1]]
-    taper = torch.hann_window(SIDE, periodic=False, device=grey.device)
-    taper = taper[:, None] * taper
-    tapered = (chosen - chosen.mean((-2, -1), keepdim=True)) * taper
-    power = torch.fft.rfft2(tapered).abs().square() / taper.square().sum()
-    spectra: Tensor = torch.fft.fftshift((power + _FLOOR).log(), dim=-2)
+    spectra: Tensor = torch.fft.fftshift((window_power(chosen) + _FLOOR).log(), dim=-2)
     return spectra

@@ -61,6 +61,18 @@ def fit_size(image: Tensor, blur: Blur) -> Blur:
     return replace(blur, motion_length=length, motion_angle=angle % 180)
 
 
+def window_power(windows: Tensor) -> Tensor:
+    """Return the power spectra [K, S, S / 2 + 1] of windows [K, S, S] of an image, without their means.
+
+    White noise has its variance at every frequency.
+    """
+    taper = torch.hann_window(windows.shape[-1], periodic=False, device=windows.device)
+    taper = taper[:, None] * taper
+    tapered = (windows - windows.mean((-2, -1), keepdim=True)) * taper
+    power: Tensor = torch.fft.rfft2(tapered).abs().square() / taper.square().sum()
+    return power
+
+
 class _Spectrum:
     """The mean logarithmic power of an image's windows, at N frequencies.
 
@@ -73,10 +85,7 @@ class _Spectrum:
     def __init__(self, image: Tensor) -> None:
         grey = middle(image, LOOKED_AT).float().clamp(0, 1).mean(0).cpu()
         windows = grey.unfold(0, SIDE, SIDE // 2).unfold(1, SIDE, SIDE // 2).reshape(-1, SIDE, SIDE)
-        taper = torch.hann_window(SIDE, periodic=False)
-        taper = taper[:, None] * taper
-        tapered = (windows - windows.mean((1, 2), keepdim=True)) * taper
-        power = torch.fft.rfft2(tapered).abs().square() / taper.square().sum()
+        power = window_power(windows)
         y, x = torch.meshgrid(torch.fft.fftfreq(SIDE), torch.fft.rfftfreq(SIDE), indexing="ij")
         radius = torch.hypot(x, y)
         # not the axes, which the borders of windows fill, nor the corners, where JPEG and demosaicing leave little

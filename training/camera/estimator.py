@@ -97,8 +97,7 @@ class EstimatorTask:
         guess: BlurGuess = network(batch["spectra"].float())
         kind, log_sigma, direction = _split(batch["blurs"])
         blurred, moved = kind > 0, kind == KINDS.index("motion")
-        found = guess.log_sigma.gather(1, (kind - 1).clamp(min=0)[:, None])[:, 0]
-        errors = F.huber_loss(found, log_sigma, delta=CERTAIN, reduction="none") / CERTAIN
+        errors = F.huber_loss(_sigma_of(guess, kind), log_sigma, delta=CERTAIN, reduction="none") / CERTAIN
         turns = (guess.direction - direction).square().sum(1)
         parts = {
             "kind": F.cross_entropy(guess.kind, kind, label_smoothing=SMOOTHING),
@@ -119,12 +118,11 @@ class EstimatorTask:
         guesses: BlurGuess = network(torch.stack([spectra for spectra, _ in self._validation]).to(device))
         kind, log_sigma, direction = _split(torch.stack([blur for _, blur in self._validation]).to(device))
         right = guesses.kind.argmax(1) == kind
-        sizes = guesses.log_sigma.gather(1, (kind - 1).clamp(min=0)[:, None])[:, 0]
         moved = right & (kind == KINDS.index("motion"))
         turn = (_angle(guesses.direction) - _angle(direction) + 90) % 180 - 90
         return {
             "kind": float(right.float().mean()),
-            "sigma": _median((sizes - log_sigma).abs()[right & (kind > 0)]),
+            "sigma": _median((_sigma_of(guesses, kind) - log_sigma).abs()[right & (kind > 0)]),
             "angle": _median(turn.abs()[moved]),
         }
 
@@ -187,6 +185,11 @@ def _as_target(severities: Severities) -> Tensor:
 def _split(blurs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Split [N, 4] of `_as_target` into kinds [N], logarithms [N] and directions [N, 2]."""
     return blurs[:, 0].long(), blurs[:, 1], blurs[:, 2:]
+
+
+def _sigma_of(guess: BlurGuess, kind: Tensor) -> Tensor:
+    """Return the guessed logarithms of sigma [N] for kinds [N]; that of sharp images means nothing."""
+    return guess.log_sigma.gather(1, (kind - 1).clamp(min=0)[:, None])[:, 0]
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
