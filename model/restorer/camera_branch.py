@@ -144,7 +144,7 @@ def camera_reach(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...
     return reach + 2  # the last convolution, at 1/2
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside the identity; no normalization, which would hide how strong the noise is."""
 
     def __init__(self, width: int) -> None:
@@ -159,4 +159,4 @@ class _ResidualBlock(nn.Module):
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(_ResidualBlock(width) for _ in range(count)))
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...model.errors import TrainingError
 from ...model.restorer.blur_estimator import BlurEstimator
-from ...model.restorer.camera_branch import CameraBranch, noise_variance
+from ...model.restorer.camera_branch import CameraBranch, ResidualBlock, noise_variance
 from ...model.restorer.config import RestorerConfig
 from ...model.restorer.deconvolution import REACH, deconvolve
 from ...model.restorer.loading import load_restorer
@@ -27,20 +27,21 @@ def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[R
     Args:
         path: The weight file.
         model: The fields of `RestorerConfig` that begin with `camera_`; those of the file where they are not given.
+            A branch that is there may get an estimator, and more blocks, which change nothing until they are trained.
         seed: Of random weights.
 
     Raises:
-        TrainingError: The fields make no sense, or differ from those of a branch that is there.
+        TrainingError: The fields make no sense, or a branch that is there cannot become what they say.
     """
     if others := sorted(name for name in model if not name.startswith("camera_")):
         raise TrainingError(f"[model] has the key {others[0]}: here it takes those that begin with camera_.")
     trained, card = load_restorer(path)
     before = trained.config
-    if trained.camera is not None:
-        new = () if before.camera_estimator_width else ("camera_estimator_width",)
-        changed = [name for name in model if getattr(before, name, None) != _as_field(model[name])]
-        if set(changed) - set(new):
-            raise TrainingError(f"[model] differs from the camera branch of {path}: leave it out to go on with it.")
+    if trained.camera is not None and not all(_may_become(before, name, model[name]) for name in model):
+        raise TrainingError(
+            f"[model] differs from the camera branch of {path}, which can only get more blocks: leave it out to go on "
+            f"with it."
+        )
     torch.manual_seed(seed)
     try:
         config = RestorerConfig.from_dict({**before.to_dict(), **model})
@@ -49,8 +50,33 @@ def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[R
     restorer = Restorer(config)
     if restorer.camera is None:
         raise TrainingError("[model] must give camera_widths, camera_encoder_blocks and camera_decoder_blocks.")
-    restorer.load_state_dict({**restorer.state_dict(), **trained.state_dict(), **_widened(restorer, trained)})
+    known = trained.state_dict()
+    if trained.camera is not None:
+        _silence_new_blocks(restorer.camera, known)
+    restorer.load_state_dict({**restorer.state_dict(), **known, **_widened(restorer, trained)})
     return restorer.eval(), card
+
+
+def _may_become(before: RestorerConfig, name: str, value: Any) -> bool:
+    """Return whether a trained branch can get this value of a field without unlearning anything."""
+    now, wanted = getattr(before, name, None), _as_field(value)
+    if name == "camera_estimator_width" and not now:
+        return True
+    if name.endswith("_blocks") and isinstance(now, tuple) and isinstance(wanted, tuple) and len(now) == len(wanted):
+        return all(isinstance(more, int) and more >= less for less, more in zip(now, wanted, strict=True))
+    return bool(now == wanted)
+
+
+def _silence_new_blocks(branch: CameraBranch, known: Mapping[str, Tensor]) -> None:
+    """Let the residual blocks that no trained weight is known of add nothing, as zero-initialized ones do.
+
+    So a deeper network computes what it did before (the idea of Net2Net, arXiv 1511.05641).
+    """
+    for name, block in branch.named_modules():
+        if isinstance(block, ResidualBlock) and f"camera.{name}.second.weight" not in known:
+            nn.init.zeros_(block.second.weight)
+            if block.second.bias is not None:
+                nn.init.zeros_(block.second.bias)
 
 
 def _widened(restorer: Restorer, trained: Restorer) -> dict[str, Tensor]:

@@ -162,3 +162,26 @@ def test_a_branch_that_gets_an_estimator_does_what_it_did(photos: Path, restorer
     with torch.no_grad():
         before = network.camera(image, strengths)
         assert torch.allclose(wider.camera(image, strengths, torch.rand(1, 6, 64, 64)), before, atol=1e-5)
+
+
+def test_a_branch_that_gets_more_blocks_does_what_it_did_and_all_of_it_learns(tmp_path: Path, photos: Path) -> None:
+    network = make_restorer(with_camera=True, with_estimator=True)
+    card = replace(make_card(), architecture=network.config.to_dict())
+    write_weights(tmp_path / "r.safetensors", network.state_dict(), card, torch.float32)
+    encoder, decoder = network.config.camera_encoder_blocks, network.config.camera_decoder_blocks
+    more = {
+        "camera_encoder_blocks": [*encoder[:-1], encoder[-1] + 1],
+        "camera_decoder_blocks": [decoder[0] + 2, *decoder[1:]],
+    }
+    deeper, _ = load_with_branch(tmp_path / "r.safetensors", more, 0)
+    image, strengths = torch.rand(1, 3, 64, 64), torch.tensor([[0.3, 0.4, 0.0]])
+    assert deeper.camera is not None and network.camera is not None
+    assert len(list(deeper.camera.named_parameters())) == len(list(network.camera.named_parameters())) + 3 * 4
+    with torch.no_grad():
+        assert torch.equal(deeper.camera(image, strengths), network.camera(image, strengths))
+    deeper.camera(image, strengths).square().mean().backward()
+    new = deeper.camera.encoder[-1][-1]
+    assert new.second.weight.grad.abs().max() > 0 and new.first.weight.abs().max() > 0  # type: ignore[union-attr,operator]
+    fewer = {"camera_encoder_blocks": [*encoder[:-1], encoder[-1] - 1]}
+    with pytest.raises(TrainingError, match="can only get more blocks"):
+        load_with_branch(tmp_path / "r.safetensors", fewer, 0)
