@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ...model.restorer.config import RestorerConfig
 from ...model.restorer.deconvolution import REACH, deconvolve
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
-from ...model.weights import Card
+from ...model.weights import Card, write_weights
 
 
 def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[Restorer, Card]:
@@ -55,6 +56,27 @@ def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[R
         _silence_new_blocks(restorer.camera, known)
     restorer.load_state_dict({**restorer.state_dict(), **known, **_widened(restorer, trained)})
     return restorer.eval(), card
+
+
+def write_restorer(
+    folder: Path, restorer: Restorer, learned: Mapping[str, Tensor], before: Card, record: Mapping[str, Any]
+) -> None:
+    """Write `folder`/restorer.safetensors: a restorer of which a part has learned.
+
+    Args:
+        folder: Is made where it is missing.
+        restorer: As it was.
+        learned: Weights that take the place of its own, by name.
+        before: Its card.
+        record: What the card's `training` gets, by the stage's name.
+    """
+    card = replace(
+        before,
+        architecture=restorer.config.to_card(),
+        training={**before.training, **record},
+        metrics={},  # they were measured without it
+    )
+    write_weights(folder / "restorer.safetensors", {**restorer.state_dict(), **learned}, card)
 
 
 def _may_become(before: RestorerConfig, name: str, value: Any) -> bool:

@@ -10,22 +10,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...model.errors import ImageFileError, TrainingError
+from ...model.errors import TrainingError
 from ...model.restorer.blur_estimator import DISC, KINDS, PATH, SIDE, BlurEstimator, BlurGuess, window_spectra
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import Severities
-from ...model.weights import write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
-from .branch import load_with_branch
+from .branch import load_with_branch, write_restorer
 from .config import EstimatorRun
 
 VALIDATION_SEED = 50_000_000
@@ -77,7 +75,9 @@ class EstimatorTask:
         if self._restorer.camera.estimator is None:
             raise TrainingError("[model] must give camera_estimator_width: this branch has no estimator.")
         self.network: BlurEstimator = self._restorer.camera.estimator
-        self._photos = [_read(path) for path in list_photos(run.data.validation)[: run.batch.validation_photos]]
+        # now: one that is too small would end the run when it is done
+        photos = list_photos(run.data.validation)[: run.batch.validation_photos]
+        self._photos = [read_photo(path, min_side=SIDE) for path in photos]
         self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix")}
         self._validation: list[tuple[Tensor, Tensor]] = []
 
@@ -129,15 +129,8 @@ class EstimatorTask:
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
         """Write the restorer with this estimator, `folder`/restorer.safetensors."""
         estimator = {f"camera.estimator.{name}": value for name, value in network.state_dict().items()}
-        before = self._card_before
         record = {**training_record(self._raw_config, step), "metrics": metrics}
-        card = replace(
-            before,
-            architecture=self._restorer.config.to_card(),
-            training={**before.training, "blur_estimator": record},
-            metrics={},  # they were measured without it
-        )
-        write_weights(folder / "restorer.safetensors", self._restorer.state_dict() | estimator, card)
+        write_restorer(folder, self._restorer, estimator, self._card_before, {"blur_estimator": record})
 
     def _validation_images(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the spectra of a degraded photo and its blur."""
@@ -158,14 +151,6 @@ def train_estimator(raw_config: RawConfig) -> dict[str, float]:
     """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
     return train(EstimatorTask(EstimatorRun.from_raw(raw_config), loop, raw_config), loop)
-
-
-def _read(path: Path) -> np.ndarray:
-    """Read a validation photo, now: one that is too small would end the run when it is done."""
-    photo = read_photo(path)
-    if min(photo.shape[:2]) < SIDE:
-        raise ImageFileError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {SIDE} px a side are needed.")
-    return photo
 
 
 def _as_target(severities: Severities) -> Tensor:

@@ -20,14 +20,13 @@ from ...model.restorer.camera_branch import CameraBranch
 from ...model.synthesis.degrade import Degraded, RandomLayers, synthesize
 from ...model.synthesis.severities import Severities
 from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
-from ...model.weights import Card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
 from ..metrics import quantise
-from .branch import Sharpener, load_with_branch
+from .branch import Sharpener, load_with_branch, write_restorer
 from .config import CameraRun
 
 _INDICES = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
@@ -190,19 +189,12 @@ class CameraTask:
     def export(self, network: nn.Module, folder: Path, step: int, metrics: dict[str, float]) -> None:
         """Write the restorer with this branch, `folder`/restorer.safetensors."""
         assert isinstance(network, CameraBranch)
-        state = self.restorer.state_dict() | {f"camera.{name}": value for name, value in network.state_dict().items()}
-        write_weights(folder / "restorer.safetensors", state, self._card(step, metrics))
-
-    def _card(self, step: int, metrics: dict[str, float]) -> Card:
+        branch = {f"camera.{name}": value for name, value in network.state_dict().items()}
+        record = {**training_record(self._raw_config, step), "metrics": metrics}
         before, about = self._card_before, self.run.card
-        return replace(
-            before,
-            architecture=self.restorer.config.to_card(),
-            training={**before.training, "camera": {**training_record(self._raw_config, step), "metrics": metrics}},
-            metrics={},  # they were measured without this branch
-            data=str(about.get("data", before.data)),
-            limits=str(about.get("limits", before.limits)),
-        )
+        data, limits = (str(about.get(name, was)) for name, was in (("data", before.data), ("limits", before.limits)))
+        card = replace(before, data=data, limits=limits)
+        write_restorer(folder, self.restorer, branch, card, {"camera": record})
 
     def _validation_images(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
         """Yield the degradation's name, the degraded image, its strengths and the clean image."""

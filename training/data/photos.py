@@ -28,10 +28,17 @@ def list_photos(folder: str | Path) -> list[Path]:
     return photos
 
 
-def read_photo(path: str | Path) -> np.ndarray:
+def read_photo(path: str | Path, min_side: int = 0) -> np.ndarray:
     """Read a photograph as [H, W, 3] float32 in 0..1, turned upright as its EXIF data says and without its alpha.
 
+    Args:
+        path: The file.
+        min_side: Required length in px of its shorter side.
+
     Raises:
-        ImageFileError: The file is missing, damaged, or not an image.
+        ImageFileError: The file is missing, damaged, not an image, or smaller than that.
     """
-    return np.ascontiguousarray(read_image(path).rgb[0].permute(1, 2, 0).numpy())
+    photo = np.ascontiguousarray(read_image(path).rgb[0].permute(1, 2, 0).numpy())
+    if min(photo.shape[:2]) < min_side:
+        raise ImageFileError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {min_side} px a side are needed.")
+    return photo

@@ -339,10 +339,7 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 
 def _read(path: Path, min_side: int) -> np.ndarray:
     """Read a photo in bytes, of at least so many px a side."""
-    photo = to_bytes(read_photo(path))
-    if min(photo.shape[:2]) < min_side:
-        raise ImageFileError(f"{path} is {photo.shape[1]} x {photo.shape[0]} px: {min_side} px a side are needed.")
-    return photo
+    return to_bytes(read_photo(path, min_side))
 
 
 def _read_pair(before: Path, after: Path, min_side: int) -> tuple[np.ndarray, np.ndarray]:
