@@ -24,7 +24,7 @@ from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
-from ..engine.provenance import code_version, training_record
+from ..engine.provenance import code_version, digest_of, training_record
 from ..metrics import quantise
 from .branch import Sharpener, load_with_branch, write_restorer
 from .config import CameraRun
@@ -89,13 +89,16 @@ class CameraTask:
         self.network: CameraBranch = self.restorer.camera
         if self.network.estimator is not None:
             self.network.estimator.requires_grad_(False)
-        self._sharpener = Sharpener(self.network)
         if run.batch.crop % self.network.multiple:
             raise TrainingError(
                 f"crop in [batch] must be a multiple of {self.network.multiple} px for this branch, "
                 f"not {run.batch.crop}."
             )
-        self.recipe = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix", "card")}
+        self._sharpener = Sharpener(self.network)
+        tables = {name: raw_config.get(name, {}) for name in ("model", "data", "batch", "mix", "card")}
+        # batches are made with the estimator of the file, whatever estimator a checkpoint holds
+        seen_by = "" if self.network.estimator is None else digest_of(self.network.estimator)
+        self.recipe = {**tables, "estimator": seen_by}
         self._validation: list[tuple[str, Tensor, Tensor, Tensor]] = []
 
     def batch(self, index: int) -> dict[str, Tensor]:

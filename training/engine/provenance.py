@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from .config import RawConfig
 
@@ -22,6 +25,15 @@ def code_version() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def digest_of(network: nn.Module) -> str:
+    """Return 16 hexadecimal digits that two networks share only if their weights are equal, on whatever device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def training_record(raw_config: RawConfig, step: int) -> dict[str, Any]:

@@ -148,6 +148,11 @@ def test_a_branch_with_an_estimator_is_shown_what_it_finds(photos: Path, tmp_pat
     is_sharpened = (batch["deconvolved"] != batch["crop"].repeat(1, 2, 1, 1)).any(3).any(2).any(1)
     assert torch.equal(is_sharpened, batch["strengths"][:, 1] > 0) and is_sharpened.any() and not is_sharpened.all()
     assert not any(parameter.requires_grad for parameter in task.network.estimator.parameters())  # type: ignore[union-attr]
+    with torch.no_grad():
+        network.camera.estimator.answer.bias += 1  # type: ignore[union-attr]
+    write_weights(tmp_path / "r.safetensors", network.state_dict(), card, torch.float32)
+    other = CameraTask(settings, LoopConfig("", 1), {})
+    assert task.recipe["estimator"] != other.recipe["estimator"], "a run must not be resumed with another estimator"
     task.loss(task.network, batch, 0)["loss"].backward()
     assert task.network.intro.weight.grad[:, 15:].abs().max() > 0  # type: ignore[index]
 
