@@ -106,6 +106,8 @@ class Guidance:
             holds. None sets none.
         protected: [B] bool, images whose content only looks degraded (`mllm.content`): they are returned as they are
             unless a removal is forced. None protects none.
+        certainty: [B, 7] float32 in 0..1, how likely the MLLM holds it that each is present; where it calls one
+            present, the score says how strong it is and no longer how certain that is. None: all is certain.
         directions: Of the MLLM's embedding, which severities that are set move; None where it has none.
         notes: Sentences for the user, such as what of an instruction was not understood.
         adapter: Which adapter led from another MLLM to this guidance; empty for none.
@@ -121,6 +123,7 @@ class Guidance:
     forced: Tensor | None = None
     severities: Tensor | None = None
     protected: Tensor | None = None
+    certainty: Tensor | None = None
     directions: Directions | None = None
     notes: tuple[str, ...] = ()
     adapter: str = ""
@@ -309,6 +312,18 @@ class Guidance:
         removal = self._removal()[:, _CAMERA]
         return (removal * (self.camera_strengths() > 0)).amax(1)
 
+    def share(self) -> Tensor:
+        """Return how much of a restoration is to be taken, [B] in 0..1: the certainty that anything is to be removed.
+
+        The mean of an image and its restoration, weighted with the probability that it needs one, has the least
+        expected squared error (our design). What was ordered is certain, and so is everything where nothing is called
+        present and it is restored all the same.
+        """
+        wanted = self._removal() > 0
+        seen = wanted & (self.scores >= PRESENT) & ~self._forced()
+        certain = (wanted & self._forced()).any(1) | ~seen.any(1)
+        return torch.where(certain, 1.0, (self._certainty() * seen).amax(1))
+
     def after_camera_branch(self) -> Guidance:
         """Return the guidance of one image for what comes after the camera branch, which sees its faults no longer.
 
@@ -387,6 +402,10 @@ class Guidance:
         none = torch.full_like(self.scores, torch.nan)
         return none if self.severities is None else self.severities.to(self.scores)
 
+    def _certainty(self) -> Tensor:
+        """`certainty`, ones where there is none."""
+        return torch.ones_like(self.scores) if self.certainty is None else self.certainty.to(self.scores)
+
     def _protected(self) -> Tensor:
         """`protected`, False where there is none."""
         none = torch.zeros(len(self), dtype=torch.bool, device=self.scores.device)
@@ -431,7 +450,7 @@ _VISIBLE = {name: VISIBILITY_RANGES.get(name, (PRESENT, PRESENT)) for name in DE
 _VISIBLE_IF_ASSUMED = dict.fromkeys(DEGRADATIONS, (0.05, 0.2))
 """The same limits where an order had something assumed, which can be taken for a reason to remove others, too."""
 
-_OPTIONAL = ("removal", "forced", "severities", "protected")
+_OPTIONAL = ("removal", "forced", "severities", "protected", "certainty")
 """Tensors that may be None; the method of the same name with an underscore gives what None stands for."""
 
 _TENSORS = ("tokens", "pooled", "scores", "parameters", *_OPTIONAL)

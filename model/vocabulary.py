@@ -48,6 +48,9 @@ that it takes for rain, and the MLLM knows better. On 124 real pairs of the trai
 12 of the 18 good photographs, of 150, that came back below 38 dB are saved.
 """
 
+SURE = 0.9
+"""Certainty of what is called present from which on users are not told that it is doubtful."""
+
 TONE_INDICES = (DEGRADATIONS.index("low_light"), DEGRADATIONS.index("haze"))
 """Indices of the degradations that change the tone of a whole image, for which a dark or pale scene can be mistaken."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..model.vocabulary import ACTION_THRESHOLD
+from ..model.vocabulary import ACTION_THRESHOLD, SURE
 
 if TYPE_CHECKING:
     from ..model.guidance import Guidance
@@ -16,6 +16,9 @@ IGNORED_MASK = "The mask is the alpha channel of an opaque image and counts as n
 NOTHING_TO_REMOVE = (
     "the guidance leaves nothing to remove, or the image only looks degraded, such as a drawing. Ask for a removal in "
     "the instruction of Describe Degradation to have it all the same."
+)
+DOUBTFUL = (
+    "what is seen is not certain. Ask for its removal in the instruction of Describe Degradation to have all of it."
 )
 NO_GUIDANCE = "The threshold has no effect without guidance: connect Describe Degradation."
 
@@ -37,6 +40,11 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
     lines = []
     if repaired:
         lines.append(f"{_counted('Repaired', repaired, images)}. {_seen(plan.guidance)}")
+    shares = [plan.work_in(index).local_share for index in range(images) if plan.has_work_in(index)]
+    if doubtful := [share for share in shares if share < SURE]:
+        lines.append(
+            f"{_counted('Repaired in part', len(doubtful), images)}, by {100 * min(doubtful):.0f} %: {DOUBTFUL}"
+        )
     if clean:
         lines.append(
             f"{_counted('Left alone, bit by bit', len(clean), images)}: nothing that is to be removed reaches the "

@@ -83,15 +83,21 @@ class RestorationPlan:
     def work_in(self, index: int) -> Work:
         """Return what is to be done in one image: by the camera branch, and by the others after it."""
         guidance = self.guidance_of(index)
-        if guidance is None or self.network.camera is None:
-            return Work(None, guidance, is_local=True)
+        if guidance is None:
+            return Work(None, None, is_local=True)
         strengths = guidance.camera_strengths()
-        if not bool((strengths > 0).any()):
-            return Work(None, guidance, is_local=True)
+        if self.network.camera is None or not bool((strengths > 0).any()):
+            return Work(None, guidance, is_local=True, local_share=float(guidance.share()))
         rest = guidance.after_camera_branch()
         is_local = bool(rest.reaches(self.threshold) & rest.has_work())
-        variance = noise_variance(guidance.camera_faults()[0])
-        return Work(strengths, rest, is_local, share=float(guidance.camera_share()), variance=variance)
+        return Work(
+            strengths,
+            rest,
+            is_local,
+            share=float(guidance.camera_share()),
+            local_share=float(rest.share()),
+            variance=noise_variance(guidance.camera_faults()[0]),
+        )
 
     def mask_of(self, index: int) -> Tensor | None:
         """Return the mask [H, W] of one image, without what is fully transparent in it."""

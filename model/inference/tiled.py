@@ -98,6 +98,7 @@ class Work:
         guidance: Of the branches that come after it; None for neutral guidance.
         is_local: Whether these have something to do.
         share: How much of what the camera branch changes is taken, 0..1.
+        local_share: The same of what comes after it.
         variance: Of the noise and the errors of JPEG in it, whether they are to be undone or not, for values in 0..1.
     """
 
@@ -105,6 +106,7 @@ class Work:
     guidance: Guidance | None
     is_local: bool
     share: float = 1.0
+    local_share: float = 1.0
     variance: float = 0.0
 
     @property
@@ -338,7 +340,10 @@ class _ImageJob:
                 routing: list[Tensor] = []
                 if context is not None:
                     position = Position.of(read.top, read.left, self.height, self.width)
+                    before = crop.float()
                     crop, routing = self.network.restore_crop(crop, context, position)
+                    if self.work.local_share < 1:
+                        crop = torch.lerp(before, crop.clamp(0, 1), self.work.local_share)
             return inside(crop[0], read, core).float(), routing
 
     def _read(self, area: Box, blur: Blur | None) -> Tensor:

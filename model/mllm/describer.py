@@ -33,7 +33,7 @@ from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
 from .sight import QUESTIONS, Look, PatchWatch, Seer, Sight, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
-from .wording import DESCRIBE, protection_sentence
+from .wording import DESCRIBE, protection_sentence, uncertainty_sentence
 from .yes_no import YesNo
 
 if TYPE_CHECKING:
@@ -280,8 +280,8 @@ class Mllm:
         known, reads = None, (seen.scores[0].tolist(), seen.parameters[0].tolist())
         if self.network.head is not None or self.adapter is not None:
             known = answer_from_scores(question, *reads)
-        if known is None and self.network.head is not None:
-            known = answer_from_scores(DESCRIBE, *reads) or ""
+        if self.network.head is not None and (known is None or question == DESCRIBE):
+            known = " ".join(filter(None, (answer_from_scores(DESCRIBE, *reads), uncertainty_sentence(seen))))
         if known is None:
             known = self._memory.recall(
                 ("said", *key, question, max_new_tokens),
@@ -301,11 +301,20 @@ class Mllm:
         pooled = pooled_each.mean(0, keepdim=True)
         if self.network.head is None:
             scores = self._yes_no.scores(view_sets[0], on_token)
-            parameters = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device)
+            parameters, certainty = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device), None
         else:
             reading = self.network.head(pooled)
-            scores, parameters = reading.scores(), reading.physical()
-        seen = Guidance(tokens[:1], pooled, scores, parameters, ("",), self.identity, directions=self.directions)
+            scores, parameters, certainty = reading.scores(), reading.physical(), reading.presence.sigmoid()
+        seen = Guidance(
+            tokens[:1],
+            pooled,
+            scores,
+            parameters,
+            ("",),
+            self.identity,
+            certainty=certainty,
+            directions=self.directions,
+        )
         if self.network.head is None:
             return replace(seen, protected=torch.zeros(1, dtype=torch.bool, device=pooled.device)), ""
         return protect(seen, image)
@@ -417,8 +426,13 @@ def protect(seen: Guidance, image: Tensor) -> tuple[Guidance, str]:
     protected = torch.full((1,), bool(content), device=seen.pooled.device)
     if not content:
         return replace(seen, protected=protected), content
-    nothing = torch.zeros_like(seen.scores), torch.full_like(seen.parameters, torch.nan)
-    return replace(seen, scores=nothing[0], parameters=nothing[1], protected=protected), content
+    nothing = replace(
+        seen,
+        scores=torch.zeros_like(seen.scores),
+        parameters=torch.full_like(seen.parameters, torch.nan),
+        certainty=None if seen.certainty is None else torch.zeros_like(seen.certainty),
+    )
+    return replace(nothing, protected=protected), content
 
 
 _NOT_FINITE = "The MLLM {} gave values that are not finite: load it again with precision fp32 or bf16."

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..guidance import Guidance
-from ..vocabulary import DEGRADATIONS, DISPLAY_NAMES, PARAMETERS, PRESENT, strength_from_score, strength_word
+from ..vocabulary import DEGRADATIONS, DISPLAY_NAMES, PARAMETERS, PRESENT, SURE, strength_from_score, strength_word
 
 _DETAILS = {
     "low_light": "exponent {light_exponent:.1f}",
@@ -54,6 +54,19 @@ def protection_sentence(content: str) -> str:
     return f"It shows {content}, which stays as it is unless you order a repair."
 
 
+def uncertainty_sentence(guidance: Guidance, index: int = 0) -> str:
+    """Return a sentence such as "Not certain: haze (69 %).", or an empty string where all of it is certain."""
+    if guidance.certainty is None:
+        return ""
+    seen = zip(DEGRADATIONS, guidance.scores[index].tolist(), guidance.certainty[index].tolist(), strict=True)
+    doubts = [
+        f"{DISPLAY_NAMES[name]} ({100 * share:.0f} %)"
+        for name, score, share in seen
+        if score >= PRESENT and share < SURE
+    ]
+    return f"Not certain: {', '.join(doubts)}." if doubts else ""
+
+
 def sentence(parts: Sequence[str]) -> str:
     """Join parts with commas to one sentence, with a capital letter and a full stop."""
     text = ", ".join(parts)
@@ -76,6 +89,9 @@ def report(guidance: Guidance) -> list[dict[str, Any]]:
                 for name, value in zip(DEGRADATIONS, guidance.scores[index].tolist(), strict=True)
                 if value >= PRESENT
             },
+            "certainty": None
+            if guidance.certainty is None
+            else _by_name(DEGRADATIONS, guidance.certainty[index].tolist()),
             "parameters": None
             if bool(guidance.parameters[index].isnan().all())
             else _by_name(PARAMETERS, guidance.parameters[index].tolist()),

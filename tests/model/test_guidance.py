@@ -234,6 +234,27 @@ class TestSeverities:
         assert told.forced is not None and told.forced[0].tolist() == [name == "rain" for name in DEGRADATIONS]
 
 
+class TestCertainty:
+    """How much of a restoration is taken."""
+
+    def test_it_is_that_of_the_most_certain_of_what_is_to_be_removed(self) -> None:
+        seen = guidance_with({"haze": 0.7, "rain": 0.6})
+        doubted = replace(seen, certainty=torch.tensor([[0.9, 0.7, 0.55, 0.2, 0.1, 0.1, 0.1]]))
+        assert seen.share().tolist() == [1.0]
+        assert doubted.share().tolist() == pytest.approx([0.7])
+        assert doubted.with_removal({"haze": 0.0}).share().tolist() == pytest.approx([0.55])
+
+    def test_an_order_is_certain_and_so_is_everything_where_nothing_is_seen(self) -> None:
+        doubted = replace(guidance_with({"haze": 0.7}), certainty=torch.full((1, 7), 0.6))
+        assert doubted.with_severities({"rain": 0.4}).share().tolist() == [1.0]
+        assert doubted.removing_only({"haze": 1.0}).share().tolist() == [1.0]
+        assert replace(guidance_with({}), certainty=torch.full((1, 7), 0.1)).share().tolist() == [1.0]
+
+    def test_joined_guidance_without_certainty_is_certain(self) -> None:
+        doubted = replace(guidance_with({"haze": 0.7}), certainty=torch.full((1, 7), 0.6))
+        assert Guidance.join([doubted, guidance_with({"haze": 0.7})]).share().tolist() == pytest.approx([0.6, 1.0])
+
+
 class TestTheCameraBranch:
     """What the camera branch is told, and what comes after it: strengths of noise, blur and JPEG."""
 

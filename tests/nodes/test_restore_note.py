@@ -61,6 +61,19 @@ def test_row9_by_default_what_is_called_clean_is_left_alone(
     assert not torch.equal(restore(IMAGE, guidance=guidance_of(0.0), threshold=0.0), IMAGE)
 
 
+def test_what_is_not_certain_is_repaired_in_part_and_the_node_says_so(
+    restore: Callable[..., Any], guidance_of: Callable[..., Guidance], host: Host
+) -> None:
+    images, seen = IMAGE.repeat(2, 1, 1, 1), guidance_of(0.7, 0.7)
+    doubted = replace(seen, certainty=torch.tensor([[0.0] * 7, [0.0] * 7]).index_fill(1, torch.tensor([1]), 0.694))
+    part, whole = restore(images, guidance=doubted), restore(images, guidance=seen)
+    assert "Repaired in part: 2 of 2 images, by 69 %: what is seen is not certain." in host.texts[0][0]
+    assert "in part" not in host.texts[1][0]
+    assert torch.allclose(part, torch.lerp(images, whole, 0.694), atol=2e-3)
+    restore(images, guidance=doubted.with_removal({}, forced=["haze"]))
+    assert "in part" not in host.texts[2][0]
+
+
 def test_row9_without_guidance_the_default_says_nothing(restore: Callable[..., Any], host: Host) -> None:
     assert not torch.equal(restore(IMAGE), IMAGE)
     assert "threshold" not in host.texts[-1][0]

@@ -437,6 +437,32 @@ def test_half_of_the_noise_is_half_of_what_the_camera_branch_changes(
     assert torch.allclose(half[unclamped], ((image + undone) / 2)[unclamped], atol=1e-4)
 
 
+def test_of_what_is_not_certain_so_much_is_changed_as_it_is_certain(
+    camera_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image = torch.rand(1, 3, 96, 64) * 0.3 + 0.35
+    certain = seeing(make_guidance(), haze=0.8)
+    doubted = replace(certain, certainty=torch.full((1, 7), 0.6))
+    whole, part = (restore(camera_restorer, image, each).image for each in (certain, doubted))
+    unclamped = (whole > 0) & (whole < 1)
+    assert (whole - image).abs().mean() > 0.01
+    assert torch.allclose(part[unclamped], torch.lerp(image, whole, 0.6)[unclamped], atol=1e-5)
+    ordered = doubted.with_removal({}, ["haze"])
+    assert torch.allclose(restore(camera_restorer, image, ordered).image, whole, atol=1e-5)
+
+
+def test_the_camera_branch_does_its_whole_work_beside_what_is_not_certain(
+    camera_restorer: Restorer, make_guidance: MakeGuidance
+) -> None:
+    image = torch.rand(1, 3, 96, 64) * 0.3 + 0.35
+    guidance = seeing(make_guidance(), noise=0.7, haze=0.8)
+    doubted = replace(guidance, certainty=torch.full((1, 7), 0.6))
+    undone = camera_alone(camera_restorer, image, [0.4, 0.0, 0.0]).clamp(0, 1)
+    whole, part = (restore(camera_restorer, image, each).image for each in (guidance, doubted))
+    unclamped = (whole > 0) & (whole < 1)
+    assert torch.allclose(part[unclamped], torch.lerp(undone, whole, 0.6)[unclamped], atol=1e-4)
+
+
 def test_weather_alone_leaves_the_camera_branch_out(
     camera_restorer: Restorer, restorer: Restorer, make_guidance: MakeGuidance
 ) -> None:

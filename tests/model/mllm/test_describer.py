@@ -36,6 +36,7 @@ def test_guidance_has_a_row_per_image(mllm: Mllm) -> None:
     assert guidance.parameters.shape == (2, len(PARAMETERS))
     assert len(guidance.descriptions) == 2
     assert ((guidance.scores >= 0) & (guidance.scores <= 1)).all()
+    assert guidance.certainty is not None and torch.equal(guidance.certainty >= 0.5, guidance.scores >= 0.5)
     assert guidance.mllm_identity == mllm.identity
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from mofe_restore.model.guidance import Guidance
-from mofe_restore.model.mllm.wording import description, report, scores_by_name
+from mofe_restore.model.mllm.wording import description, report, scores_by_name, uncertainty_sentence
 from mofe_restore.model.vocabulary import DEGRADATIONS
 
 NUMBERS = [1.0, 0.061, 0.0, 0.0, 1.24, 0.8, 0.6, 0.0, 100.0]
@@ -40,3 +40,17 @@ def test_a_report_tells_strengths_in_words_and_no_estimate_as_null(make_guidance
     assert first["parameters"] is None and set(second["parameters"].values()) == {1.0}
     assert second["present"] == {} and second["removal"]["rain"] == 0.25
     assert first["description"] == "image 0 is hazy" and first["mllm"] == guidance.mllm_identity
+
+
+def test_what_is_called_present_and_is_not_certain_is_said_and_reported(
+    make_guidance: Callable[..., Guidance],
+) -> None:
+    guidance = replace(
+        make_guidance(2),
+        scores=torch.tensor([[0.6, 0.7, 0.3, 0.5, 0, 0, 0], [0.0] * 7]),
+        certainty=torch.tensor([[0.95, 0.694, 0.3, 0.5, 0, 0, 0], [0.1] * 7]),
+    )
+    assert uncertainty_sentence(guidance) == "Not certain: haze (69 %), snow (50 %)."
+    assert uncertainty_sentence(guidance, 1) == ""
+    assert report(guidance)[0]["certainty"]["haze"] == 0.694
+    assert uncertainty_sentence(make_guidance()) == "" and report(make_guidance())[0]["certainty"] is None
