@@ -17,6 +17,7 @@ from .vocabulary import (
     PRESENT,
     TONE_INDICES,
     VISIBILITY_RANGES,
+    score_from_strength,
     strength_from_score,
 )
 
@@ -181,18 +182,32 @@ class Guidance:
                 raise GuidanceError(f"The severity of {name} is {strength}: it must lie between 0 and 1.")
         if not severities:
             return self
-        tokens, pooled, scores = self.tokens.clone(), self.pooled.clone(), self.scores.clone()
         told = self._severities().clone()
         for name, strength in severities.items():
+            told[:, DEGRADATIONS.index(name)] = strength
+        moved = replace(self.seeing(severities), severities=told)
+        absent = {name: 0.0 for name, strength in severities.items() if strength == 0}
+        return moved.with_removal(absent, [name for name, strength in severities.items() if strength > 0])
+
+    def seeing(self, strengths: Mapping[str, float]) -> Guidance:
+        """Return guidance of an MLLM that has seen these degradations at these strengths, and nothing more than that.
+
+        Scores, certainty and, where there are directions, the embedding follow; amounts and orders stay.
+
+        Args:
+            strengths: 0..1 by the degradation's name; 0 means absent.
+        """
+        tokens, pooled, scores = self.tokens.clone(), self.pooled.clone(), self.scores.clone()
+        certainty = None if self.certainty is None else self.certainty.clone()
+        for name, strength in strengths.items():
             index = DEGRADATIONS.index(name)
             for row, score in enumerate(self.scores[:, index].tolist()):
                 if self.directions is not None:
                     self._move(tokens[row], pooled[row], index, strength_from_score(score), strength)
-            scores[:, index] = PRESENT + (1 - PRESENT) * strength if strength > 0 else 0.0
-            told[:, index] = strength
-        moved = replace(self, tokens=tokens, pooled=pooled, scores=scores, severities=told)
-        absent = {name: 0.0 for name, strength in severities.items() if strength == 0}
-        return moved.with_removal(absent, [name for name, strength in severities.items() if strength > 0])
+            scores[:, index] = score_from_strength(strength)
+            if certainty is not None:
+                certainty[:, index] = float(strength > 0)
+        return replace(self, tokens=tokens, pooled=pooled, scores=scores, certainty=certainty)
 
     def with_notes(self, notes: Sequence[str]) -> Guidance:
         """Return guidance with further notes, which also begin every description that is not empty."""

@@ -85,6 +85,11 @@ def strength_from_score(score: float) -> float:
     return min(1.0, max(0.0, (score - PRESENT) / (1 - PRESENT)))
 
 
+def score_from_strength(strength: float) -> float:
+    """Return the score of a strength in 0..1: `PRESENT` to 1 for what is present, 0 for a strength of 0."""
+    return PRESENT + (1 - PRESENT) * strength if strength > 0 else 0.0
+
+
 def strength_word(strength: float) -> str:
     """Return the word for a strength in 0..1 of a degradation that is present."""
     if strength < 1 / 3:

@@ -199,18 +199,19 @@ class ClipDescriber:
     def _see_one(self, image: Tensor, shown: Tensor, check: Callable[[], None]) -> tuple[Guidance, str]:
         """Return the guidance of an image [3, H, W], which is `shown` as IMAGE, without a description.
 
-        Also the content that protects it, see `describer.protect`.
+        Also the content that protects it, see `measured.measured`.
         """
         import torch
         import torch.nn.functional as F
 
         from ..model.guidance import Guidance
-        from ..model.mllm.describer import MAX_GUIDANCE_TOKENS, protect
+        from ..model.mllm.describer import MAX_GUIDANCE_TOKENS
+        from ..model.mllm.measured import measured, with_measured_jpeg
         from ..model.mllm.wording import DESCRIBE
         from ..model.vocabulary import DEGRADATIONS, PARAMETERS
 
         if self.adapter is not None:
-            return protect(self.adapter.guidance(self.see(image, self.adapter.look)), image)
+            return measured(self.adapter.guidance(self.see(image, self.adapter.look)), image)
         named = degradations_in(self._answer(list_question(), shown, LIST_TOKENS))
         check()
         states = self._states(DESCRIBE, shown)
@@ -218,7 +219,8 @@ class ClipDescriber:
         tokens = F.adaptive_avg_pool1d(states.mT, MAX_GUIDANCE_TOKENS).mT if long else states
         scores = torch.tensor([[NAMED_SCORE if name in named else 0.0 for name in DEGRADATIONS]])
         parameters = torch.full((1, len(PARAMETERS)), torch.nan)
-        return Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity), ""
+        seen = Guidance(tokens, states[:, -1], scores, parameters, ("",), self.identity)
+        return with_measured_jpeg(seen, image), ""
 
     def _answer(self, question: str, image: Tensor, tokens: int) -> str:
         from ..model.errors import NoTextError

@@ -21,6 +21,7 @@ ORDER = [
     {"model.vocabulary", "model.errors", "model.atomic", "model.precision", "model.threads"},
     {"model.images", "model.guidance", "model.weights", "model.formats", "model.blur_kernel"},
     {"model.jpeg_grid"},
+    {"model.jpeg_quality"},
     {"model.image_files", "model.restorer", "model.mllm", "model.synthesis"},
     {"model.inference"},
     {"model.align"},

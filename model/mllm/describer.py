@@ -25,9 +25,9 @@ from ..threads import limited_threads
 from ..vocabulary import DEGRADATIONS, PARAMETERS
 from .adapter import Adapter
 from .answers import answer_from_scores
-from .content import recognize
 from .head import DegradationHead
 from .instructions import Order, read_order
+from .measured import measured, with_measured_jpeg
 from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
@@ -292,10 +292,10 @@ class Mllm:
         return replace(seen, descriptions=(known,))
 
     def _see_one(self, image: Tensor, on_token: Callable[[], None] | None) -> tuple[Guidance, str]:
-        """Return the guidance of one image [3, H, W], without a description, and what `recognize` says of it."""
+        """Return the guidance of one image [3, H, W], without a description, and its content, see `measured`."""
         if self.adapter is not None:
             aligned = self.adapter.guidance(self.see(image, self.adapter.look)).to(image.device)
-            return protect(aligned, image)
+            return measured(aligned, image)
         view_sets = self.view_sets(image)
         tokens, pooled_each = self.embed(view_sets)
         pooled = pooled_each.mean(0, keepdim=True)
@@ -316,8 +316,9 @@ class Mllm:
             directions=self.directions,
         )
         if self.network.head is None:
-            return replace(seen, protected=torch.zeros(1, dtype=torch.bool, device=pooled.device)), ""
-        return protect(seen, image)
+            unprotected = torch.zeros(1, dtype=torch.bool, device=pooled.device)
+            return replace(with_measured_jpeg(seen, image), protected=unprotected), ""
+        return measured(seen, image)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -415,24 +416,6 @@ def _positions(config: Any) -> int:
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     positions = getattr(text, "max_position_embeddings", None)
     return positions if isinstance(positions, int) and positions > 0 else 1 << 20
-
-
-def protect(seen: Guidance, image: Tensor) -> tuple[Guidance, str]:
-    """Return the guidance of one image [3, H, W], in which nothing is seen where `recognize` knows its content.
-
-    Also what `recognize` says: what a head or an adapter reads in such an image is wrong.
-    """
-    content = recognize(image)
-    protected = torch.full((1,), bool(content), device=seen.pooled.device)
-    if not content:
-        return replace(seen, protected=protected), content
-    nothing = replace(
-        seen,
-        scores=torch.zeros_like(seen.scores),
-        parameters=torch.full_like(seen.parameters, torch.nan),
-        certainty=None if seen.certainty is None else torch.zeros_like(seen.certainty),
-    )
-    return replace(nothing, protected=protected), content
 
 
 _NOT_FINITE = "The MLLM {} gave values that are not finite: load it again with precision fp32 or bf16."
