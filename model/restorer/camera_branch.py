@@ -27,6 +27,10 @@ ROUNDING = 0.4 / 255.0
 """Deviation of the errors of rounding to 8 bits, with a margin."""
 
 
+LEAK = 0.1
+"""Slope of negative values before training, see `ResidualBlock`."""
+
+
 class CameraBranch(nn.Module):
     """Undo blur, noise and JPEG of crops that start where the blocks of a JPEG do, if there are any.
 
@@ -145,16 +149,22 @@ def camera_reach(encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity; no normalization, which would hide how strong the noise is."""
+    """Two 3x3 convolutions beside the identity; no normalization, which would hide how strong the noise is.
+
+    Between them each channel has a learned slope for negative values (PReLU, arXiv 1502.01852): without it all channels
+    of a coarse block end up below 0 for every input, and the block learns no more (docs/experiments.md).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.leak = nn.Parameter(torch.full((width,), LEAK))
         self.second = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, H, W, C] -> [B, H, W, C]."""
-        hidden = F.relu(convolve_in_strips(self.first, features), inplace=True)
+        hidden = convolve_in_strips(self.first, features).permute(0, 3, 1, 2)
+        hidden = F.prelu(hidden, self.leak.to(hidden.dtype)).permute(0, 2, 3, 1)
         return convolve_in_strips(self.second, hidden, plus=features)
 
 
