@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mofe_restore.model.restorer.camera_branch import CameraBranch, camera_reach, noise_variance
+from mofe_restore.model.restorer.camera_branch import CameraBranch, ResidualBlock, camera_reach, noise_variance
 from mofe_restore.model.restorer.deconvolution import CAUTION
 from mofe_restore.model.synthesis.degrade import degrade
 from mofe_restore.model.synthesis.severities import Severities
@@ -80,3 +80,11 @@ def test_the_variance_of_what_was_added_is_about_right(severities: Severities, s
     scene = nn.functional.interpolate(coarse, (192, 192), mode="bicubic").clamp(0.2, 0.8)
     measured = float((degrade(scene, severities) - scene).square().mean())
     assert measured / 3 < noise_variance(torch.tensor(strengths)) < measured * 3
+
+
+def test_a_block_whose_channels_are_all_below_0_goes_on_learning() -> None:
+    block = ResidualBlock(8)
+    with torch.no_grad():
+        block.first.bias.fill_(-10.0)  # type: ignore[union-attr]
+    block(torch.rand(1, 6, 6, 8)).square().sum().backward()
+    assert block.first.weight.grad.abs().max() > 1e-3  # type: ignore[union-attr]
