@@ -33,6 +33,9 @@ ORDER = 6
 BLOCKS = 2048
 """Number of blocks that are looked at, at even distances."""
 
+COEFFICIENTS = 512
+"""Number of coefficients of a frequency that are looked at, of those that are not 0."""
+
 LEAST = 30
 """Number of coefficients that are not 0 which a frequency must have to tell its step."""
 
@@ -108,6 +111,7 @@ def _step(coefficients: Tensor) -> float | None:
     sizes = sizes[sizes > 1.5]
     if len(sizes) < LEAST:
         return None
+    sizes = sizes[:: -(-len(sizes) // COEFFICIENTS)]
     steps = torch.arange(2.0, 128.0)
     counted = sizes[None] > steps[:, None] / 2
     number = counted.sum(1)
