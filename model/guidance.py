@@ -335,7 +335,7 @@ class Guidance:
         present and it is restored all the same.
         """
         wanted = self._removal() > 0
-        seen = wanted & (self.scores >= PRESENT) & ~self._forced()
+        seen = wanted & (self.scores >= PRESENT)
         certain = (wanted & self._forced()).any(1) | ~seen.any(1)
         return torch.where(certain, 1.0, (self._certainty() * seen).amax(1))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import torch
 from torch import Tensor
 
-from .images import middle
+from .images import ceil_div, middle
 from .jpeg_grid import BLOCK, LOOKED_AT, find_grid
 
 LUMINANCE = torch.tensor(
@@ -72,6 +73,11 @@ def find_quality(image: Tensor) -> float | None:
     return min(found, default=None)
 
 
+def strength_of_quality(quality: float) -> float:
+    """Return the strength of a JPEG: 0 for quality 100, which means none, and 1 for quality 10."""
+    return (100.0 - quality) / 90.0
+
+
 def _quality_on(image: Tensor) -> float | None:
     """Return the quality of an image [3, H, W] whose blocks start at its first pixel."""
     height, width = (length // BLOCK * BLOCK for length in image.shape[1:])
@@ -83,11 +89,11 @@ def _quality_on(image: Tensor) -> float | None:
     scales = {each: step / float(LUMINANCE[each]) for each, step in steps.items() if step}
     if not scales:
         return None
-    scale = sorted(scales.values())[len(scales) // 2]
+    scale = statistics.median_high(scales.values())
     agreeing = [each for each in scales.values() if 1 / TOLERANCE <= each / scale <= TOLERANCE]
     if len(agreeing) < max(3, AGREEING * len(steps)):
         return None
-    scale = sum(agreeing) / len(agreeing)
+    scale = statistics.fmean(agreeing)
     return 100 - 50 * scale if scale <= 1 else 50 / scale
 
 
@@ -101,7 +107,7 @@ def _coefficients(image: Tensor) -> Tensor:
     blocks = levels.unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK).flatten(1, 2)
     whole = ((blocks > 0.5) & (blocks < 254.5)).flatten(2).all(2).all(0)  # clipping moves all coefficients of a block
     chosen = whole.nonzero()[:, 0]
-    chosen = chosen[:: max(1, -(-len(chosen) // BLOCKS))]
+    chosen = chosen[:: max(1, ceil_div(len(chosen), BLOCKS))]
     return _COSINES @ torch.einsum("c,cnij->nij", LUMA, blocks[:, chosen]) @ _COSINES.T
 
 
@@ -111,7 +117,7 @@ def _step(coefficients: Tensor) -> float | None:
     sizes = sizes[sizes > 1.5]
     if len(sizes) < LEAST:
         return None
-    sizes = sizes[:: -(-len(sizes) // COEFFICIENTS)]
+    sizes = sizes[:: ceil_div(len(sizes), COEFFICIENTS)]
     steps = torch.arange(2.0, 128.0)
     counted = sizes[None] > steps[:, None] / 2
     number = counted.sum(1)

@@ -34,13 +34,14 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
         return NO_STRENGTH
     images = len(plan.image)
     clean = [index for index in range(images) if not plan.reaches_threshold(index)]
-    repaired = sum(plan.has_work_in(index) for index in range(images))
+    worked_on = [index for index in range(images) if plan.has_work_in(index)]
+    repaired = len(worked_on)
     guarded = [index for index in range(images) if index not in clean and not plan.is_wanted(index)]
     masked = images - repaired - len(clean) - len(guarded)
     lines = []
     if repaired:
         lines.append(f"{_counted('Repaired', repaired, images)}. {_seen(plan.guidance)}")
-    shares = [plan.work_in(index).local_share for index in range(images) if plan.has_work_in(index)]
+    shares = (plan.work_in(index).local_share for index in worked_on)
     if doubtful := [share for share in shares if share < SURE]:
         lines.append(
             f"{_counted('Repaired in part', len(doubtful), images)}, by {100 * min(doubtful):.0f} %: {DOUBTFUL}"

@@ -280,8 +280,10 @@ class Mllm:
         known, reads = None, (seen.scores[0].tolist(), seen.parameters[0].tolist())
         if self.network.head is not None or self.adapter is not None:
             known = answer_from_scores(question, *reads)
-        if self.network.head is not None and (known is None or question == DESCRIBE):
-            known = " ".join(filter(None, (answer_from_scores(DESCRIBE, *reads), uncertainty_sentence(seen))))
+        if known is None and self.network.head is not None:
+            question, known = DESCRIBE, answer_from_scores(DESCRIBE, *reads) or ""
+        if known is not None and question == DESCRIBE:
+            known = " ".join(filter(None, (known, uncertainty_sentence(seen))))
         if known is None:
             known = self._memory.recall(
                 ("said", *key, question, max_new_tokens),
@@ -304,7 +306,7 @@ class Mllm:
             parameters, certainty = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device), None
         else:
             reading = self.network.head(pooled)
-            scores, parameters, certainty = reading.scores(), reading.physical(), reading.presence.sigmoid()
+            scores, parameters, certainty = reading.scores(), reading.physical(), reading.certainty()
         seen = Guidance(
             tokens[:1],
             pooled,

@@ -33,9 +33,13 @@ class Reading(NamedTuple):
     strength: Tensor
     parameters: Tensor
 
+    def certainty(self) -> Tensor:
+        """Return [B, 7] in 0..1, the probability that each is present."""
+        return self.presence.sigmoid()
+
     def scores(self) -> Tensor:
         """Return [B, 7] in 0..1: up to 0.5 the probability of what is absent, then the strength of what is present."""
-        probability = self.presence.sigmoid()
+        probability = self.certainty()
         return torch.where(probability >= PRESENT, PRESENT + (1 - PRESENT) * self.strength.clamp(0, 1), probability)
 
     def physical(self) -> Tensor:

@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from ..guidance import Guidance
-from ..jpeg_quality import find_quality
+from ..jpeg_quality import find_quality, strength_of_quality
 from ..vocabulary import PARAMETERS
 from .content import recognize
 
 VISIBLE_QUALITY = 75
 """Highest quality of a JPEG that is called present: the default of libjpeg, whose blocks can be seen (our design). The
 restorer gains a decibel up to 85, but files of such qualities count as good ones."""
-
-_STRONGEST, _NONE = 10, 100
-"""Qualities of strength 1 and 0, as in `model.synthesis`."""
 
 
 def measured(seen: Guidance, image: Tensor) -> tuple[Guidance, str]:
@@ -46,9 +43,8 @@ def with_measured_jpeg(seen: Guidance, image: Tensor) -> Guidance:
     quality = find_quality(image)
     if quality is None:
         return seen
-    quality = min(max(quality, _STRONGEST), _NONE)
-    told = quality if round(quality) <= VISIBLE_QUALITY else _NONE
+    told = max(quality, 10.0) if round(quality) <= VISIBLE_QUALITY else 100.0  # as training has them; 100 means none
     parameters = seen.parameters.clone()
     if not bool(parameters.isnan().all()):
         parameters[:, PARAMETERS.index("jpeg_quality")] = told
-    return replace(seen.seeing({"jpeg": (_NONE - told) / (_NONE - _STRONGEST)}), parameters=parameters)
+    return replace(seen.seeing({"jpeg": strength_of_quality(told)}), parameters=parameters)

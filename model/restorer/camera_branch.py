@@ -26,7 +26,6 @@ JPEG_ERROR = 12.0 / 255.0
 ROUNDING = 0.4 / 255.0
 """Deviation of the errors of rounding to 8 bits, with a margin."""
 
-
 LEAK = 0.1
 """Slope of negative values before training, see `ResidualBlock`."""
 

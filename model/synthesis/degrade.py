@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..blur_kernel import kernel_sigma
 from ..images import HasPixels, check_image, pixels_of, rgb_of
+from ..jpeg_quality import strength_of_quality
 from ..vocabulary import DEGRADATIONS, PARAMETERS
 from .optics import blur, point_spread
 from .scenes import LIGHT_FLOOR, depth_map, light_map, resize
@@ -289,7 +290,7 @@ def _ground_truth(parameters: dict[str, float], strength: dict[str, float]) -> G
         "haze": (1.0 - parameters["transmission"]) / 0.8,
         "noise": (parameters["noise_sigma"] * 255.0 / 55.0) ** 0.5,
         "blur": (parameters["blur_sigma"] / 6.0) ** 0.5,
-        "jpeg": (100.0 - parameters["jpeg_quality"]) / 90.0,
+        "jpeg": strength_of_quality(parameters["jpeg_quality"]),
     }
     present = {
         "low_light": parameters["light_exponent"] >= LIGHT_PRESENT,

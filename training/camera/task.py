@@ -195,8 +195,7 @@ class CameraTask:
         branch = {f"camera.{name}": value for name, value in network.state_dict().items()}
         record = {**training_record(self._raw_config, step), "metrics": metrics}
         before, about = self._card_before, self.run.card
-        data, limits = (str(about.get(name, was)) for name, was in (("data", before.data), ("limits", before.limits)))
-        card = replace(before, data=data, limits=limits)
+        card = replace(before, data=str(about.get("data", before.data)), limits=str(about.get("limits", before.limits)))
         write_restorer(folder, self.restorer, branch, card, {"camera": record})
 
     def _validation_images(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
