@@ -104,11 +104,16 @@ def _coefficients(image: Tensor) -> Tensor:
         image: [3, H, W] in 0..1, H and W multiples of `BLOCK`.
     """
     levels = image * 255
-    blocks = levels.unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK).flatten(1, 2)
-    whole = ((blocks > 0.5) & (blocks < 254.5)).flatten(2).all(2).all(0)  # clipping moves all coefficients of a block
+    red, green, blue = (levels > 0.5) & (levels < 254.5)
+    whole = _blocks(red & green & blue).flatten(1).all(1)  # clipping moves all coefficients of a block
     chosen = whole.nonzero()[:, 0]
     chosen = chosen[:: max(1, ceil_div(len(chosen), BLOCKS))]
-    return _COSINES @ torch.einsum("c,cnij->nij", LUMA, blocks[:, chosen]) @ _COSINES.T
+    return _COSINES @ _blocks(torch.einsum("c,chw->hw", LUMA, levels))[chosen] @ _COSINES.T
+
+
+def _blocks(plane: Tensor) -> Tensor:
+    """[H, W] -> [N, 8, 8]."""
+    return plane.unfold(0, BLOCK, BLOCK).unfold(1, BLOCK, BLOCK).flatten(0, 1)
 
 
 def _step(coefficients: Tensor) -> float | None:
@@ -118,7 +123,8 @@ def _step(coefficients: Tensor) -> float | None:
     if len(sizes) < LEAST:
         return None
     sizes = sizes[:: ceil_div(len(sizes), COEFFICIENTS)]
-    steps = torch.arange(2.0, 128.0)
+    most = 2 * float(sizes.topk(LEAST).values[-1])  # of larger steps too few coefficients count
+    steps = torch.arange(2.0, min(128.0, most))
     counted = sizes[None] > steps[:, None] / 2
     number = counted.sum(1)
     mean = (torch.cos(2 * math.pi * sizes[None] / steps[:, None]) * counted).sum(1) / number.clamp(min=1)
