@@ -19,6 +19,7 @@ from .mllm.adapter import default_folder, find_adapter, read_adapter
 from .mllm.describer import Mllm
 from .mllm.loading import load_mllm
 from .precision import resolve_dtype
+from .restorer.camera_branch import CameraBranch
 from .restorer.loading import load_restorer
 from .restorer.network import Restorer
 from .vocabulary import ACTION_THRESHOLD
@@ -140,7 +141,7 @@ class RestorationPipeline:
         pixels = pixels_of(image)
         check_image(pixels)
         rgb = rgb_of(fill_hidden(pixels)).to(self.device)
-        return self.mllm.describe(rgb, instruction=instruction, with_text=with_text)
+        return self.mllm.describe(rgb, instruction=instruction, cleaner=self._cleaner(), with_text=with_text)
 
     def __call__(
         self,
@@ -190,6 +191,11 @@ class RestorationPipeline:
         )
         result = plan.run(on_tile=on_tile)
         return replace(result, source=image if isinstance(image, ImageFile) else None)
+
+    def _cleaner(self) -> CameraBranch | None:
+        if not self._restorer_path.is_file():
+            return None  # its own message comes when it is loaded
+        return self.restorer.camera
 
     def _load_restorer(self) -> tuple[Restorer, Card]:
         if self._restorer is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from . import compat, host, images
-from .types import GuidanceType, LoadedMllm, MllmType
+from .types import GuidanceType, LoadedMllm, LoadedRestorer, MllmType, RestorerType
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +62,14 @@ class DescribeDegradation(io.ComfyNode):
                         "changes the description only."
                     ),
                 ),
+                RestorerType.Input(
+                    "restorer",
+                    optional=True,
+                    tooltip=(
+                        "From Load MoFE Restorer. Where the shipped model sees noise or JPEG, it looks a second time "
+                        "without them, and judges weather and low light better."
+                    ),
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -80,7 +88,14 @@ class DescribeDegradation(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, mllm: LoadedMllm, image: torch.Tensor, frames: str, instruction: str = "") -> io.NodeOutput:
+    def execute(
+        cls,
+        mllm: LoadedMllm,
+        image: torch.Tensor,
+        frames: str,
+        instruction: str = "",
+        restorer: LoadedRestorer | None = None,
+    ) -> io.NodeOutput:
         """Describe the images of a batch one after the other."""
         from ..model.guidance import Guidance
         from ..model.images import fill_hidden, rgb_of
@@ -93,6 +108,8 @@ class DescribeDegradation(io.ComfyNode):
             images.check_describable(batch)  # all of them, before the first one takes its time
             if frames == TYPICAL_FRAME:
                 batch = batch[frames_to_describe(rgb_of(batch))]
+            if restorer is not None:
+                host.load_to_device(restorer.patcher, 0)
             if not mllm.loads_itself:
                 host.load_to_device(mllm.patcher, describer.memory_bytes)
             progress = host.Progress(len(batch) * describer.max_tokens)
@@ -105,6 +122,7 @@ class DescribeDegradation(io.ComfyNode):
                     instruction=instruction.strip(),
                     on_token=counter.token,
                     on_check=host.raise_if_cancelled,
+                    cleaner=None if restorer is None else restorer.network.camera,
                 )
                 parts.append(described.to(host.intermediate_device()))
             counter.finish()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,7 @@ from .measured import measured, with_measured_jpeg
 from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
+from .second_look import SECOND_SETS, Cleaner, by_both_looks, hiding_faults
 from .sight import QUESTIONS, Look, PatchWatch, Seer, Sight, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence, uncertainty_sentence
@@ -76,6 +77,7 @@ class Describer(Seer, Protocol):
         instruction: str = "",
         on_token: Callable[[], None] | None = None,
         on_check: Callable[[], None] | None = None,
+        cleaner: Cleaner | None = None,
     ) -> Guidance:
         """Describe each image of a batch.
 
@@ -85,6 +87,7 @@ class Describer(Seer, Protocol):
             on_token: Called before every image and question, and after every token where the model allows it; an error
                 that it raises ends the run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
+            cleaner: Removes noise and JPEG for a second look, by models that have use for one.
         """
         ...
 
@@ -177,6 +180,7 @@ class Mllm:
         max_new_tokens: int | None = None,
         on_token: Callable[[], None] | None = None,
         on_check: Callable[[], None] | None = None,
+        cleaner: Cleaner | None = None,
         with_text: bool = True,
     ) -> Guidance:
         """Describe each image of a batch.
@@ -192,6 +196,8 @@ class Mllm:
             on_token: Called before every image and question, and after every token; an error that it raises ends the
                 run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
+            cleaner: Removes noise and JPEG, such as the camera branch of a restorer. A model with a head that sees
+                either looks a second time, at crops without them, and judges weather and light by both looks.
             with_text: False leaves the descriptions empty and saves their time.
 
         Raises:
@@ -202,11 +208,9 @@ class Mllm:
         notes: list[str] = []
         if with_text and self.network.head is None and question != DESCRIBE:
             question, notes = self._fit(question, order, max_new_tokens or self.max_tokens)
-        # the operations of a small model are too small to be shared
-        serial = self.device.type == "cpu" and self._is_small
-        with checked_at_every_layer(self.network, on_check), limited_threads() if serial else nullcontext():
+        with checked_at_every_layer(self.network, on_check):
             parts = [
-                self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, with_text)
+                self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, cleaner, with_text)
                 for image in images
             ]
         guidance = Guidance.join(parts)
@@ -230,15 +234,22 @@ class Mllm:
         """Return the views of an image [3, H, W] in 0..1 as this model wants to see them: uint8 [V, 3, S, S]."""
         return make_views(image, detail=self.sees_detail)
 
-    def view_sets(self, image: Tensor) -> Tensor:
+    def view_sets(
+        self, image: Tensor, most: int | None = None, clean: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Return several sets of views of an image [3, H, W], uint8 [L, V, 3, S, S], the one of `views` first.
 
         Crops show a part of an image only, and what four of them miss the next four may show: the mean embedding is
         more accurate (docs/experiments.md). Models without a head see each image once, since they are large.
+
+        Args:
+            image: [3, H, W] in 0..1.
+            most: Number of sets at most; None for all.
+            clean: As for `make_views`.
         """
-        origin_sets = crop_origin_sets(image)[: 1 if self.network.head is None else None]
+        origin_sets = crop_origin_sets(image)[: 1 if self.network.head is None else most]
         origins = [origin for origins in origin_sets for origin in origins]
-        every = make_views(image, origins, detail=self.sees_detail)
+        every = make_views(image, origins, detail=self.sees_detail, clean=clean)
         thumbnail, crops = every[0], every[1:].unflatten(0, (len(origin_sets), CROPS))
         return torch.cat([thumbnail.expand(len(origin_sets), 1, -1, -1, -1), crops], dim=1)
 
@@ -269,12 +280,14 @@ class Mllm:
         question: str,
         max_new_tokens: int,
         on_token: Callable[[], None] | None,
+        cleaner: Cleaner | None,
         with_text: bool,
     ) -> Guidance:
         if on_token is not None:
             on_token()
         key = content_of(image), "" if self.adapter is None else self.adapter.identity
-        seen, content = self._memory.recall(("seen", *key), lambda: self._see_one(image, on_token))
+        looks = ("seen", *key, None if cleaner is None else id(cleaner))
+        seen, content = self._memory.recall(looks, lambda: self._see_one(image, on_token, cleaner))
         if not with_text:
             return seen
         known, reads = None, (seen.scores[0].tolist(), seen.parameters[0].tolist())
@@ -293,7 +306,9 @@ class Mllm:
             known = f"{known} {protection_sentence(content)}"
         return replace(seen, descriptions=(known,))
 
-    def _see_one(self, image: Tensor, on_token: Callable[[], None] | None) -> tuple[Guidance, str]:
+    def _see_one(
+        self, image: Tensor, on_token: Callable[[], None] | None, cleaner: Cleaner | None
+    ) -> tuple[Guidance, str]:
         """Return the guidance of one image [3, H, W], without a description, and its content, see `measured`."""
         if self.adapter is not None:
             aligned = self.adapter.guidance(self.see(image, self.adapter.look)).to(image.device)
@@ -302,25 +317,30 @@ class Mllm:
         tokens, pooled_each = self.embed(view_sets)
         pooled = pooled_each.mean(0, keepdim=True)
         if self.network.head is None:
-            scores = self._yes_no.scores(view_sets[0], on_token)
-            parameters, certainty = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device), None
-        else:
-            reading = self.network.head(pooled)
-            scores, parameters, certainty = reading.scores(), reading.physical(), reading.certainty()
+            with self._one_thread():
+                scores = self._yes_no.scores(view_sets[0], on_token)
+            unknown = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device)
+            seen = Guidance(tokens[:1], pooled, scores, unknown, ("",), self.identity, directions=self.directions)
+            unprotected = torch.zeros(1, dtype=torch.bool, device=pooled.device)
+            return replace(with_measured_jpeg(seen, image), protected=unprotected), ""
+        reading = self.network.head(pooled)
         seen = Guidance(
             tokens[:1],
             pooled,
-            scores,
-            parameters,
+            reading.scores(),
+            reading.physical(),
             ("",),
             self.identity,
-            certainty=certainty,
+            certainty=reading.certainty(),
             directions=self.directions,
         )
-        if self.network.head is None:
-            unprotected = torch.zeros(1, dtype=torch.bool, device=pooled.device)
-            return replace(with_measured_jpeg(seen, image), protected=unprotected), ""
-        return measured(seen, image)
+        seen, content = measured(seen, image)
+        faults = hiding_faults(seen)
+        if content or cleaner is None or faults is None:
+            return seen, content
+        cleaned = self.view_sets(image, SECOND_SETS, lambda crops: cleaner.clean(crops, faults))
+        again = self.network.head(self.embed(cleaned)[1].mean(0, keepdim=True))
+        return by_both_looks(seen, reading, again), ""
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -337,6 +357,10 @@ class Mllm:
     @property
     def _is_small(self) -> bool:
         return bool(sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL)
+
+    def _one_thread(self) -> AbstractContextManager[object]:
+        """Return a context in which a small model works on one core: its operations are too small to be shared."""
+        return limited_threads() if self.device.type == "cpu" and self._is_small else nullcontext()
 
     @torch.inference_mode()
     def see(self, image: Tensor, look: Look) -> Sight:
@@ -364,7 +388,10 @@ class Mllm:
 
     def _states(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Return all hidden states of the language model, each [B, T, D]."""
-        output = self.network.language_model(**inputs, output_hidden_states=True, use_cache=False, **self._few_logits)
+        with self._one_thread():
+            output = self.network.language_model(
+                **inputs, output_hidden_states=True, use_cache=False, **self._few_logits
+            )
         states: tuple[Tensor, ...] = output.hidden_states
         return states
 
@@ -376,9 +403,10 @@ class Mllm:
                 on_token()
             return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
-        output = self.network.language_model.generate(
-            **inputs, max_new_tokens=max_new_tokens, do_sample=False, stopping_criteria=[after_token]
-        )
+        with self._one_thread():
+            output = self.network.language_model.generate(
+                **inputs, max_new_tokens=max_new_tokens, do_sample=False, stopping_criteria=[after_token]
+            )
         answer = output[0, inputs["input_ids"].shape[1] :]
         return str(self.processor.tokenizer.decode(answer, skip_special_tokens=True)).strip()
 

@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -97,13 +97,21 @@ def amplify_detail(crops: Tensor) -> Tensor:
     return 0.5 + 0.5 * (distance.abs() / FULL_DETAIL).clamp(max=1).sqrt().copysign(distance)
 
 
-def make_views(image: Tensor, origins: Sequence[tuple[int, int]] | None = None, *, detail: bool = False) -> Tensor:
+def make_views(
+    image: Tensor,
+    origins: Sequence[tuple[int, int]] | None = None,
+    *,
+    detail: bool = False,
+    clean: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Return the thumbnail and the crops of one image, as 8-bit images that any image processor takes.
 
     Args:
         image: [3, H, W] in 0..1, at least 2 px a side.
         origins: (top, left) of each crop; the first of the `crop_origin_sets` by default (training varies them).
         detail: Show the crops as `amplify_detail` does instead of as they are.
+        clean: Takes the crops [N, 3, VIEW_SIDE, VIEW_SIDE] in 0..1 to what is shown of them; None shows them as they
+            are. In the thumbnail noise is averaged away.
 
     Returns:
         uint8 [1 + N, 3, VIEW_SIDE, VIEW_SIDE] for N origins, `CROPS` by default: the thumbnail, squeezed to a square,
@@ -113,6 +121,7 @@ def make_views(image: Tensor, origins: Sequence[tuple[int, int]] | None = None, 
     image = pad_to_side(image.float(), VIEW_SIDE)
     thumbnail = F.interpolate(image[None], (VIEW_SIDE, VIEW_SIDE), mode="bilinear", antialias=True, align_corners=False)
     crops = torch.stack([image[:, top : top + VIEW_SIDE, left : left + VIEW_SIDE] for top, left in origins])
+    crops = crops if clean is None else clean(crops)
     return (
         (torch.cat([thumbnail, amplify_detail(crops) if detail else crops]).clamp(0, 1) * 255).round().to(torch.uint8)
     )

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..images import round_up
+from ..threads import parts_at_once
 from ..vocabulary import CAMERA_FAULTS
 from .blocks import Down, Up, convolve_in_strips, fold_pixels, unfold_pixels
 from .blur_estimator import BlurEstimator
@@ -112,6 +113,19 @@ class CameraBranch(nn.Module):
             features = blocks(up(features) + skips.pop())
         residual = unfold_pixels(convolve_in_strips(self.outro, features))
         return (pixels + residual.float()).permute(0, 3, 1, 2)
+
+    @torch.inference_mode()
+    def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
+        """Return crops without noise and JPEG, on the device on which they are.
+
+        Args:
+            crops: [N, 3, h, w] in 0..1, on any device; h and w multiples of `multiple`.
+            strengths: [1, 3] in 0..1, of `CAMERA_FAULTS`; without an estimate of its kernel blur is best kept.
+        """
+        device = self.intro.weight.device
+        with parts_at_once(device):
+            cleaned: Tensor = self(crops.to(device), strengths.to(device).expand(len(crops), -1))
+        return cleaned.clamp(0, 1).to(crops)
 
     def _differences(self, pixels: Tensor, deconvolved: Tensor | None) -> Tensor:
         """Return what deconvolution changes, [B, h/2, w/2, 12 F]; 0 where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mofe_restore.model.mllm.loading import identity_of
 from mofe_restore.model.pipeline import RestorationPipeline, best_device, restore
 from mofe_restore.model.precision import native_dtype
 from mofe_restore.model.vocabulary import DEGRADATIONS
+from mofe_restore.model.weights import write_weights
 from mofe_restore.tests import factories
 from mofe_restore.tests.factories import MLLM_WIDTH, write_restorer
 
@@ -95,6 +97,22 @@ class TestDescribe:
         quiet = pipe.describe(image, with_text=False)
         assert quiet.descriptions == ("",)
         assert torch.equal(quiet.scores, pipe.describe(image).scores)
+
+    def test_the_camera_branch_cleans_for_a_second_look(
+        self, tiny_mllm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file, network = tmp_path / "camera.safetensors", factories.make_restorer(MLLM_WIDTH, with_camera=True)
+        card = factories.make_card(MLLM_WIDTH, identity_of(tiny_mllm_folder))
+        write_weights(file, network.state_dict(), replace(card, architecture=network.config.to_dict()))
+        pipe = RestorationPipeline.from_pretrained(file, tiny_mllm_folder, device="cpu", precision="fp32")
+        given: list[object] = []
+        monkeypatch.setattr(pipe.mllm, "describe", lambda image, **settings: given.append(settings["cleaner"]))
+        pipe.describe(random_image())
+        assert pipe.restorer.camera is not None and given == [pipe.restorer.camera]
+
+    def test_without_a_restorer_it_looks_once(self, tiny_mllm_folder: Path, tmp_path: Path) -> None:
+        pipe = RestorationPipeline.from_pretrained(tmp_path / "no.safetensors", tiny_mllm_folder, device="cpu")
+        assert len(pipe.describe(random_image())) == 1
 
     def test_an_instruction_says_what_to_remove(self, pipe: RestorationPipeline) -> None:
         removal = pipe.describe(random_image(), instruction="keep the haze").removal

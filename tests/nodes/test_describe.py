@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from mofe_restore.model.errors import MllmError
 from mofe_restore.model.vocabulary import DEGRADATIONS
+from mofe_restore.tests.factories import MLLM_WIDTH, make_restorer
 from mofe_restore.tests.nodes.standins import Host, Interrupted, run
 
 
@@ -185,3 +187,20 @@ def test_row2_a_million_characters_get_one_sentence(describe: Callable[..., Any]
     description = describe(random_image(), instruction="lorem ipsum " * 90_000)[1]
     assert description.startswith('"lorem ipsum lorem ipsum') and len(description) < 1000
     assert len(host.texts) == 1
+
+
+def test_a_connected_restorer_cleans_for_a_second_look(
+    describe: Callable[..., Any], mllm: Any, nodes: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = importlib.import_module(f"{nodes.__name__}.types")
+    network, cpu = make_restorer(MLLM_WIDTH, with_camera=True), torch.device("cpu")
+    patcher = importlib.import_module("comfy.model_patcher").CoreModelPatcher(network, cpu, cpu)
+    given: list[object] = []
+    plain = mllm.describer.describe
+    monkeypatch.setattr(
+        mllm.describer, "describe", lambda *images, cleaner, **more: given.append(cleaner) or plain(*images, **more)
+    )
+    describe(random_image(), restorer=types.LoadedRestorer(network, patcher, torch.float32))
+    describe(random_image())
+    assert given == [network.camera, None]
+    assert [each for each, _ in host.loaded] == [patcher, mllm.patcher, mllm.patcher]

@@ -23,7 +23,7 @@ IDS = [
 
 INPUTS = {
     "MoFE_LoadMLLM": ["model", "precision", "clip"],
-    "MoFE_DescribeDegradation": ["mllm", "image", "frames", "instruction"],
+    "MoFE_DescribeDegradation": ["mllm", "image", "frames", "instruction", "restorer"],
     "MoFE_LoadRestorer": ["model", "precision"],
     "MoFE_Restore": ["restorer", "image", "strength", "tile_size", "guidance", "mask", "feather", "threshold"],
     "MoFE_ShowRouting": ["routing", "frame"],

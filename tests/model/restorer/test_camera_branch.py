@@ -49,6 +49,15 @@ def test_strengths_change_the_result_and_images_of_a_batch_have_their_own() -> N
     assert torch.allclose(both[:1], first, atol=1e-5)
 
 
+def test_clean_crops_have_one_strength_and_stay_within_the_range() -> None:
+    made, crops, strengths = branch(), torch.rand(3, 3, 32, 32), torch.tensor([[0.5, 0.0, 0.9]])
+    with torch.no_grad():
+        expected = made(crops, strengths.expand(3, -1)).clamp(0, 1)
+    cleaned = made.clean(crops.half(), strengths)
+    assert cleaned.dtype == torch.float16 and torch.allclose(cleaned.float(), expected, atol=2e-3)
+    assert not torch.equal(cleaned, crops.half())
+
+
 def test_a_crop_off_the_multiple_is_refused() -> None:
     with pytest.raises(ValueError, match="36 x 32 px is not a multiple of 8"):
         branch()(torch.rand(1, 3, 36, 32), torch.rand(1, 3))

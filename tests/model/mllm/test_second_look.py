@@ -1,0 +1,148 @@
+"""A second look without noise and JPEG: what both looks say counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from mofe_restore.model.guidance import Directions, Guidance
+from mofe_restore.model.mllm.describer import Mllm
+from mofe_restore.model.mllm.head import Reading
+from mofe_restore.model.mllm.loading import load_mllm
+from mofe_restore.model.mllm.second_look import SECOND_SETS, by_both_looks, hiding_faults
+from mofe_restore.model.mllm.views import CROPS, VIEW_SIDE
+from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
+
+LOW, RAIN, NOISE = (DEGRADATIONS.index(name) for name in ("low_light", "rain", "noise"))
+
+MakeGuidance = Callable[..., Guidance]
+
+
+def reading(present: dict[str, float], strength: float = 0.4) -> Reading:
+    """Return what a head reads: the probability of some degradations, 0.02 of the others."""
+    probability = torch.tensor([[present.get(name, 0.02) for name in DEGRADATIONS]])
+    return Reading(probability.logit(), torch.full((1, 7), strength), torch.full((1, len(PARAMETERS)), strength))
+
+
+@pytest.fixture
+def seen(make_guidance: MakeGuidance) -> Callable[[Reading], Guidance]:
+    def seen(first: Reading) -> Guidance:
+        known = {"scores": first.scores(), "parameters": first.physical(), "certainty": first.certainty()}
+        return replace(make_guidance(), **known)
+
+    return seen
+
+
+def test_both_looks_judge_the_scene_and_the_first_one_the_camera(seen: Callable[[Reading], Guidance]) -> None:
+    first = reading({"noise": 0.99, "low_light": 0.8, "rain": 0.3}, strength=0.2)
+    second = reading({"noise": 0.1, "low_light": 0.1, "rain": 0.9}, strength=0.6)
+    judged = by_both_looks(seen(first), first, second)
+    assert judged.certainty is not None
+    assert judged.certainty[0, [LOW, RAIN, NOISE]].tolist() == pytest.approx([0.45, 0.6, 0.99], abs=1e-5)
+    expected = [0.45, 0.5 + 0.5 * 0.4, 0.5 + 0.5 * 0.2]
+    assert judged.scores[0, [LOW, RAIN, NOISE]].tolist() == pytest.approx(expected, abs=1e-5)
+    exponent, rain, sigma = (PARAMETERS.index(name) for name in ("light_exponent", "rain_coverage", "noise_sigma"))
+    before = seen(first).parameters
+    assert float(judged.parameters[0, exponent]) == 1.0  # of no low light
+    assert float(judged.parameters[0, rain]) == pytest.approx(0.4 * 0.3)
+    assert float(judged.parameters[0, sigma]) == float(before[0, sigma])
+
+
+def test_what_is_called_present_no_longer_leaves_the_embedding(seen: Callable[[Reading], Guidance]) -> None:
+    first = reading({"low_light": 0.8, "rain": 0.7})
+    guidance = seen(first)
+    width, tokens = guidance.pooled.shape[1], guidance.tokens.shape[1]
+    moves = torch.arange(1.0, 8.0)[:, None, None].expand(7, 2, width)
+    guidance = replace(guidance, directions=Directions(moves[:, :, None].expand(7, 2, tokens, width), moves))
+    judged = by_both_looks(guidance, first, reading({"rain": 0.7}))
+    only_low_light = guidance.seeing({"low_light": 0.0})
+    assert torch.equal(judged.pooled, only_low_light.pooled) and not torch.equal(judged.pooled, guidance.pooled)
+    assert torch.equal(judged.tokens, only_low_light.tokens)
+
+
+def test_noise_and_jpeg_hide_and_blur_does_not(seen: Callable[[Reading], Guidance]) -> None:
+    assert hiding_faults(seen(reading({"low_light": 0.9, "blur": 0.9}))) is None
+    faults = hiding_faults(seen(reading({"noise": 0.9, "blur": 0.9}, strength=0.3)))
+    assert faults is not None and faults[0].tolist() == pytest.approx([0.3, 0.0, 0.0])
+    faults = hiding_faults(seen(reading({"jpeg": 0.9}, strength=0.3)))
+    assert faults is not None and faults[0].tolist() == pytest.approx([0.0, 0.0, 0.3])
+
+
+class Grey:
+    """A cleaner that leaves nothing but grey, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Tensor, Tensor]] = []
+
+    def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
+        self.given.append((crops, strengths))
+        return torch.full_like(crops, 0.5)
+
+
+class TestMllm:
+    @pytest.fixture
+    def mllm(self, tiny_mllm_folder: Path) -> Mllm:
+        return load_mllm(tiny_mllm_folder)
+
+    @staticmethod
+    def _see(mllm: Mllm, name: str) -> None:
+        """Let the head call one degradation present at half its strength in every image, and no other."""
+        head = mllm.network.head
+        assert head is not None
+        with torch.no_grad():
+            for each in head.parameters():
+                each.zero_()
+            head.read.bias[:7] = -3.0
+            head.read.bias[DEGRADATIONS.index(name)] = 3.0
+            head.read.bias[7:14] = 0.5
+
+    def test_where_noise_is_seen_it_looks_at_clean_crops(self, mllm: Mllm) -> None:
+        self._see(mllm, "noise")
+        cleaner, image = Grey(), torch.rand(1, 3, 400, 300)
+        once = mllm.describe(image, with_text=False)
+        twice = mllm.describe(image, with_text=False, cleaner=cleaner)
+        ((crops, strengths),) = cleaner.given
+        assert crops.shape == (SECOND_SETS * CROPS, 3, VIEW_SIDE, VIEW_SIDE)
+        top, left = 100 - VIEW_SIDE // 2, 75 - VIEW_SIDE // 2
+        assert any(
+            torch.equal(crops[0], image[0, :, row : row + VIEW_SIDE, column : column + VIEW_SIDE])
+            for row in range(top - 7, top + 1)
+            for column in range(left - 7, left + 1)
+        )
+        assert strengths[0].tolist() == pytest.approx([0.5, 0.0, 0.0])
+        assert torch.allclose(twice.scores, once.scores, atol=1e-5)  # this head says the same of every image
+
+    def test_the_second_look_counts_as_much_as_the_first(self, mllm: Mllm) -> None:
+        self._see(mllm, "noise")
+        image, head = torch.rand(1, 3, 200, 300), mllm.network.head
+        assert head is not None
+        first = mllm.describe(image, with_text=False).pooled[0]
+        second = mllm.embed(mllm.view_sets(image[0], SECOND_SETS, lambda crops: torch.full_like(crops, 0.5)))[1].mean(0)
+        apart = second - first
+        with torch.no_grad():  # rain: a logit of -3 in the first look and of 3 in the second
+            head.read.weight[RAIN] = 6 * apart / apart.square().sum()
+            head.read.bias[RAIN] = -3.0 - head.read.weight[RAIN] @ first
+        fresh = mllm.with_adapter(None)  # without memory of the other head
+        once = fresh.describe(image, with_text=False)
+        twice = fresh.describe(image, with_text=False, cleaner=Grey())
+        assert once.certainty is not None and float(once.certainty[0, RAIN]) == pytest.approx(0.0474, abs=1e-3)
+        assert twice.certainty is not None and float(twice.certainty[0, RAIN]) == pytest.approx(0.5, abs=1e-3)
+
+    def test_without_noise_and_without_cleaner_it_looks_once(self, mllm: Mllm) -> None:
+        self._see(mllm, "haze")
+        cleaner, image = Grey(), torch.rand(1, 3, 120, 120)
+        mllm.describe(image, with_text=False, cleaner=cleaner)
+        assert not cleaner.given
+
+    def test_one_look_is_not_taken_for_two(self, mllm: Mllm) -> None:
+        self._see(mllm, "noise")
+        cleaner, image = Grey(), torch.rand(1, 3, 120, 120)
+        mllm.describe(image, with_text=False)
+        mllm.describe(image, with_text=False, cleaner=cleaner)
+        mllm.describe(image, with_text=False, cleaner=cleaner)
+        assert len(cleaner.given) == 1
