@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ..guidance import Guidance
-from ..vocabulary import CAMERA_FAULTS, DEGRADATIONS, PRESENT
+from ..vocabulary import CAMERA_FAULTS, DEGRADATIONS, PRESENT, SURE
 from .head import OWNER, Reading
 
 SECOND_SETS = 3
@@ -42,15 +43,15 @@ def hiding_faults(seen: Guidance) -> Tensor | None:
 def by_both_looks(seen: Guidance, first: Reading, second: Reading) -> Guidance:
     """Return the guidance of one image in which weather and low light are judged by both looks.
 
-    Probabilities, strengths and parameters are the means. What is called present no longer is taken out of the
-    embedding, too.
+    What the first look is sure of stays: in a dark scene noise is how it knows it. Else probabilities, strengths and
+    parameters are the means. What is called present no longer is taken out of the embedding, too.
 
     Args:
         seen: By the first look.
         first: What the head read then.
         second: What it reads in the second look.
     """
-    both = _mean(first, second)
+    both = _of_both(first, second)
     was, remains = first.certainty()[0] >= PRESENT, both.certainty()[0] >= PRESENT
     gone = {DEGRADATIONS[index]: 0.0 for index in SCENE if was[index] and not remains[index]}
     judged = seen.seeing(gone)
@@ -61,7 +62,13 @@ def by_both_looks(seen: Guidance, first: Reading, second: Reading) -> Guidance:
     return replace(judged, scores=scores, certainty=certainty, parameters=parameters)
 
 
-def _mean(one: Reading, other: Reading) -> Reading:
-    """Return the mean of two readings: of the probabilities, not of the logits, so that one look alone is no veto."""
-    presence = ((one.certainty() + other.certainty()) / 2).logit(eps=1e-6)
-    return Reading(presence, (one.strength + other.strength) / 2, (one.parameters + other.parameters) / 2)
+def _of_both(first: Reading, second: Reading) -> Reading:
+    """Return what the first look is sure of, and else the mean: of probabilities, since one look alone has no veto."""
+    sure = first.certainty() >= SURE
+    mean = ((first.certainty() + second.certainty()) / 2).logit(eps=1e-6)
+    parts = sure[:, OWNER]
+    return Reading(
+        torch.where(sure, first.presence, mean),
+        torch.where(sure, first.strength, (first.strength + second.strength) / 2),
+        torch.where(parts, first.parameters, (first.parameters + second.parameters) / 2),
+    )

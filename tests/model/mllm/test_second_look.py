@@ -53,6 +53,16 @@ def test_both_looks_judge_the_scene_and_the_first_one_the_camera(seen: Callable[
     assert float(judged.parameters[0, sigma]) == float(before[0, sigma])
 
 
+def test_what_the_first_look_is_sure_of_stays(seen: Callable[[Reading], Guidance]) -> None:
+    first, second = reading({"noise": 0.99, "low_light": 0.91}, strength=0.2), reading({}, strength=0.6)
+    judged, before = by_both_looks(seen(first), first, second), seen(first)
+    assert judged.certainty is not None and before.certainty is not None
+    assert float(judged.certainty[0, LOW]) == pytest.approx(0.91) and float(judged.certainty[0, RAIN]) < 0.03
+    assert float(judged.scores[0, LOW]) == pytest.approx(0.6)
+    light = PARAMETERS.index("light_exponent")
+    assert float(judged.parameters[0, light]) == pytest.approx(float(before.parameters[0, light]))
+
+
 def test_what_is_called_present_no_longer_leaves_the_embedding(seen: Callable[[Reading], Guidance]) -> None:
     first = reading({"low_light": 0.8, "rain": 0.7})
     guidance = seen(first)
