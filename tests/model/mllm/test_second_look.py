@@ -63,6 +63,14 @@ def test_what_the_first_look_is_sure_of_stays(seen: Callable[[Reading], Guidance
     assert float(judged.parameters[0, light]) == pytest.approx(float(before.parameters[0, light]))
 
 
+def test_the_second_look_finds_no_low_light(seen: Callable[[Reading], Guidance]) -> None:
+    first, second = reading({"noise": 0.99, "low_light": 0.4, "haze": 0.4}), reading({"low_light": 0.95, "haze": 0.95})
+    judged = by_both_looks(seen(first), first, second)
+    haze = DEGRADATIONS.index("haze")
+    assert judged.certainty is not None
+    assert judged.certainty[0, [LOW, haze]].tolist() == pytest.approx([0.4, 0.675], abs=1e-5)
+
+
 def test_what_is_called_present_no_longer_leaves_the_embedding(seen: Callable[[Reading], Guidance]) -> None:
     first = reading({"low_light": 0.8, "rain": 0.7})
     guidance = seen(first)
