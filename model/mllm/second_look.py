@@ -46,8 +46,8 @@ def by_both_looks(seen: Guidance, first: Reading, second: Reading) -> Guidance:
     """Return the guidance of one image in which weather and low light are judged by both looks.
 
     What the first look is sure of stays: in a dark scene noise is how it knows it. The second one takes low light back
-    but finds none. Else probabilities, strengths and parameters are the means. What is called present no longer is taken
-    out of the embedding, too.
+    but finds none. Else probabilities, strengths and parameters are the means. What is no longer called present is
+    taken out of the embedding, too.
 
     Args:
         seen: By the first look.
@@ -82,8 +82,8 @@ def _of_both(first: Reading, second: Reading) -> Reading:
 def _kept(first: Tensor, second: Tensor) -> Tensor:
     """Return of which degradations the first look alone counts, [B, 7], by both looks' probabilities [B, 7].
 
-    That is what it is sure of, and low light that only the second one sees: of 94 photographs with noise of a camera, it
-    took six for dark ones, and none was (docs/experiments.md).
+    That is what it is sure of, and low light that only the second one sees: of 94 photographs with noise of a camera
+    it took six for dark ones, and none was (docs/experiments.md).
     """
     newly_dark = torch.zeros_like(first, dtype=torch.bool)
     newly_dark[:, _LOW_LIGHT] = (second > first)[:, _LOW_LIGHT]
