@@ -45,9 +45,9 @@ def hiding_faults(seen: Guidance) -> Tensor | None:
 def by_both_looks(seen: Guidance, first: Reading, second: Reading) -> Guidance:
     """Return the guidance of one image in which weather and low light are judged by both looks.
 
-    What the first look is sure of stays: in a dark scene noise is how it knows it. The second one takes low light back
-    but finds none. Else probabilities, strengths and parameters are the means. What is no longer called present is
-    taken out of the embedding, too.
+    What the first look is sure of stays: in a dark scene noise is how it knows it. Of low light the second one only says
+    where there surely is none. Else probabilities, strengths and parameters are the means. What is no longer called
+    present is taken out of the embedding, too.
 
     Args:
         seen: By the first look.
@@ -82,9 +82,9 @@ def _of_both(first: Reading, second: Reading) -> Reading:
 def _kept(first: Tensor, second: Tensor) -> Tensor:
     """Return of which degradations the first look alone counts, [B, 7], by both looks' probabilities [B, 7].
 
-    That is what it is sure of, and low light that only the second one sees: of 94 photographs with noise of a camera
-    it took six for dark ones, and none was (docs/experiments.md).
+    That is what it is sure of; and low light, unless the second one is sure that there is none: what it newly takes for
+    dark is not, and a dark scene without its noise looks less dark to it (docs/experiments.md).
     """
-    newly_dark = torch.zeros_like(first, dtype=torch.bool)
-    newly_dark[:, _LOW_LIGHT] = (second > first)[:, _LOW_LIGHT]
-    return (first >= SURE) | newly_dark
+    doubted = torch.zeros_like(first, dtype=torch.bool)
+    doubted[:, _LOW_LIGHT] = (second > 1 - SURE)[:, _LOW_LIGHT]
+    return (first >= SURE) | doubted
