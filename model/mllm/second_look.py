@@ -45,9 +45,9 @@ def hiding_faults(seen: Guidance) -> Tensor | None:
 def by_both_looks(seen: Guidance, first: Reading, second: Reading) -> Guidance:
     """Return the guidance of one image in which weather and low light are judged by both looks.
 
-    What the first look is sure of stays: in a dark scene noise is how it knows it. Of low light the second one only says
-    where there surely is none. Else probabilities, strengths and parameters are the means. What is no longer called
-    present is taken out of the embedding, too.
+    What the first look is sure of stays: in a dark scene noise is how it knows it. Of low light the second one only
+    says where there surely is none. Else probabilities, strengths and parameters are the means. What is no longer
+    called present is taken out of the embedding, too.
 
     Args:
         seen: By the first look.
