@@ -327,18 +327,14 @@ class Guidance:
         removal = self._removal()[:, _CAMERA]
         return (removal * (self.camera_strengths() > 0)).amax(1)
 
-    def share(self, without: Collection[str] = ()) -> Tensor:
+    def share(self) -> Tensor:
         """Return how much of a restoration is to be taken, [B] in 0..1: the certainty that anything is to be removed.
 
         The mean of an image and its restoration, weighted with the probability that it needs one, has the least
         expected squared error (our design). What was ordered is certain, and so is everything where nothing is called
         present and it is restored all the same.
-
-        Args:
-            without: Degradations that do not count, as if they were kept.
         """
-        counted = torch.tensor([name not in without for name in DEGRADATIONS], device=self.scores.device)
-        wanted = (self._removal() > 0) & counted
+        wanted = self._removal() > 0
         seen = wanted & (self.scores >= PRESENT)
         certain = (wanted & self._forced()).any(1) | ~seen.any(1)
         return torch.where(certain, 1.0, (self._certainty() * seen).amax(1))

@@ -14,7 +14,7 @@ from ..images import check_image, round_up
 from ..restorer.camera_branch import noise_variance
 from ..restorer.config import RestorerConfig
 from ..restorer.network import Restorer
-from ..vocabulary import ACTION_THRESHOLD, CAMERA_FAULTS, SURE
+from ..vocabulary import ACTION_THRESHOLD, CAMERA_FAULTS
 from .checks import check_guidance, check_mask
 from .out_of_memory import is_out_of_memory
 from .tiled import MIN_TILE, Restoration, TiledRun, Work, has_work, without_hidden
@@ -87,7 +87,7 @@ class RestorationPlan:
             return Work(None, None, is_local=True)
         strengths = guidance.camera_strengths()
         if self.network.camera is None or not bool((strengths > 0).any()):
-            return self._work_without_camera(guidance)
+            return Work(None, guidance, is_local=True, local_share=float(guidance.share()))
         rest = guidance.after_camera_branch()
         is_local = bool(rest.reaches(self.threshold) & rest.has_work())
         return Work(
@@ -97,26 +97,6 @@ class RestorationPlan:
             share=float(guidance.camera_share()),
             local_share=float(rest.share()),
             variance=noise_variance(guidance.camera_faults()[0]),
-        )
-
-    def _work_without_camera(self, guidance: Guidance) -> Work:
-        """Return what is to be done in one image whose faults of the camera are not to be undone first.
-
-        Where that is so since low light is called present, and this is not sure, the result is mixed with what the
-        camera branch makes of the image if its scene is no darker than it was (`Guidance.share`).
-        """
-        lit = guidance.seeing({"low_light": 0.0})
-        strengths, share = lit.camera_strengths(), float(guidance.share(without=CAMERA_FAULTS))
-        if self.network.camera is None or share >= SURE or not bool((strengths > 0).any()):
-            return Work(None, guidance, is_local=True, local_share=float(guidance.share()))
-        return Work(
-            strengths,
-            guidance,
-            is_local=True,
-            share=float(lit.camera_share()),
-            local_share=share,
-            variance=noise_variance(lit.camera_faults()[0]),
-            is_beside=True,
         )
 
     def mask_of(self, index: int) -> Tensor | None:
@@ -140,7 +120,10 @@ class RestorationPlan:
         It is that of one tile and does not depend on the number of images, which are restored one after the other.
         """
         height, width = self.image.shape[2:]
-        undone = {fault for index in range(len(self.image)) for fault in self.work_in(index).camera_faults}
+        guided = self.guidance if self.network.camera is not None else None
+        undone = (
+            set() if guided is None else {CAMERA_FAULTS[each] for each in guided.camera_strengths().nonzero()[:, 1]}
+        )
         return tile_bytes(self.network.config, height, width, self.tile_side, self.precision, undone)
 
     def run(

@@ -100,7 +100,6 @@ class Work:
         share: How much of what the camera branch changes is taken, 0..1.
         local_share: The same of what comes after it.
         variance: Of the noise and the errors of JPEG in it, whether they are to be undone or not, for values in 0..1.
-        is_beside: The others do not come after the camera branch but see the image itself; both results are mixed.
     """
 
     strengths: Tensor | None
@@ -109,7 +108,6 @@ class Work:
     share: float = 1.0
     local_share: float = 1.0
     variance: float = 0.0
-    is_beside: bool = False
 
     @property
     def camera_faults(self) -> tuple[str, ...]:
@@ -343,7 +341,6 @@ class _ImageJob:
                 if context is not None:
                     position = Position.of(read.top, read.left, self.height, self.width)
                     before = crop.float()
-                    crop = self._read_as_it_is(read) if self.work.is_beside else crop
                     crop, routing = self.network.restore_crop(crop, context, position)
                     if self.work.local_share < 1:
                         crop = torch.lerp(before, crop.clamp(0, 1), self.work.local_share)
@@ -353,9 +350,9 @@ class _ImageJob:
         """Return an area [1, 3, h, w] of the image on the device, as it is after the camera branch."""
         strengths, camera = self.work.strengths, self.network.camera
         if strengths is None or camera is None:
-            return self._read_as_it_is(area)
+            return rgb_of(read_box(self.seen, area)[None].to(self.device))
         larger = on_grid(area, self.padded, self.network.config.camera_halo, camera.multiple, self._blocks)
-        crop, deconvolved = self._read_as_it_is(larger), None
+        crop, deconvolved = rgb_of(read_box(self.seen, larger)[None].to(self.device)), None
         if blur is not None:
             pixels = rgb_of(read_box(self.seen, widened(larger, REACH))[None])
             if self.device.type == "cuda":  # other devices may not know the transform
@@ -363,10 +360,6 @@ class _ImageJob:
             deconvolved = deconvolve(pixels, blur, self.work.variance).to(self.device)
         undone = torch.lerp(crop.float(), camera(crop, strengths.to(self.device), deconvolved), self.work.share)
         return inside(undone, larger, area).clamp(0, 1)
-
-    def _read_as_it_is(self, area: Box) -> Tensor:
-        """Return an area [1, 3, h, w] of the image on the device."""
-        return rgb_of(read_box(self.seen, area)[None].to(self.device))
 
     @cached_property
     def blur(self) -> Blur | None:

@@ -19,7 +19,7 @@ from mofe_restore.model.restorer.deconvolution import deconvolve
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.degrade import degrade
 from mofe_restore.model.synthesis.severities import Severities
-from mofe_restore.model.vocabulary import DEGRADATIONS, SURE
+from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.tests.factories import restore
 from mofe_restore.training.camera.branch import Sharpener
 
@@ -461,23 +461,6 @@ def test_the_camera_branch_does_its_whole_work_beside_what_is_not_certain(
     whole, part = (restore(camera_restorer, image, each).image for each in (guidance, doubted))
     unclamped = (whole > 0) & (whole < 1)
     assert torch.allclose(part[unclamped], torch.lerp(undone, whole, 0.6)[unclamped], atol=1e-4)
-
-
-def test_what_is_perhaps_dark_is_mixed_with_what_the_camera_branch_makes_of_it(
-    camera_restorer: Restorer, make_guidance: MakeGuidance
-) -> None:
-    image = torch.rand(1, 3, 96, 64) * 0.3 + 0.35
-    dark = seeing(make_guidance(), noise=0.7, low_light=0.8)
-    certainty = torch.ones(1, 7)
-    certainty[0, DEGRADATIONS.index("low_light")] = 0.6
-    undone = camera_alone(camera_restorer, image, [0.4, 0.0, 0.0]).clamp(0, 1)
-    whole, part = (restore(camera_restorer, image, each) for each in (dark, replace(dark, certainty=certainty)))
-    unclamped = (whole.image > 0) & (whole.image < 1)
-    assert torch.allclose(part.image[unclamped], torch.lerp(undone, whole.image, 0.6)[unclamped], atol=1e-4)
-    assert whole.routing.undone(0) == () and part.routing.undone(0) == ("noise",)
-    certainty[0, DEGRADATIONS.index("low_light")] = SURE + 0.01
-    sure = restore(camera_restorer, image, replace(dark, certainty=certainty))
-    assert torch.equal(sure.image, whole.image) and sure.routing.undone(0) == ()
 
 
 def test_weather_alone_leaves_the_camera_branch_out(
