@@ -197,7 +197,7 @@ class Mllm:
                 run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
             cleaner: Removes noise and JPEG, such as the camera branch of a restorer. A model with a head that sees
-                either looks a second time, at crops without them, and judges weather and light by both looks.
+                either looks a second time, at crops without them, and judges the weather by both looks.
             with_text: False leaves the descriptions empty and saves their time.
 
         Raises:
