@@ -1,7 +1,7 @@
 """A second look at an image, without the noise and the JPEG that the first one saw (our design).
 
-Noise and blocks hide the weather: in noise a head misses faint rain and haze, and where they are removed it sees better.
-Not so in the dark: noise is how it knows a dark scene, so low light is the first look's alone (docs/experiments.md).
+Noise and blocks hide the weather: in noise a head misses faint rain and haze, and without it sees them better. Not so
+in the dark: noise is how it knows a dark scene, so low light is the first look's alone (docs/experiments.md).
 """
 
 from __future__ import annotations
