@@ -108,7 +108,8 @@ class DescribeDegradation(io.ComfyNode):
             images.check_describable(batch)  # all of them, before the first one takes its time
             if frames == TYPICAL_FRAME:
                 batch = batch[frames_to_describe(rgb_of(batch))]
-            if restorer is not None:
+            cleaner = None if restorer is None else restorer.network.camera
+            if restorer is not None and cleaner is not None:
                 host.load_to_device(restorer.patcher, 0)
             if not mllm.loads_itself:
                 host.load_to_device(mllm.patcher, describer.memory_bytes)
@@ -122,7 +123,7 @@ class DescribeDegradation(io.ComfyNode):
                     instruction=instruction.strip(),
                     on_token=counter.token,
                     on_check=host.raise_if_cancelled,
-                    cleaner=None if restorer is None else restorer.network.camera,
+                    cleaner=cleaner,
                 )
                 parts.append(described.to(host.intermediate_device()))
             counter.finish()

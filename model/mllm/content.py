@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import middle
+
 GRAPHIC, POINTS = "a flat graphic", "bright points on a plain ground"
 """What can be recognized, as it is said in a sentence."""
 
@@ -46,8 +48,7 @@ def recognize(image: Tensor) -> str:
 
 def _is_graphic(image: Tensor) -> bool:
     """Whether most pixels have a few colors exactly: noise, gradients and JPEG spread those of photographs."""
-    middle = image[:, _middle(image.shape[1]), _middle(image.shape[2])]
-    levels = (middle * 255).round().to(torch.uint8)
+    levels = (middle(image, LARGEST) * 255).round().to(torch.uint8)
     corner = levels[:, :-1, :-1]
     red, green, blue = (levels[:, :-1, 1:] == corner) & (levels[:, 1:, :-1] == corner)
     equal = red & green & blue  # several times as fast as `all`
@@ -101,8 +102,3 @@ def _largest_around(values: Tensor) -> Tensor:
             left = values.shape[dimension] - step
             values = torch.maximum(values.narrow(dimension, 0, left), values.narrow(dimension, step, left))
     return values
-
-
-def _middle(length: int) -> slice:
-    start = max(0, (length - LARGEST) // 2)
-    return slice(start, start + LARGEST)

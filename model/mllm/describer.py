@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -354,7 +355,7 @@ class Mllm:
         """Sets of views that it can be shown at little cost: all for a small model, one for a large one."""
         return len(SHIFTS) if self._is_small else 1
 
-    @property
+    @cached_property
     def _is_small(self) -> bool:
         return bool(sum(parameter.numel() for parameter in self.network.language_model.parameters()) < SMALL)
 
