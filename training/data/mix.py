@@ -47,8 +47,7 @@ SECOND_JPEG_QUALITY = 60
 """Lowest quality of a JPEG after another one."""
 
 FAINT_NOISE = 25.0
-"""Half of the scenes with noise alone have at most this sigma, of 255, as dark images have: otherwise every slightly
-noisy image that is not bright would look like a darkened one, which are frequent."""
+"""Maximum sigma, of 255, of a scene of `faint_noise_share`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,9 @@ class Mix:
         real_share: Real pairs by degradation. All other shares are of the generated scenes.
         composite_share: A combination of CDD-11 and nothing else. The shares of one degradation are of the rest.
         noise_share: Noise and nothing else.
+        faint_noise_share: Of the scenes with noise and nothing else, those whose noise is at most as strong as that of
+            dark images: otherwise an MLLM takes every slightly noisy image that is not bright for a darkened one. A
+            restorer, which is told, can do with fewer.
         rain_share: Soft rain and nothing else.
         snow_share: Snow, mostly in wind, and nothing else.
         blur_share: Blur and nothing else.
@@ -88,6 +90,7 @@ class Mix:
     real_share: float = 0.0
     composite_share: float = 0.0
     noise_share: float = 0.0
+    faint_noise_share: float = 0.5
     rain_share: float = 0.0
     snow_share: float = 0.0
     blur_share: float = 0.0
@@ -136,7 +139,7 @@ class Mix:
 
     def draw_noise(self, rng: np.random.Generator) -> Severities:
         """Draw the severities of a scene of `noise_share`."""
-        noise = with_noise(Severities(), rng, FAINT_NOISE if rng.random() < 0.5 else HEAVIEST_NOISE)
+        noise = with_noise(Severities(), rng, FAINT_NOISE if rng.random() < self.faint_noise_share else HEAVIEST_NOISE)
         if self.grain_share and rng.random() < self.grain_share:
             grain, gray = rng.uniform(0.3, COARSEST_GRAIN), rng.uniform(0.0, 1.0) ** 2
             noise = replace(noise, noise_grain=grain, noise_gray=gray)
