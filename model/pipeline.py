@@ -193,8 +193,8 @@ class RestorationPipeline:
         return replace(result, source=image if isinstance(image, ImageFile) else None)
 
     def _cleaner(self) -> CameraBranch | None:
-        if not self._restorer_path.is_file():
-            return None  # its own message comes when it is loaded
+        if not self.mllm.looks_twice or not self._restorer_path.is_file():
+            return None  # the message about a missing file comes when it is loaded
         return self.restorer.camera
 
     def _load_restorer(self) -> tuple[Restorer, Card]:

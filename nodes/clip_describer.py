@@ -130,6 +130,11 @@ class ClipDescriber:
 
         return MAX_FOREIGN_DESCRIPTION_TOKENS
 
+    @property
+    def looks_twice(self) -> bool:
+        """It does not: a second look at a large model's cost is not worth what it tells."""
+        return False
+
     def describe(
         self,
         images: Tensor,
@@ -146,7 +151,7 @@ class ClipDescriber:
             instruction: As for `Mllm.describe`.
             on_token: Called before every question to the model; an error that it raises ends the run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
-            cleaner: Not used: a second look at a large model's cost is not worth what it tells.
+            cleaner: Not used.
 
         Raises:
             ValueError: The model gave values that are not finite, or it writes no text and has no adapter.

@@ -108,7 +108,7 @@ class DescribeDegradation(io.ComfyNode):
             images.check_describable(batch)  # all of them, before the first one takes its time
             if frames == TYPICAL_FRAME:
                 batch = batch[frames_to_describe(rgb_of(batch))]
-            cleaner = None if restorer is None else restorer.network.camera
+            cleaner = None if restorer is None or not describer.looks_twice else restorer.network.camera
             if restorer is not None and cleaner is not None:
                 host.load_to_device(restorer.patcher, 0)
             if not mllm.loads_itself:

@@ -63,6 +63,11 @@ class Describer(Seer, Protocol):
         ...
 
     @property
+    def looks_twice(self) -> bool:
+        """Whether it has use for a cleaner."""
+        ...
+
+    @property
     def memory_bytes(self) -> int:
         """Estimate of the memory that it takes beside its weights; 0 where it takes care of its memory itself."""
         ...
@@ -88,7 +93,7 @@ class Describer(Seer, Protocol):
             on_token: Called before every image and question, and after every token where the model allows it; an error
                 that it raises ends the run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
-            cleaner: Removes noise and JPEG for a second look, by models that have use for one.
+            cleaner: Removes noise and JPEG for a second look, by models that look twice.
         """
         ...
 
@@ -161,6 +166,11 @@ class Mllm:
     def max_tokens(self) -> int:
         """Length limit of a description, in tokens."""
         return MAX_FOREIGN_DESCRIPTION_TOKENS if self.network.head is None else MAX_DESCRIPTION_TOKENS
+
+    @property
+    def looks_twice(self) -> bool:
+        """Whether it has use for a cleaner: with a head of its own, which an adapter takes the place of."""
+        return self.network.head is not None and self.adapter is None
 
     @property
     def memory_bytes(self) -> int:

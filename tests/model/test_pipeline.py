@@ -108,7 +108,9 @@ class TestDescribe:
         given: list[object] = []
         monkeypatch.setattr(pipe.mllm, "describe", lambda image, **settings: given.append(settings["cleaner"]))
         pipe.describe(random_image())
-        assert pipe.restorer.camera is not None and given == [pipe.restorer.camera]
+        monkeypatch.setattr(pipe.mllm.network, "head", None)
+        pipe.describe(random_image())
+        assert pipe.restorer.camera is not None and given == [pipe.restorer.camera, None]
 
     def test_without_a_restorer_it_looks_once(self, tiny_mllm_folder: Path, tmp_path: Path) -> None:
         pipe = RestorationPipeline.from_pretrained(tmp_path / "no.safetensors", tiny_mllm_folder, device="cpu")

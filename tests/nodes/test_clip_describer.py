@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from mofe_restore.model.errors import GuidanceError
+from mofe_restore.tests.factories import MLLM_WIDTH, make_restorer
 from mofe_restore.tests.nodes.standins import Clip, Host, Interrupted, run
 
 ANSWERS = {"Which": "Rain, haze.", "Describe": "Rain falls before a hazy street.", "cold?": "It is."}
@@ -228,3 +230,13 @@ def test_row3_notes_on_an_order_stand_before_the_description_and_on_the_node(
     note = "The instruction contradicts itself about haze, so Restore removes all it finds."
     assert description == f"{note} Rain falls before a hazy street."
     assert host.texts == [(note, "1")]
+
+
+def test_no_restorer_is_loaded_for_a_second_look(
+    describe: Callable[..., Any], nodes: ModuleType, host: Host
+) -> None:
+    types = importlib.import_module(f"{nodes.__name__}.types")
+    network, cpu = make_restorer(MLLM_WIDTH, with_camera=True), torch.device("cpu")
+    patcher = importlib.import_module("comfy.model_patcher").CoreModelPatcher(network, cpu, cpu)
+    describe(random_image(), restorer=types.LoadedRestorer(network, patcher, torch.float32))
+    assert patcher not in [each for each, _ in host.loaded]
