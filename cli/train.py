@@ -14,7 +14,8 @@ def add_parser(commands: Any) -> None:
     """Add the command to those of `mofe`."""
     parser = add_command(commands, "train", run, "Train a network, variants of the restorer, or all stages.")
     parser.add_argument(
-        "what", choices=("all", "mllm", "head", "foreign", "restorer", "blur-estimator", "camera", "ablation")
+        "what",
+        choices=("all", "mllm", "head", "second-look", "foreign", "restorer", "blur-estimator", "camera", "ablation"),
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the run's TOML file")
 
@@ -29,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
         from ..training.mllm.task import run as train
     elif args.what == "head":
         from ..training.head.fit import run as train
+    elif args.what == "second-look":
+        from ..training.head.second_look import run as train
     elif args.what == "foreign":
         from ..training.mllm.foreign import run as train
     elif args.what == "restorer":

@@ -22,7 +22,7 @@ SHIPPED_RESTORER = Path(__file__).resolve().parent.parent / "weights" / "restore
 SHIPPED_MLLM = Path(__file__).resolve().parent.parent / "weights" / "mllm"
 """Folder of the MLLM that is shipped with the package."""
 
-KINDS = ("restorer", "mllm_head", "mllm_adapter")
+KINDS = ("restorer", "mllm_head", "second_look", "mllm_adapter")
 """Kinds of weight files."""
 
 METADATA_KEY = "mofe_card"
@@ -37,7 +37,7 @@ class Card:
     """The card of a weight file: what its network is, and how it was trained.
 
     Attributes:
-        kind: "restorer", "mllm_head" or "mllm_adapter".
+        kind: One of `KINDS`.
         name: Name for users.
         version: Of the weights, for example "1.0".
         architecture: Arguments that build the network, in plain JSON types.
@@ -47,7 +47,7 @@ class Card:
         limits: Known limits.
         licence: Of the weights.
         mllm_identity: The MLLM that it belongs to: the one whose guidance a restorer takes, or whose embeddings a head
-            reads, or to whose guidance an adapter leads; empty for any.
+            or a second look reads, or to whose guidance an adapter leads; empty for any.
     """
 
     kind: str

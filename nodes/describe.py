@@ -67,7 +67,7 @@ class DescribeDegradation(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "From Load MoFE Restorer. Where the shipped model sees noise or JPEG, it looks a second time "
-                        "without them, and judges haze, rain and snow better."
+                        "without them, and judges low light, haze, rain and snow better."
                     ),
                 ),
             ],

@@ -110,6 +110,7 @@ class FakeMllm:
     """Stands in for the language model: guidance of the right form, at once."""
 
     identity = IDENTITY
+    looks_twice = False
 
     def describe(self, images: Tensor, *, with_text: bool = True, **_: Any) -> Guidance:
         guidance = make_guidance(len(images), identity=self.identity)
@@ -153,9 +154,10 @@ def write_photo(path: Path, seed: int, height: int = 48, width: int = 56, change
 
 
 def write_mllm_folder(folder: Path, scratch: Path) -> Path:
-    """A model folder of the shipped MLLM's architecture, tiny and with random weights."""
+    """A model folder of the shipped MLLM's architecture, tiny and with random weights, that looks twice."""
     from mofe_restore.model.mllm.head import DegradationHead
-    from mofe_restore.model.mllm.loading import HEAD_FILE
+    from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE
+    from mofe_restore.model.mllm.second_look import SecondLook
     from mofe_restore.model.mllm.wording import DESCRIBE
     from mofe_restore.training.mllm.architecture import MllmConfig, build_model, build_processor, build_tokenizer
 
@@ -169,4 +171,7 @@ def write_mllm_folder(folder: Path, scratch: Path) -> Path:
     architecture = {"width": MLLM_WIDTH, "parameters": list(PARAMETERS)}
     card = Card("mllm_head", "tiny", "0", architecture, {}, {}, "", "", "", "")
     write_weights(folder / HEAD_FILE, head.state_dict(), card, torch.float32)
+    second = SecondLook(MLLM_WIDTH, 4).state_dict()
+    card = Card("second_look", "tiny", "0", {"width": MLLM_WIDTH, "hidden": 4}, {}, {}, "", "", "", "")
+    write_weights(folder / SECOND_LOOK_FILE, second, card, torch.float32)
     return folder

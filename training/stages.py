@@ -22,13 +22,14 @@ from accelerate import PartialState
 
 from ..model.atomic import recover_folder, replace_folder, staging_folder, write_text
 from ..model.errors import TrainingError
-from ..model.mllm.loading import HEAD_FILE
+from ..model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE
 from .camera.config import CameraRun, EstimatorRun
 from .camera.estimator import train_estimator
 from .camera.task import train_camera
 from .engine.config import FREE_KEYS, LoopConfig, RawConfig, parse_table, read_toml
 from .head.config import HeadRun
 from .head.fit import fit_head
+from .head.second_look import SecondLookRun, fit_second_look
 from .mllm.config import MllmRun
 from .mllm.task import train_mllm
 from .release.blend import blend, blend_restorers
@@ -43,13 +44,19 @@ RECORD = "done.json"
 PATIENCE = timedelta(hours=12)
 """So long processes wait for the one that fits a head or blends."""
 
-DOES = ("mllm", "head", "restorer", "blur-estimator", "camera", "blend-mllm", "blend-restorer")
+DOES = ("mllm", "head", "restorer", "blur-estimator", "camera", "second-look", "blend-mllm", "blend-restorer")
 """What a stage can do."""
+
+FITS = ("head", "second-look")
+"""Those that have no training loop."""
 
 CHANGES_MLLM = ("mllm", "head", "blend-mllm")
 """Those after which a restorer has to be trained."""
 
-NEEDS_RESTORER = ("blend-restorer", "blur-estimator", "camera")
+MAKES_MLLM = (*CHANGES_MLLM, "second-look")
+"""Those that leave an MLLM; a second look changes nothing of what a restorer learns from."""
+
+NEEDS_RESTORER = ("blend-restorer", "blur-estimator", "camera", "second-look")
 """Those that go on from a restorer."""
 
 
@@ -197,11 +204,15 @@ def _check_order(stages: Sequence[Stage]) -> None:
     before: dict[bool, list[str]] = {True: [], False: []}  # stages by whether they make an MLLM
     done: list[str] = []
     for stage in stages:
-        is_mllm = stage.do in CHANGES_MLLM
+        is_mllm = stage.do in MAKES_MLLM
         if stage.do != "mllm" and not before[True]:
             raise TrainingError(f"stage {stage.name}: it needs an MLLM; let a stage that trains one come before it.")
         if stage.do in NEEDS_RESTORER and not before[False]:
             raise TrainingError(f"stage {stage.name}: it needs a restorer; let a stage that trains one come before it.")
+        if stage.do == "second-look" and "camera" not in done:
+            raise TrainingError(
+                f"stage {stage.name}: the camera branch cleans what it sees; let a camera stage come before it."
+            )
         if stage.do == "camera" and "blur-estimator" not in done:
             raise TrainingError(
                 f"stage {stage.name}: it learns with what a blur-estimator finds; let such a stage come before it."
@@ -231,12 +242,13 @@ def _check(stage: Stage, config: RawConfig) -> None:
     parse: dict[str, Callable[[RawConfig], Any]] = {
         "mllm": MllmRun.from_raw,
         "head": HeadRun.from_raw,
+        "second-look": SecondLookRun.from_raw,
         "restorer": RestorerRun.from_raw,
         "blur-estimator": EstimatorRun.from_raw,
         "camera": CameraRun.from_raw,
     }
     parse[stage.do](settings)
-    if stage.do != "head":
+    if stage.do not in FITS:
         parse_table(LoopConfig, settings, "loop")
     for where, key, value in _paths(config):
         if not Path(value).exists():
@@ -258,6 +270,7 @@ def _wired(stage: Stage, config: RawConfig, folder: Path, models: Models) -> dic
     wired = {
         "mllm": {"data": {"initial": mllm}, "loop": {"output": str(folder)}},
         "head": {"data": {"mllm": mllm, "output": str(folder)}},
+        "second-look": {"data": {"mllm": mllm, "restorer": restorer, "output": str(folder)}},
         "restorer": {"data": {"mllm": mllm, "initial": restorer}, "loop": {"output": str(folder)}},
         "blur-estimator": {"data": {"restorer": restorer}, "loop": {"output": str(folder)}},
         "camera": {"data": {"restorer": restorer}, "loop": {"output": str(folder)}},
@@ -280,7 +293,10 @@ def _train(stage: Stage, settings: dict[str, Any], output: Path, models: Models,
     if processes.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         if stage.do == "head":
-            _with_head(models.mllm, fit_head(HeadRun.from_raw(settings), settings), folder / "mllm")
+            _with_file(models.mllm, fit_head(HeadRun.from_raw(settings), settings), HEAD_FILE, folder / "mllm")
+        elif stage.do == "second-look":
+            judge = fit_second_look(SecondLookRun.from_raw(settings), settings)
+            _with_file(models.mllm, judge, SECOND_LOOK_FILE, folder / "mllm")
         else:
             _blend(stage, output, models)
     processes.wait_for_everyone()
@@ -307,6 +323,7 @@ def _left(stage: Stage, folder: Path, models: Models) -> Models:
     return {
         "mllm": models._replace(mllm=folder / "export" / "mllm"),
         "head": models._replace(mllm=folder / "mllm"),
+        "second-look": models._replace(mllm=folder / "mllm"),
         "restorer": models._replace(restorer=folder / "export" / "restorer.safetensors"),
         "blur-estimator": models._replace(restorer=folder / "export" / "restorer.safetensors"),
         "camera": models._replace(restorer=folder / "export" / "restorer.safetensors"),
@@ -315,11 +332,11 @@ def _left(stage: Stage, folder: Path, models: Models) -> Models:
     }[stage.do]
 
 
-def _with_head(mllm: Path, head: Path, target: Path) -> None:
-    """Write a copy of a model folder with another head."""
+def _with_file(mllm: Path, file: Path, name: str, target: Path) -> None:
+    """Write a copy of a model folder with another file of this name."""
     recover_folder(target)
     fresh = shutil.copytree(mllm, staging_folder(target))
-    shutil.copyfile(head, fresh / HEAD_FILE)
+    shutil.copyfile(file, fresh / name)
     replace_folder(fresh, target)
 
 

@@ -32,7 +32,7 @@ from .measured import measured, with_measured_jpeg
 from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
-from .second_look import SECOND_SETS, Cleaner, by_both_looks, hiding_faults
+from .second_look import SECOND_SETS, Cleaner, SecondLook, by_both_looks, hiding_faults
 from .sight import QUESTIONS, Look, PatchWatch, Seer, Sight, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence, uncertainty_sentence
@@ -99,17 +99,20 @@ class Describer(Seer, Protocol):
 
 
 class MllmNetwork(nn.Module):
-    """A language model and its head as one module.
+    """A language model and what reads its embedding as one module.
 
     Hosts set attributes such as `device` on the module they manage, which a transformers model only offers to read.
     """
 
     language_model: Any
     head: DegradationHead | None
+    second_look: SecondLook | None
 
-    def __init__(self, language_model: nn.Module, head: DegradationHead | None) -> None:
+    def __init__(
+        self, language_model: nn.Module, head: DegradationHead | None, second_look: SecondLook | None = None
+    ) -> None:
         super().__init__()
-        self.language_model, self.head = language_model, head
+        self.language_model, self.head, self.second_look = language_model, head, second_look
 
 
 class Mllm:
@@ -121,7 +124,7 @@ class Mllm:
         'Strong noise (sigma 0.098). No low light, ...'
 
     Attributes:
-        network: The language model and the head, for hosts that manage memory.
+        network: The language model, the head and the network of a second look, for hosts that manage memory.
         identity: Name and digest of the model folder; guidance carries it.
         width: D, the length of an embedding.
         directions: Of its embedding, for guidance whose severities are set; None where it has none.
@@ -136,8 +139,9 @@ class Mllm:
         head: DegradationHead | None,
         identity: str,
         directions: Directions | None = None,
+        second_look: SecondLook | None = None,
     ) -> None:
-        self.network = MllmNetwork(language_model, head)
+        self.network = MllmNetwork(language_model, head, second_look)
         self.network.eval().requires_grad_(False)
         self.processor = processor
         self.identity = identity
@@ -169,8 +173,8 @@ class Mllm:
 
     @property
     def looks_twice(self) -> bool:
-        """Whether it has use for a cleaner: with a head of its own, which an adapter takes the place of."""
-        return self.network.head is not None and self.adapter is None
+        """Whether it has use for a cleaner: with a network for it, and guiding by itself."""
+        return self.network.second_look is not None and self.adapter is None
 
     @property
     def memory_bytes(self) -> int:
@@ -207,8 +211,8 @@ class Mllm:
             on_token: Called before every image and question, and after every token; an error that it raises ends the
                 run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
-            cleaner: Removes noise and JPEG, such as the camera branch of a restorer. A model with a head that sees
-                either looks a second time, at crops without them, and judges the weather by both looks.
+            cleaner: Removes noise and JPEG, such as the camera branch of a restorer. A model that looks twice and sees
+                either looks again, at crops without them, and judges low light and weather by both looks.
             with_text: False leaves the descriptions empty and saves their time.
 
         Raises:
@@ -285,6 +289,18 @@ class Mllm:
             tokens = F.adaptive_avg_pool1d(tokens.transpose(1, 2), MAX_GUIDANCE_TOKENS).transpose(1, 2)
         return tokens, states[:, -1]
 
+    @torch.inference_mode()
+    def embed_cleaned(self, image: Tensor, faults: Tensor, cleaner: Cleaner) -> Tensor:
+        """Return the pooled vector [1, D] of an image [3, H, W] in 0..1 in the second look.
+
+        Args:
+            image: The image.
+            faults: Strengths [1, 3] of the noise and JPEG that the first look saw, see `hiding_faults`.
+            cleaner: Removes them.
+        """
+        cleaned = self.view_sets(image, SECOND_SETS, lambda crops: cleaner.clean(crops, faults))
+        return self.embed(cleaned)[1].mean(0, keepdim=True)
+
     def _describe_one(
         self,
         image: Tensor,
@@ -346,12 +362,11 @@ class Mllm:
             directions=self.directions,
         )
         seen, content = measured(seen, image)
-        faults = hiding_faults(seen)
-        if content or cleaner is None or faults is None:
+        faults, judge = hiding_faults(seen), self.network.second_look
+        if content or cleaner is None or judge is None or faults is None:
             return seen, content
-        cleaned = self.view_sets(image, SECOND_SETS, lambda crops: cleaner.clean(crops, faults))
-        again = self.network.head(self.embed(cleaned)[1].mean(0, keepdim=True))
-        return by_both_looks(seen, reading, again), ""
+        again = self.embed_cleaned(image, faults, cleaner)
+        return by_both_looks(seen, reading, self.network.head(again), judge(pooled, again)), ""
 
     @property
     def layers(self) -> tuple[int, ...]:

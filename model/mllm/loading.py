@@ -18,18 +18,22 @@ from torch import Tensor, nn
 from ..errors import MllmError
 from ..guidance import Directions
 from ..precision import dtype_from_name
-from ..weights import SHIPPED_MLLM, read_weights
+from ..weights import SHIPPED_MLLM, Card, read_weights
 from .describer import Mllm
 from .head import DegradationHead
+from .second_look import SecondLook
 
 PROTOCOL = 2
 """Version of the way in which images are shown and embeddings are read; part of the identity of every MLLM."""
 
 HEAD_FILE = "degradation_head.safetensors"
+"""Name of the file with the weights of the `DegradationHead`."""
 
 DIRECTION_TOKENS, DIRECTION_POOLED = "directions.tokens", "directions.pooled"
 """Names of the `Directions` in the file of the head."""
-"""Name of the file with the weights of the `DegradationHead`."""
+
+SECOND_LOOK_FILE = "second_look.safetensors"
+"""Name of the file with the weights of the `SecondLook`."""
 
 SETTINGS = (
     "config.json",
@@ -90,12 +94,14 @@ def load_mllm(folder: str | Path = SHIPPED_MLLM, device: torch.device | str = "c
     _check_processor(folder, processor)
     identity = identity_of(folder)
     head, directions = _read_head(folder, identity)
-    mllm = Mllm(language_model, processor, head, identity, directions)
-    if head is not None and head.width != mllm.width:
-        raise MllmError(
-            f"{folder / HEAD_FILE} reads embeddings of width {head.width} but those of the model have {mllm.width}: "
-            "put the files of one model together."
-        )
+    second_look = None if head is None else _read_second_look(folder, identity)
+    mllm = Mllm(language_model, processor, head, identity, directions, second_look)
+    for name, reader in ((HEAD_FILE, head), (SECOND_LOOK_FILE, second_look)):
+        if reader is not None and reader.width != mllm.width:
+            raise MllmError(
+                f"{folder / name} reads embeddings of width {reader.width} but those of the model have {mllm.width}: "
+                "put the files of one model together."
+            )
     mllm.network.to(device)
     return mllm
 
@@ -104,9 +110,9 @@ def identity_of(folder: Path) -> str:
     """Return name and digest of a model folder.
 
     The digest covers everything that an embedding depends on, and nothing else: the configuration, the tokenizer, the
-    chat template, the processor's settings, the weights, and the way in which images are shown (`PROTOCOL`). The head
-    is left out, since it only reads embeddings. Of weight files above 64 MiB only the size and a MiB at the beginning,
-    in the middle and at the end are hashed.
+    chat template, the processor's settings, the weights, and the way in which images are shown (`PROTOCOL`). What only
+    reads embeddings, the head and the network of a second look, is left out. Of weight files above 64 MiB only the size
+    and a MiB at the beginning, in the middle and at the end are hashed.
     """
     digest = hashlib.sha256(f"protocol {PROTOCOL}".encode())
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -145,7 +151,8 @@ def _check_folder(folder: Path) -> list[Path]:
 
 def _weight_files(folder: Path) -> list[Path]:
     """Return the weight files of the language model, sorted by name."""
-    return [path for path in sorted(folder.glob("*.safetensors")) if path.name != HEAD_FILE]
+    readers = (HEAD_FILE, SECOND_LOOK_FILE)
+    return [path for path in sorted(folder.glob("*.safetensors")) if path.name not in readers]
 
 
 def _settings_text(path: Path) -> str:
@@ -187,12 +194,7 @@ def _read_head(folder: Path, identity: str) -> tuple[DegradationHead | None, Dir
     path = folder / HEAD_FILE
     if not path.exists():
         return None, None
-    state, card = read_weights(path, "mllm_head")
-    if card.mllm_identity not in ("", identity):
-        raise MllmError(
-            f"{path} belongs to the MLLM {card.mllm_identity} but the folder holds {identity}: put the files of one "
-            "model together."
-        )
+    state, card = _read_reader(path, "mllm_head", identity)
     try:
         moves = {name: state.pop(name).float() for name in (DIRECTION_TOKENS, DIRECTION_POOLED) if name in state}
         directions = Directions(moves[DIRECTION_TOKENS], moves[DIRECTION_POOLED]) if moves else None
@@ -204,6 +206,34 @@ def _read_head(folder: Path, identity: str) -> tuple[DegradationHead | None, Dir
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MllmError(f"{path} does not hold a degradation head: put the original file back.") from error
     return head, directions
+
+
+def _read_second_look(folder: Path, identity: str) -> SecondLook | None:
+    """Return the network of a second look of the model of this identity, None where there is none."""
+    path = folder / SECOND_LOOK_FILE
+    if not path.exists():
+        return None
+    state, card = _read_reader(path, "second_look", identity)
+    try:
+        width, hidden = int(card.architecture["width"]), int(card.architecture["hidden"])
+        if state["widen.weight"].shape != (hidden, 2 * width):
+            raise ValueError("its card has other sizes than its tensors")  # before memory is taken for them
+        second_look = SecondLook(width, hidden)
+        second_look.load_state_dict({name: value.float() for name, value in state.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise MllmError(f"{path} does not hold the network of a second look: put the original file back.") from error
+    return second_look
+
+
+def _read_reader(path: Path, kind: str, identity: str) -> tuple[dict[str, Tensor], Card]:
+    """Return tensors and card of what reads the embeddings of the MLLM of this identity."""
+    state, card = read_weights(path, kind)
+    if card.mllm_identity not in ("", identity):
+        raise MllmError(
+            f"{path} belongs to the MLLM {card.mllm_identity} but the folder holds {identity}: put the files of one "
+            "model together."
+        )
+    return state, card
 
 
 def _dtype(precision: str, weight_bytes: int) -> torch.dtype:

@@ -108,7 +108,7 @@ class TestDescribe:
         given: list[object] = []
         monkeypatch.setattr(pipe.mllm, "describe", lambda image, **settings: given.append(settings["cleaner"]))
         pipe.describe(random_image())
-        monkeypatch.setattr(pipe.mllm.network, "head", None)
+        monkeypatch.setattr(pipe.mllm.network, "second_look", None)
         pipe.describe(random_image())
         assert pipe.restorer.camera is not None and given == [pipe.restorer.camera, None]
 

@@ -232,9 +232,7 @@ def test_row3_notes_on_an_order_stand_before_the_description_and_on_the_node(
     assert host.texts == [(note, "1")]
 
 
-def test_no_restorer_is_loaded_for_a_second_look(
-    describe: Callable[..., Any], nodes: ModuleType, host: Host
-) -> None:
+def test_no_restorer_is_loaded_for_a_second_look(describe: Callable[..., Any], nodes: ModuleType, host: Host) -> None:
     types = importlib.import_module(f"{nodes.__name__}.types")
     network, cpu = make_restorer(MLLM_WIDTH, with_camera=True), torch.device("cpu")
     patcher = importlib.import_module("comfy.model_patcher").CoreModelPatcher(network, cpu, cpu)

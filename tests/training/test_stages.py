@@ -35,6 +35,16 @@ steps = 1
 warmup_steps = 0
 """
 
+SECOND_LOOK = """
+[data]
+mllm = "of-the-stage-before"
+restorer = "of-the-stage-before"
+photos = "{photos}"
+real_weak = "{photos}"
+real_pairs = ""
+output = "f"
+"""
+
 STAGES = """
 output = "{folder}/all"
 [[stages]]
@@ -224,16 +234,18 @@ def test_a_camera_branch_and_its_estimator_come_one_after_the_other(recipe: Path
         ESTIMATOR.format(folder="f", photos=(recipe.parent / "weak").as_posix())
     )
     (recipe.parent / "camera.toml").write_text(CAMERA.format(photos=(recipe.parent / "weak").as_posix()))
-    estimator, camera = (
+    (recipe.parent / "again.toml").write_text(SECOND_LOOK.format(photos=(recipe.parent / "weak").as_posix()))
+    estimator, camera, again = (
         f'[[stages]]\nname = "{do}"\ndo = "{do}"\nconfig = "{config}.toml"\n'
-        for do, config in (("blur-estimator", "estimator"), ("camera", "camera"))
+        for do, config in (("blur-estimator", "estimator"), ("camera", "camera"), ("second-look", "again"))
     )
     good, wrong = recipe.with_name("camera-order.toml"), recipe.with_name("wrong-camera-order.toml")
-    good.write_text(recipe.read_text() + estimator + camera)
-    assert [stage.do for stage, _ in read_plan(good).stages][-2:] == ["blur-estimator", "camera"]
+    good.write_text(recipe.read_text() + estimator + camera + again)
+    assert [stage.do for stage, _ in read_plan(good).stages][-3:] == ["blur-estimator", "camera", "second-look"]
     for stages_, says in (
         (camera, "it learns with what a blur-estimator finds"),
         (estimator, "its branch is untrained"),
+        (again, "the camera branch cleans what it sees"),
     ):
         wrong.write_text(recipe.read_text() + stages_)
         with pytest.raises(TrainingError, match=says):
@@ -247,7 +259,7 @@ def test_the_stages_of_the_pack_can_be_run_on_a_cpu_and_on_a_gpu(
     for name in ("train", "val", "masks/rain", "train_low_light", "real_weak/good/train", "real_pairs"):
         (tmp_path / "data" / name).mkdir(parents=True)
     plan = read_plan(root / "training" / "configs" / "all.toml")
-    assert [stage.do for stage, _ in plan.stages][-1] == "camera"
+    assert [stage.do for stage, _ in plan.stages][-2:] == ["camera", "second-look"]
     for stage, config in plan.stages:
         for device in ({}, stage.cuda):
             loop = {**config.get("loop", {}), **device.get("loop", {})}

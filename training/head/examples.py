@@ -47,9 +47,9 @@ class Examples:
 
 
 @torch.inference_mode()
-def embed(mllm: Mllm, image: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return tokens [T, D] and pooled vector [D] of an image [H, W, 3], as at inference."""
-    tokens, pooled = mllm.embed(mllm.view_sets(to_tensor(image)))
+def embed(mllm: Mllm, image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return tokens [T, D] and pooled vector [D] of an image [3, H, W], as at inference."""
+    tokens, pooled = mllm.embed(mllm.view_sets(image))
     first: Tensor = tokens[0]
     return first, pooled.mean(0)
 
@@ -71,7 +71,7 @@ def embed_degraded(mllm: Mllm, make: Callable[[int], Degraded], count: int, cach
     def rows() -> Iterator[dict[str, Tensor]]:
         for degraded in map(make, range(count)):
             presence = torch.from_numpy(degraded.truth.presence).float()
-            yield {"pooled": embed(mllm, degraded.image)[1], "presence": presence}
+            yield {"pooled": embed(mllm, to_tensor(degraded.image))[1], "presence": presence}
 
     stored = cached(cache, rows, count)
     return Examples(stored["pooled"], stored["presence"], torch.ones_like(stored["presence"]))
@@ -79,7 +79,7 @@ def embed_degraded(mllm: Mllm, make: Callable[[int], Degraded], count: int, cach
 
 def embed_photos(mllm: Mllm, photos: Iterable[np.ndarray], count: int, cache: Path) -> Tensor:
     """Embed `count` photos [H, W, 3], [N, D]; they are only read where `cache` does not hold them."""
-    return cached(cache, lambda: ({"pooled": embed(mllm, photo)[1]} for photo in photos), count)["pooled"]
+    return cached(cache, lambda: ({"pooled": embed(mllm, to_tensor(photo))[1]} for photo in photos), count)["pooled"]
 
 
 def random_piece(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:

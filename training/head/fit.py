@@ -29,6 +29,7 @@ from ...model.vocabulary import DEGRADATIONS
 from ...model.weights import read_card, write_weights
 from ..data.photos import list_photos, read_photo
 from ..data.real_pairs import real_pair_folders
+from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, read_toml
 from ..engine.provenance import training_record
 from .config import FitConfig, HeadRun
@@ -101,12 +102,13 @@ def measure_directions(mllm: Mllm, photos: str, fit: FitConfig, cache: Path) -> 
     def make() -> Iterator[dict[str, Tensor]]:
         for number in map(int, chosen):
             clean = np.ascontiguousarray(read_photo(paths[number])[:DIRECTION_SIDE, :DIRECTION_SIDE])
-            start = embed(mllm, clean)
+            start = embed(mllm, to_tensor(clean))
             moves: list[tuple[Tensor, Tensor]] = []
             for index, name in enumerate(DEGRADATIONS):
                 for level in range(1, levels + 1):
                     severities = Severities.from_strengths({name: level / levels})
-                    end = embed(mllm, synthesize(clean, severities, np.random.default_rng((5, number, index))).image)
+                    degraded = synthesize(clean, severities, np.random.default_rng((5, number, index)))
+                    end = embed(mllm, to_tensor(degraded.image))
                     moves.append((end[0] - start[0], end[1] - start[1]))
             yield {"tokens": torch.stack([a for a, _ in moves]), "pooled": torch.stack([b for _, b in moves])}
 

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mofe_restore.model.errors import MllmError, WeightFileError
-from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
+from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, identity_of, load_mllm
+from mofe_restore.model.mllm.second_look import SecondLook
 from mofe_restore.model.weights import read_weights, write_weights
+from mofe_restore.tests.factories import MLLM_WIDTH
 
 
 @pytest.fixture
@@ -113,6 +115,27 @@ class TestRefusals:
         state, card = read_weights(copy / HEAD_FILE, "mllm_head")
         write_weights(copy / HEAD_FILE, state, replace(card, architecture={}))
         with pytest.raises(MllmError, match="does not hold a degradation head"):
+            load_mllm(copy)
+
+    def test_a_second_look_of_another_model(self, copy: Path) -> None:
+        state, card = read_weights(copy / SECOND_LOOK_FILE, "second_look")
+        write_weights(copy / SECOND_LOOK_FILE, state, replace(card, mllm_identity="other:1"))
+        with pytest.raises(MllmError, match=r"second_look.safetensors belongs to the MLLM other:1"):
+            load_mllm(copy)
+
+    def test_a_second_look_of_another_width(self, copy: Path) -> None:
+        _, card = read_weights(copy / SECOND_LOOK_FILE, "second_look")
+        wide = SecondLook(2 * MLLM_WIDTH, 4)
+        sizes = {"width": wide.width, "hidden": wide.hidden}
+        write_weights(copy / SECOND_LOOK_FILE, wide.state_dict(), replace(card, architecture=sizes))
+        with pytest.raises(MllmError, match="reads embeddings of width 128 but those of the model have 64"):
+            load_mllm(copy)
+
+    @pytest.mark.parametrize("sizes", [{}, {"width": 64, "hidden": 10**9}, {"width": 10**9, "hidden": 4}])
+    def test_a_second_look_whose_card_does_not_fit(self, copy: Path, sizes: dict[str, int]) -> None:
+        state, card = read_weights(copy / SECOND_LOOK_FILE, "second_look")
+        write_weights(copy / SECOND_LOOK_FILE, state, replace(card, architecture=sizes))
+        with pytest.raises(MllmError, match="does not hold the network of a second look"):
             load_mllm(copy)
 
     def test_a_model_without_a_chat_template(self, copy: Path) -> None:

@@ -1,0 +1,209 @@
+"""The network of a second look is fitted to images that were seen twice."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mofe_restore.model.errors import TrainingError
+from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, load_mllm
+from mofe_restore.model.mllm.second_look import JUDGED
+from mofe_restore.model.vocabulary import DEGRADATIONS
+from mofe_restore.model.weights import read_card, write_weights
+from mofe_restore.tests import factories
+from mofe_restore.training.data.mix import Mix
+from mofe_restore.training.engine.config import read_toml
+from mofe_restore.training.head import second_look as program
+from mofe_restore.training.head.second_look import (
+    SecondLookFit,
+    SecondLookRun,
+    SeenTwice,
+    draw_image,
+    fit_member,
+    merge,
+    run,
+    see_real,
+)
+
+CONFIG = """
+[data]
+mllm = "{mllm}"
+restorer = "{restorer}"
+photos = "{photos}"
+real_weak = "{folder}/weak"
+real_pairs = "{folder}/pairs"
+output = "{folder}/out"
+[fit]
+images = 2
+side = 90
+members = 2
+hidden = 3
+steps = 4
+batch = 8
+[shift]
+haze = 0.5
+[card]
+data = "A few photographs."
+"""
+
+
+@pytest.fixture
+def config(photos: Path, tiny_mllm_folder: Path, tmp_path: Path) -> Path:
+    network = factories.make_restorer(factories.MLLM_WIDTH, with_camera=True)
+    card = factories.make_card(factories.MLLM_WIDTH, "")
+    card = replace(card, architecture=network.config.to_dict())
+    write_weights(tmp_path / "camera.safetensors", network.state_dict(), card)
+    for number, label in enumerate(("good", "rain", "blur")):
+        factories.write_photo(tmp_path / "weak" / label / "train" / "a.png", number, 100, 100)
+    for part in ("input", "target"):
+        factories.write_photo(tmp_path / "pairs" / "noise" / "train" / part / "a.png", 7, 100, 100)
+    mllm = shutil.copytree(tiny_mllm_folder, tmp_path / "mllm")
+    head = load_file(mllm / HEAD_FILE)
+    head["read.weight"] *= 0
+    head["read.bias"][:7] = torch.tensor([-3.0, -3, -3, -3, 3, -3, -3])  # noise in every image
+    head["read.bias"][7:14] = 0.5
+    write_weights(mllm / HEAD_FILE, head, read_card(mllm / HEAD_FILE), torch.float32)
+    (tmp_path / "second_look.toml").write_text(
+        CONFIG.format(
+            mllm=mllm.as_posix(),
+            restorer=(tmp_path / "camera.safetensors").as_posix(),
+            photos=photos.as_posix(),
+            folder=tmp_path.as_posix(),
+        )
+    )
+    return tmp_path / "second_look.toml"
+
+
+def test_a_run_writes_a_network_that_fits_its_mllm(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config)
+    shutil.copyfile(tmp_path / "out" / SECOND_LOOK_FILE, tmp_path / "mllm" / SECOND_LOOK_FILE)
+    mllm = load_mllm(tmp_path / "mllm")
+    judge = mllm.network.second_look
+    assert judge is not None and judge.hidden == 6 and mllm.looks_twice
+    card = read_card(tmp_path / "out" / SECOND_LOOK_FILE, "second_look")
+    assert card.mllm_identity == mllm.identity and card.data == "A few photographs."
+    degraded = load_file(tmp_path / "out" / "embeddings" / "degraded.safetensors")
+    assert degraded["second"].shape == (2 * 6, factories.MLLM_WIDTH) and bool(degraded["hidden"].all())
+    assert not torch.equal(degraded["first"], degraded["second"])
+    real = ["weak-good", "weak-rain", "pairs-noise-input", "pairs-noise-target"]
+    assert {path.stem for path in (tmp_path / "out" / "embeddings").iterdir()} == {"degraded", *real}
+    before = judge.presence.bias.clone()
+    config.write_text(config.read_text().replace("haze = 0.5", "haze = 1.5"))
+    monkeypatch.setattr(program, "embed", lambda *_: pytest.fail("embeddings are computed once"))
+    run(config)
+    after = load_file(tmp_path / "out" / SECOND_LOOK_FILE)["presence.bias"].float()
+    assert (before - after).tolist() == pytest.approx([float(name == "haze") for name in JUDGED], abs=0.01)
+
+
+class Untouched:
+    """A cleaner that cleans nothing."""
+
+    def clean(self, crops: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
+        return crops
+
+
+def test_images_in_which_no_fault_is_seen_teach_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config)
+    cache = tmp_path / "out" / "embeddings" / "degraded.safetensors"
+    stored = load_file(cache)
+    stored["hidden"][::2] = False
+    save_file(stored, cache)
+    given: list[SeenTwice] = []
+    monkeypatch.setattr(program, "fit_member", lambda examples, *_: given.append(examples) or fit_member(examples, *_))
+    run(config)
+    assert len(given[0].first) == 6 + 4 and torch.equal(given[0].first[:6], stored["first"][1::2])
+
+
+def test_of_real_photographs_what_is_known_counts(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[SeenTwice] = []
+    monkeypatch.setattr(program, "fit_member", lambda examples, *_: given.append(examples) or fit_member(examples, *_))
+    run(config)
+    good, rainy, noisy, noiseless = 12, 13, 14, 15  # in the order of `real_folders`
+    presence, weight = given[0].presence, given[0].weight
+    assert presence[rainy].tolist() == [0, 0, 1, 0] and weight[rainy].tolist() == [0, 0, 2, 0]
+    assert not presence[[good, noisy, noiseless]].any() and bool((weight[[good, noisy, noiseless]] == 2).all())
+
+
+def test_real_photographs_without_a_fault_are_given_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def see(_: object, __: object, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(image)
+        embedding = torch.full((factories.MLLM_WIDTH,), float(len(seen)))
+        return {"first": embedding, "second": embedding, "hidden": torch.tensor(len(seen) > 1)}
+
+    monkeypatch.setattr(program, "see_twice", see)
+    settings = SecondLookRun.from_raw(read_toml(config))
+    folder, cache = tmp_path / "weak" / "rain" / "train", tmp_path / "rain.safetensors"
+    examples = see_real(load_mllm(tmp_path / "mllm"), Untouched(), settings, folder, {"rain": 1.0}, cache)
+    assert len(seen) == 2 and seen[0].shape == seen[1].shape and not torch.equal(*seen)
+    assert examples.first[0, 0] == 2.0
+
+
+def test_a_photograph_that_is_dark_by_itself_teaches_nothing_about_darkness(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mllm = tmp_path / "mllm"
+    head = load_file(mllm / HEAD_FILE)
+    head["read.bias"][0] = 3.0
+    write_weights(mllm / HEAD_FILE, head, read_card(mllm / HEAD_FILE), torch.float32)
+    given: list[SeenTwice] = []
+    monkeypatch.setattr(program, "fit_member", lambda examples, *_: given.append(examples) or fit_member(examples, *_))
+    run(config)
+    generated = slice(12)
+    dark = given[0].presence[generated, 0] > 0
+    assert torch.equal(given[0].weight[generated, 0], dark.float())
+    assert bool((given[0].weight[generated, 1:] == 1).all())
+
+
+def test_both_embeddings_are_learned_from() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(400, 8), torch.randn(400, 8)
+    presence = torch.zeros(400, 4)
+    presence[:, 1] = ((first[:, 0] + second[:, 3]) > 0).float()
+    examples = SeenTwice(first, second, presence, torch.ones(400, 4))
+    fit = SecondLookFit(steps=200, hidden=16, learning_rate=1e-2, dropout=0.0)
+    members = [fit_member(examples, fit, number) for number in range(2)]
+    merged = merge(members)
+    with torch.no_grad():
+        mean = sum(member(first, second) for member in members) / 2
+        assert torch.allclose(merged(first, second), mean, atol=1e-5)
+        assert ((merged(first, second)[:, 1] > 0).float() == presence[:, 1]).float().mean() > 0.93
+        assert (merged(first, second)[:, 0] > 0).float().mean() < 0.01
+
+
+def test_the_first_image_of_a_photograph_has_faults_of_a_camera_alone_and_others_have_all() -> None:
+    photo = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+
+    def drawn(index: int) -> list[set[str]]:
+        images = [draw_image(photo, Mix(), np.random.default_rng(number), index) for number in range(60)]
+        return [
+            {name for name, there in zip(DEGRADATIONS, each.truth.presence, strict=True) if there} for each in images
+        ]
+
+    assert all(each and each <= {"noise", "jpeg"} for each in drawn(0))
+    others = drawn(1)
+    assert {name for each in others for name in each} >= {"low_light", "haze", "rain", "snow", "noise", "jpeg"}
+    weather = [each for each in others if each & {"haze", "rain", "snow"} and "low_light" not in each]
+    assert weather and all(each & {"noise", "jpeg"} for each in weather)
+
+
+def test_a_restorer_without_a_camera_branch_is_named(config: Path, tmp_path: Path) -> None:
+    factories.write_restorer(tmp_path / "plain.safetensors", factories.MLLM_WIDTH)
+    config.write_text(config.read_text().replace("camera.safetensors", "plain.safetensors"))
+    with pytest.raises(TrainingError, match=r"plain.safetensors in .data. has no camera branch"):
+        run(config)

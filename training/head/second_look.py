@@ -1,0 +1,343 @@
+"""Fit the network of the second look of a trained MLLM (`model/mllm/second_look.py`); MLLM and head stay as they are.
+
+    mofe train second-look --config training/configs/second_look.toml
+
+Photographs without low light and weather are degraded, most of them by faults of a camera that hide what else there is,
+and seen twice, as they are and after the camera branch of a restorer. Real photographs teach what is known of them, as
+they are if they have noise or JPEG, else with such a fault (our design).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...model.errors import TrainingError
+from ...model.mllm.describer import Mllm
+from ...model.mllm.head import DegradationHead
+from ...model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, load_mllm
+from ...model.mllm.second_look import INDICES, JUDGED, Cleaner, SecondLook, hiding_faults
+from ...model.restorer.loading import load_restorer
+from ...model.synthesis.degrade import Degraded, synthesize
+from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
+from ...model.vocabulary import DEGRADATIONS, PRESENT
+from ...model.weights import read_card, write_weights
+from ..data.mix import Mix
+from ..data.photos import list_photos, read_photo
+from ..data.real_photos import LONGEST_SIDE, presence_of, real_folders
+from ..data.scenes import to_tensor
+from ..engine.config import RawConfig, Tables, check_minimum, read_toml
+from ..engine.provenance import training_record
+from .config import ShiftConfig
+from .examples import cached, embed, shrunk
+
+FAULTS_UNTIL, DARK_UNTIL, DARK_COMPOSITES_UNTIL = 0.30, 0.47, 0.65
+"""Up to these values of a random number in 0..1 an image has faults of a camera alone, low light alone, or low light
+with others; above the last one weather with such faults. Low light brings noise of its own."""
+
+WEATHER = {"haze": 0.3, "rain": 0.25, "snow": 0.2, "haze_rain": 0.15, "haze_snow": 0.1}
+"""Combinations of weather and their shares."""
+
+NOISE_SHARE = 0.65
+"""Of the images with a fault of a camera, those with noise; the others have JPEG."""
+
+PLAIN_SHARE, PLAIN_NOISE = 0.5, (4.0, 30.0)
+"""Of the images with noise, those with white Gaussian noise, and its sigmas, of 255; `[mix]` draws the others."""
+
+JPEG_QUALITY = (8, 76)
+"""Qualities of JPEG, the upper one excluded."""
+
+WIDE_SHARE = 0.4
+"""Of the combinations of CDD-11, those in wider ranges than the published ones."""
+
+
+@dataclass(frozen=True)
+class SecondLookData:
+    """The `[data]` table: paths.
+
+    Attributes:
+        mllm: Model folder; it is not changed.
+        restorer: Weight file whose camera branch removes noise and JPEG.
+        photos: Folder of photographs without low light, haze, rain and snow, new to the MLLM.
+        real_weak: Folder of real photographs by label, `<label>/train`, see `real_folders`.
+        real_pairs: Folder of real pairs by degradation; empty for none.
+        output: Gets the network and the embeddings, which are computed once.
+    """
+
+    mllm: str
+    restorer: str
+    photos: str
+    real_weak: str
+    real_pairs: str
+    output: str
+
+
+@dataclass(frozen=True)
+class SecondLookFit:
+    """The `[fit]` table.
+
+    Attributes:
+        images: Degraded images of each photograph; the first has faults of a camera alone.
+        side: Longest side in px to which the photographs of `photos` are shrunk.
+        members: Networks that are fitted from different random weights and merged into one.
+        hidden: Width of each.
+        steps: Updates of each.
+        batch: Images of a step.
+        learning_rate: Of AdamW, with a cosine decay to 0.
+        weight_decay: Of AdamW.
+        dropout: Of the hidden layer.
+        real_weight: Of what is known of a real photograph, against a degraded one.
+        seed: Of everything random.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    images: int = 3
+    side: int = 512
+    members: int = 4
+    hidden: int = 64
+    steps: int = 600
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    dropout: float = 0.3
+    real_weight: float = 2.0
+    seed: int = 77
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "fit", dict.fromkeys(("images", "side", "members", "hidden", "steps", "batch"), 1))
+
+
+@dataclass(frozen=True)
+class SecondLookRun(Tables):
+    """All tables of the TOML file.
+
+    Attributes:
+        data: Paths.
+        fit: Sizes.
+        mix: Noise of the images, see `Mix.draw_noise`.
+        shift: Of the logits of `JUDGED`, at last.
+        card: Data and limits for the card.
+    """
+
+    data: SecondLookData
+    fit: SecondLookFit = field(default_factory=SecondLookFit)
+    mix: Mix = field(default_factory=Mix)
+    shift: ShiftConfig = field(default_factory=ShiftConfig)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeenTwice:
+    """What a network of a second look learns from.
+
+    Attributes:
+        first: Embeddings of images as they are, [N, D].
+        second: Those without noise and JPEG, [N, D].
+        presence: [N, 4] in 0..1, of `JUDGED`.
+        weight: Of each, [N, 4].
+    """
+
+    first: Tensor
+    second: Tensor
+    presence: Tensor
+    weight: Tensor
+
+    def and_more(self, other: SeenTwice) -> SeenTwice:
+        """Return both."""
+        return SeenTwice(
+            torch.cat([self.first, other.first]),
+            torch.cat([self.second, other.second]),
+            torch.cat([self.presence, other.presence]),
+            torch.cat([self.weight, other.weight]),
+        )
+
+
+def run(config_path: Path) -> None:
+    """Fit as the TOML file says; embeddings that an earlier run has computed are used again."""
+    raw_config = read_toml(config_path)
+    fit_second_look(SecondLookRun.from_raw(raw_config), raw_config)
+
+
+def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
+    """Fit the network; return the path of its weight file.
+
+    Raises:
+        TrainingError: The MLLM has no head, or the restorer no camera branch.
+    """
+    data, fit = settings.data, settings.fit
+    mllm, output = load_mllm(data.mllm, precision="fp32"), Path(data.output)
+    camera = load_restorer(data.restorer)[0].camera
+    if mllm.network.head is None:
+        raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
+    if camera is None:
+        raise TrainingError(f"{data.restorer} in [data] has no camera branch: train it with mofe train camera first.")
+    cache = output / "embeddings"
+    cache.mkdir(parents=True, exist_ok=True)
+    examples = see_degraded(mllm, camera, settings, cache / "degraded.safetensors")
+    for name, folder, known in real_folders(data.real_weak, data.real_pairs):
+        if not known.keys().isdisjoint(JUDGED):
+            examples = examples.and_more(see_real(mllm, camera, settings, folder, known, cache / f"{name}.safetensors"))
+    judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
+    with torch.no_grad():
+        judge.presence.bias -= torch.tensor([getattr(settings.shift, name) for name in JUDGED])
+    head = read_card(Path(data.mllm) / HEAD_FILE)
+    card = replace(
+        head,
+        kind="second_look",
+        name=f"{head.name}, second look",
+        architecture={"width": judge.width, "hidden": judge.hidden},
+        training={"second_look": training_record(raw_config, fit.steps)},
+        metrics={},
+        data=str(settings.card.get("data", "")),
+        mllm_identity=mllm.identity,
+    )
+    path = output / SECOND_LOOK_FILE
+    write_weights(path, judge.state_dict(), card)
+    return path
+
+
+def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: Path) -> SeenTwice:
+    """See the photographs of `[data]` degraded; those in which neither noise nor JPEG is seen are left out."""
+    fit, photos = settings.fit, list_photos(settings.data.photos)
+    head = _head_of(mllm)
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for number, photo in enumerate(photos):
+            clean = shrunk(read_photo(photo), fit.side)
+            pooled = embed(mllm, to_tensor(clean))[1]
+            for index in range(fit.images):
+                degraded = draw_image(clean, settings.mix, np.random.default_rng((fit.seed, number, index)), index)
+                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
+                yield {**see_twice(mllm, cleaner, to_tensor(degraded.image)), "presence": presence, "clean": pooled}
+
+    stored = cached(cache, rows, len(photos) * fit.images)
+    with torch.no_grad():
+        meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
+    weight = torch.ones_like(stored["presence"])
+    dark = JUDGED.index("low_light")
+    undegraded = stored["presence"][:, dark] == 0
+    weight[meant_dark & undegraded, dark] = 0.0  # what is dark by itself teaches nothing about it
+    hidden = stored["hidden"].bool()
+    return SeenTwice(stored["first"][hidden], stored["second"][hidden], stored["presence"][hidden], weight[hidden])
+
+
+def see_real(
+    mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, folder: Path, known: dict[str, float], cache: Path
+) -> SeenTwice:
+    """See real photographs of which some presences are known; where no noise or JPEG is seen, with such a fault."""
+    fit, photos = settings.fit, list_photos(folder)
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for number, path in enumerate(photos):
+            photo = read_photo(path)
+            seen = see_twice(mllm, cleaner, to_tensor(photo))
+            if not seen["hidden"]:
+                rng = np.random.default_rng((fit.seed, number))
+                photo = synthesize(shrunk(photo, LONGEST_SIDE), _with_fault(Severities(), settings.mix, rng), rng).image
+                seen = see_twice(mllm, cleaner, to_tensor(photo))
+            yield seen
+
+    stored = cached(cache, rows, len(photos))
+    hidden = stored["hidden"].bool()
+    presence, weight = (torch.from_numpy(each)[INDICES].expand(int(hidden.sum()), -1) for each in presence_of(known))
+    return SeenTwice(stored["first"][hidden], stored["second"][hidden], presence, fit.real_weight * weight)
+
+
+@torch.inference_mode()
+def see_twice(mllm: Mllm, cleaner: Cleaner, image: Tensor) -> dict[str, Tensor]:
+    """Return both embeddings of an image [3, H, W], each [D], and whether there is a reason for the second."""
+    first, seen = embed(mllm, image)[1], mllm.describe(image[None], with_text=False)
+    faults = None if seen.protected is not None and bool(seen.protected[0]) else hiding_faults(seen)
+    second = first if faults is None else mllm.embed_cleaned(image, faults, cleaner)[0]
+    return {"first": first, "second": second, "hidden": torch.tensor(faults is not None)}
+
+
+def draw_image(clean: np.ndarray, mix: Mix, rng: np.random.Generator, index: int) -> Degraded:
+    """Degrade a photograph [H, W, 3]: image `index` of its images."""
+    severities = _draw(mix, rng)
+    if index == 0:
+        severities = _with_fault(Severities(), mix, rng)
+    return synthesize(clean, severities, rng)
+
+
+def _draw(mix: Mix, rng: np.random.Generator) -> Severities:
+    kind, wide = rng.random(), rng.random() < WIDE_SHARE
+    if kind < FAULTS_UNTIL:
+        return _with_fault(Severities(), mix, rng)
+    if kind < DARK_UNTIL:
+        return sample_combination("low", rng, wide=wide)
+    if kind < DARK_COMPOSITES_UNTIL:
+        dark = [name for name in COMBINATIONS if name.startswith("low_")]
+        return sample_combination(str(rng.choice(dark)), rng, wide=wide)
+    weather = str(rng.choice(list(WEATHER), p=list(WEATHER.values())))
+    return _with_fault(sample_combination(weather, rng, wide=wide), mix, rng)
+
+
+def _with_fault(severities: Severities, mix: Mix, rng: np.random.Generator) -> Severities:
+    """Add noise or JPEG."""
+    if rng.random() >= NOISE_SHARE:
+        return replace(severities, jpeg_quality=int(rng.integers(*JPEG_QUALITY)))
+    noise = mix.draw_noise(rng)
+    if rng.random() < PLAIN_SHARE:
+        noise = Severities(noise_sigma=rng.uniform(*PLAIN_NOISE) / 255)
+    return replace(
+        severities,
+        noise_sigma=noise.noise_sigma,
+        sensor_gain=noise.sensor_gain,
+        noise_grain=noise.noise_grain,
+        noise_gray=noise.noise_gray,
+        jpeg_quality=noise.jpeg_quality,
+    )
+
+
+def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLook:
+    """Fit a network from random weights of its own."""
+    torch.manual_seed(fit.seed + number)
+    both = torch.cat([examples.first, examples.second], dim=1)
+    judge = SecondLook(examples.first.shape[1], fit.hidden)
+    judge.mean.copy_(both.mean(0))
+    judge.scale.copy_(1 / (both.std(0) + 1e-4))
+    normalized = (both - judge.mean) * judge.scale
+    trained = [*judge.widen.parameters(), *judge.presence.parameters()]
+    optimizer = torch.optim.AdamW(trained, fit.learning_rate, weight_decay=fit.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.steps)
+    for _ in range(fit.steps):
+        some = torch.randint(len(both), (fit.batch,))
+        logits = judge.presence(F.dropout(F.gelu(judge.widen(normalized[some])), fit.dropout))
+        errors = F.binary_cross_entropy_with_logits(logits, examples.presence[some], reduction="none")
+        loss = (errors * examples.weight[some]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return judge.eval()
+
+
+def merge(members: list[SecondLook]) -> SecondLook:
+    """Merge networks into one wider network that gives the mean of their logits."""
+    first = members[0]
+    merged = SecondLook(first.width, sum(member.hidden for member in members))
+    with torch.no_grad():
+        merged.mean.copy_(first.mean)
+        merged.scale.copy_(first.scale)
+        merged.widen.weight.copy_(torch.cat([member.widen.weight for member in members]))
+        merged.widen.bias.copy_(torch.cat([member.widen.bias for member in members]))
+        merged.presence.weight.copy_(torch.cat([member.presence.weight for member in members], 1) / len(members))
+        merged.presence.bias.copy_(torch.stack([member.presence.bias for member in members]).mean(0))
+    return merged.eval()
+
+
+def _head_of(mllm: Mllm) -> DegradationHead:
+    head = mllm.network.head
+    assert head is not None  # fit_second_look
+    return head
