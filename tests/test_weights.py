@@ -20,7 +20,7 @@ from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.image_files import read_image
 from mofe_restore.model.images import psnr
 from mofe_restore.model.mllm.describer import Mllm
-from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
+from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, identity_of, load_mllm
 from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.degrade import degrade
@@ -30,7 +30,7 @@ from mofe_restore.tests.factories import restore
 
 pytestmark = pytest.mark.weights
 
-MLLM_FILES = (SHIPPED_MLLM / "model.safetensors", SHIPPED_MLLM / HEAD_FILE)
+MLLM_FILES = tuple(SHIPPED_MLLM / name for name in ("model.safetensors", HEAD_FILE, SECOND_LOOK_FILE))
 
 OFFLINE = """
 import socket, sys

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...model.atomic import write_text
-from ...model.mllm.loading import HEAD_FILE
+from ...model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE
 from ...model.weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card, read_card
 from ..engine.plots import draw_curve
 from ..evaluation.relations import draw_relations
@@ -64,8 +64,10 @@ def regenerate(
     results = read_results(folder)
     about_restorer = {name: each for name, each in results.items() if name not in (*ABOUT_MLLM, *ABOUT_FOREIGN)}
     _write_card(weights / RESTORER, about_restorer)
-    head = weights / SHIPPED_MLLM.name / HEAD_FILE
-    _write_card(head, {name: each for name, each in results.items() if name in ABOUT_MLLM})
+    mllm = weights / SHIPPED_MLLM.name
+    _write_card(
+        mllm / HEAD_FILE, {name: each for name, each in results.items() if name in ABOUT_MLLM}, mllm / SECOND_LOOK_FILE
+    )
     if "relations" in results:
         draw_relations(results["relations"], folder / RELATIONS_PLOT)
     if results:
@@ -97,8 +99,14 @@ def check_marks(*pages: Path | None) -> None:
             raise ValueError(f"{page} has no place for the results: put {BEGIN} and {END} where they belong.")
 
 
-def readable_card(card: Card, results: Results) -> str:
-    """Return a card as Markdown: what it is about, data and limits, recipe, and what was measured."""
+def readable_card(card: Card, results: Results, second_look: Card | None = None) -> str:
+    """Return a card as Markdown: what it is about, data and limits, recipe, and what was measured.
+
+    Args:
+        card: The card.
+        results: What was measured, by name.
+        second_look: Of an MLLM: the card of the network of its second look.
+    """
     step, commit = (card.training.get(key) or "not recorded" for key in ("step", "commit"))
     lines = [
         f"# {card.name} {card.version}",
@@ -115,6 +123,9 @@ def readable_card(card: Card, results: Results) -> str:
         *_settings("training", card.training),
         "",
     ]
+    if second_look is not None:
+        settings = _settings("training", second_look.training)
+        lines += ["## Second look", f"- data: {second_look.data}", *settings, ""]
     validation = {name: value for name, value in card.metrics.items() if isinstance(value, int | float)}
     if validation:
         rows = (f"| {name} | {value:.4g} |" for name, value in validation.items())
@@ -133,10 +144,11 @@ def _settings(name: str, values: Mapping[str, Any]) -> list[str]:
     return [*first, *(line for key, value in inner.items() for line in _settings(f"{name}.{key}", value))]
 
 
-def _write_card(weights: Path, results: Results) -> None:
+def _write_card(weights: Path, results: Results, second_look: Path | None = None) -> None:
     """Write the readable card and the curve beside a weight file, if it is there."""
     if weights.exists():
-        write_text(weights.with_name(CARD_FILE), readable_card(read_card(weights), results))
+        second = read_card(second_look) if second_look is not None and second_look.exists() else None
+        write_text(weights.with_name(CARD_FILE), readable_card(read_card(weights), results, second))
         draw_curve(weights.with_name(LOG_FILE), weights.with_name(CURVE_FILE))
 
 

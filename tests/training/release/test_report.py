@@ -140,12 +140,14 @@ def test_the_cards_say_what_the_weights_say() -> None:
     results = read_results(SHIPPED_MLLM.parent.parent / "docs" / "results")
     about_mllm = {name: each for name, each in results.items() if name in ("descriptions", "answers")}
     others = {name: each for name, each in results.items() if name not in (*about_mllm, "align")}
-    for path, about in (
-        (SHIPPED_MLLM / "degradation_head.safetensors", about_mllm),
-        (SHIPPED_RESTORER, others),
+    second_look = read_card(SHIPPED_MLLM / "second_look.safetensors")
+    for path, about, second in (
+        (SHIPPED_MLLM / "degradation_head.safetensors", about_mllm, second_look),
+        (SHIPPED_RESTORER, others, None),
     ):
         text = path.with_name("README.md").read_text(encoding="utf-8")
-        assert text == readable_card(read_card(path), about)
+        assert text == readable_card(read_card(path), about, second)
+    assert second_look.data in (SHIPPED_MLLM / "README.md").read_text(encoding="utf-8")
     metrics = read_card(SHIPPED_RESTORER).metrics
     assert {name: Evaluation.from_dict(value).tables for name, value in metrics.items()} == {
         name: each.tables for name, each in others.items()
