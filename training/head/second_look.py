@@ -189,7 +189,7 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
             examples = examples.and_more(see_real(mllm, camera, settings, folder, known, cache / f"{name}.safetensors"))
     judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
     with torch.no_grad():
-        judge.presence.bias -= torch.tensor([getattr(settings.shift, name) for name in JUDGED])
+        judge.presence.bias.sub_(torch.tensor([getattr(settings.shift, name) for name in JUDGED]))
     head = read_card(Path(data.mllm) / HEAD_FILE)
     card = replace(
         head,
