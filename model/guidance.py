@@ -323,9 +323,14 @@ class Guidance:
         return (strengths * (removal / most).clamp(max=1)).masked_fill(is_lit[:, None], 0.0)
 
     def camera_share(self) -> Tensor:
-        """Return how much of what the camera branch changes is to be taken, [B] in 0..1: the largest of its amounts."""
-        removal = self._removal()[:, _CAMERA]
-        return (removal * (self.camera_strengths() > 0)).amax(1)
+        """Return how much of what the camera branch changes is to be taken, [B] in 0..1: the largest of its amounts.
+
+        A JPEG counts as far as it is certain, as in `share`: one that left no traces to measure may be none. Noise and
+        blur count whole, since a head that was taught restraint is too modest about them (docs/experiments.md).
+        """
+        jpeg, removal = DEGRADATIONS.index("jpeg"), self._removal().clone()
+        removal[:, jpeg] *= self._certainty()[:, jpeg].masked_fill(self._forced()[:, jpeg], 1.0)
+        return (removal[:, _CAMERA] * (self.camera_strengths() > 0)).amax(1)
 
     def share(self) -> Tensor:
         """Return how much of a restoration is to be taken, [B] in 0..1: the certainty that anything is to be removed.

@@ -270,6 +270,17 @@ class TestTheCameraBranch:
         assert both.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.8])
         assert both.camera_share().tolist() == pytest.approx([0.4])
 
+    def test_a_jpeg_counts_as_far_as_it_is_certain_and_noise_whole(self) -> None:
+        def share(seen: Guidance) -> float:
+            certainty = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.6, 0.6, 0.7]])
+            return float(replace(seen, certainty=certainty).camera_share())
+
+        jpeg = guidance_with({"jpeg": 0.9})
+        assert jpeg.camera_share().tolist() == [1.0] and share(jpeg) == pytest.approx(0.7)
+        assert share(guidance_with({"jpeg": 0.9, "noise": 0.9})) == share(guidance_with({"blur": 0.9})) == 1.0
+        assert share(jpeg.with_removal({"jpeg": 0.5})) == pytest.approx(0.35)
+        assert share(jpeg.removing_only({"jpeg": 1.0})) == 1.0, "an order is certain"
+
     def test_it_is_told_what_was_set_and_what_an_order_assumes(self) -> None:
         assert guidance_with({}).with_severities({"blur": 0.3}).camera_strengths()[0, 1] == pytest.approx(0.3)
         assumed = make_guidance().removing_only({"noise": 1.0})  # no directions
