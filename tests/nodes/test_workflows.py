@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -178,3 +179,70 @@ def test_the_video_has_one_guidance_for_all_its_frames() -> None:
     file = json.loads((ROOT / "workflows" / "Restore a video.json").read_text(encoding="utf-8"))
     (describe,) = [node for node in file["nodes"] if node["type"] == "MoFE_DescribeDegradation"]
     assert describe["widgets_values"][0] == "typical frame"
+
+
+FURTHEST = 80.0
+"""Longest reach in px of a curve's control point at a reroute, as in the front end (`Reroute.maxSplineOffset`)."""
+
+Point = tuple[float, float]
+
+
+def curve(start: Point, end: Point, away: Point, towards: Point, reach: tuple[float, float]) -> Iterator[Point]:
+    """Points of the cubic Bezier curve that the front end draws between two ends of a cable or its reroutes."""
+    distance = math.dist(start, end) / 4
+    first, last = (min(distance, limit) for limit in reach)
+    corners = (
+        start,
+        (start[0] + away[0] * first, start[1] + away[1] * first),
+        (end[0] - towards[0] * last, end[1] - towards[1] * last),
+        end,
+    )
+    for step in range(61):
+        t = step / 60
+        weights = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
+        x, y = (sum(weight * corner[axis] for weight, corner in zip(weights, corners, strict=True)) for axis in (0, 1))
+        yield x, y
+
+
+def cables_behind_nodes(workflow: dict[str, Any]) -> set[str]:
+    """Which cables of a workflow run behind which nodes, about as the front end draws them."""
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    reroutes = {each["id"]: each for each in workflow["extra"].get("reroutes", [])}
+    last = {each["id"]: each["parentId"] for each in workflow["extra"].get("linkExtensions", [])}
+    found = set()
+    for number, source, out, target, into, _ in workflow["links"]:
+        (left, top), (width, _) = nodes[source]["pos"], nodes[source]["size"]
+        stops: list[Point] = []
+        reroute = last.get(number)
+        while reroute is not None:
+            stops.insert(0, tuple(reroutes[reroute]["pos"]))
+            reroute = reroutes[reroute].get("parentId")
+        end = (nodes[target]["pos"][0], nodes[target]["pos"][1] + 14 + 20 * into)
+        stops = [(left + width, top + 14 + 20 * out), *stops, end]
+        ways: list[Point] = [(1.0, 0.0)]
+        for before, after in zip(stops, stops[2:], strict=False):
+            length = math.dist(before, after)
+            ways.append(((after[0] - before[0]) / length, (after[1] - before[1]) / length))
+        ways.append((1.0, 0.0))
+        for index in range(len(stops) - 1):
+            reach = (math.inf if index == 0 else FURTHEST, math.inf if index == len(stops) - 2 else FURTHEST)
+            for x, y in curve(stops[index], stops[index + 1], ways[index], ways[index + 1], reach):
+                for node in nodes.values():
+                    (left, top), (width, height) = node["pos"], node["size"]
+                    inside = left + 8 < x < left + width - 8 and top - TITLE + 6 < y < top + height - 6
+                    if inside and node["id"] not in (source, target):
+                        found.add(f"{nodes[source]['type']} > {nodes[target]['type']} behind {node['type']}")
+    return found
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_cable_runs_behind_a_node(path: Path) -> None:
+    """What `tests/host/test_browser.py` sees in the real front end, where there is no browser."""
+    workflow = json.loads(path.read_text(encoding="utf-8"))
+    assert cables_behind_nodes(workflow) == set()
+
+
+def test_a_cable_behind_a_node_is_found() -> None:
+    workflow = json.loads((ROOT / "workflows" / "Restore a photo.json").read_text(encoding="utf-8"))
+    workflow["extra"] |= {"reroutes": [], "linkExtensions": []}
+    assert "MoFE_LoadRestorer > MoFE_Restore behind MoFE_DescribeDegradation" in cables_behind_nodes(workflow)
