@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from mofe_restore.model.errors import TrainingError
-from mofe_restore.model.mllm.loading import HEAD_FILE, identity_of, load_mllm
+from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, identity_of, load_mllm
 from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.weights import read_card
 from mofe_restore.tests.cli.calls import run as call
@@ -250,6 +250,21 @@ def test_a_camera_branch_and_its_estimator_come_one_after_the_other(recipe: Path
         wrong.write_text(recipe.read_text() + stages_)
         with pytest.raises(TrainingError, match=says):
             read_plan(wrong)
+
+
+def test_a_second_look_goes_into_a_copy_of_the_mllm(
+    tiny_mllm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = tmp_path / "fitted.safetensors"
+    fitted.write_bytes(b"fitted")
+    monkeypatch.setattr(stages, "fit_second_look", lambda *_: fitted)
+    names = ("mllm", "restorer", "photos", "real_weak", "real_pairs", "output")
+    stage, models = stages.Stage("again", "second-look"), stages.Models(tiny_mllm_folder, tmp_path / "restorer")
+    assert stages._train(stage, {"data": dict.fromkeys(names, "x")}, tmp_path, models, stages.PartialState())
+    left = stages._left(stage, tmp_path / "again", models)
+    assert left.mllm is not None and left.restorer == models.restorer
+    assert (left.mllm / SECOND_LOOK_FILE).read_bytes() == b"fitted"
+    assert identity_of(left.mllm).partition(":")[2] == identity_of(tiny_mllm_folder).partition(":")[2]
 
 
 def test_the_stages_of_the_pack_can_be_run_on_a_cpu_and_on_a_gpu(
