@@ -23,9 +23,9 @@ def test_bench_prints_times_and_memory(restorer: Path, capsys: pytest.CaptureFix
             int(re.search(rf"\| {count} frames of 640 x 360[^|]*\|[^|]*\|[^|]*\|[^|]*\| (\d+) MiB", printed)[1])
             for count in (10, 30)
         ]
-        if beside[1] < beside[0] + 10:
+        if beside[1] < beside[0] + 26:
             break
-    assert beside[1] < beside[0] + 10, "twenty frames more are 53 MiB of images, and as much again of results"
+    assert beside[1] < beside[0] + 26, "twenty frames more are 53 MiB of images, and as much again of results"
 
 
 def test_work_is_measured_in_a_process_of_its_own() -> None:
