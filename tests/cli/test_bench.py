@@ -13,7 +13,10 @@ from mofe_restore.tests.cli.calls import a_hundred_megabytes, run
 
 
 @pytest.mark.slow
-def test_bench_prints_times_and_memory(restorer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_prints_times_and_memory(
+    restorer: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(2**20))  # glibc gives back what is freed, instead of keeping some
     for _ in range(3):  # what the allocator keeps of freed memory varies, what is held on to comes back every time
         assert run("bench", "--runs", 1, "--frames", 30, "--no-large", "--restorer", restorer) == 0
         printed = capsys.readouterr().out
@@ -23,9 +26,9 @@ def test_bench_prints_times_and_memory(restorer: Path, capsys: pytest.CaptureFix
             int(re.search(rf"\| {count} frames of 640 x 360[^|]*\|[^|]*\|[^|]*\|[^|]*\| (\d+) MiB", printed)[1])
             for count in (10, 30)
         ]
-        if beside[1] < beside[0] + 26:
+        if beside[1] < beside[0] + 10:
             break
-    assert beside[1] < beside[0] + 26, "twenty frames more are 53 MiB of images, and as much again of results"
+    assert beside[1] < beside[0] + 10, "twenty frames more are 53 MiB of images, and as much again of results"
 
 
 def test_work_is_measured_in_a_process_of_its_own() -> None:

@@ -34,6 +34,7 @@ from ..engine.config import RawConfig, read_toml
 from ..engine.provenance import training_record
 from .config import FitConfig, HeadRun
 from .examples import Examples, cached, embed, embed_generated, embed_real
+from .presence import merge_into, minimize
 from .restraint import restrained, restraint_lessons
 
 DIRECTION_SIDE = 400
@@ -130,8 +131,6 @@ def fit_member(
     nn.init.zeros_(fitted.presence.weight)
     nn.init.zeros_(fitted.presence.bias)
     trained = [*fitted.widen.parameters(), *fitted.presence.parameters()]
-    optimizer = torch.optim.AdamW(trained, fit.learning_rate, weight_decay=fit.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.steps)
     weights = _balanced_weights(real, fit.good_weight)
 
     def logits(pooled: Tensor) -> Tensor:
@@ -141,18 +140,16 @@ def fit_member(
         added: Tensor = fitted.presence(hidden)
         return base.detach() + added
 
-    for _ in range(fit.steps):
+    def loss() -> Tensor:
         some = torch.randint(len(generated.pooled), (fit.batch,))
         others = torch.randint(len(real.pooled), (fit.batch,))
         made = F.binary_cross_entropy_with_logits(logits(generated.pooled[some]), generated.presence[some])
         errors = F.binary_cross_entropy_with_logits(
             logits(real.pooled[others]), real.presence[others], reduction="none"
         )
-        loss = 2 * made + fit.real_weight * (errors * weights[others]).sum() * len(real.pooled) / fit.batch
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        return 2 * made + fit.real_weight * (errors * weights[others]).sum() * len(real.pooled) / fit.batch
+
+    minimize(trained, loss, fit.steps, fit.learning_rate, fit.weight_decay)
     return fitted.eval()
 
 
@@ -161,13 +158,7 @@ def merge(members: list[DegradationHead]) -> DegradationHead:
     first = members[0]
     merged = DegradationHead(first.width, sum(member.hidden for member in members))
     merged.read.load_state_dict(first.read.state_dict())
-    with torch.no_grad():
-        merged.mean.copy_(first.mean)
-        merged.scale.copy_(first.scale)
-        merged.widen.weight.copy_(torch.cat([member.widen.weight for member in members]))
-        merged.widen.bias.copy_(torch.cat([member.widen.bias for member in members]))
-        merged.presence.weight.copy_(torch.cat([member.presence.weight for member in members], 1) / len(members))
-        merged.presence.bias.copy_(torch.stack([member.presence.bias for member in members]).mean(0))
+    merge_into(merged, members)
     return merged.eval()
 
 

@@ -26,6 +26,7 @@ from ...model.vocabulary import DEGRADATIONS
 from ..data.photos import list_photos, read_photo
 from .config import HeadRun, RestraintConfig
 from .examples import Examples, embed_degraded, embed_photos, embed_real, random_piece, shrunk
+from .presence import minimize
 
 LOW_LIGHT = DEGRADATIONS.index("low_light")
 FAULTS = [DEGRADATIONS.index(name) for name in ("noise", "blur")]
@@ -141,12 +142,11 @@ def restrained(
     torch.manual_seed(number)
     pupil = copy.deepcopy(head).requires_grad_(False)
     trained = [*pupil.widen.requires_grad_().parameters(), *pupil.presence.requires_grad_().parameters()]
-    optimizer = torch.optim.AdamW(trained, config.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     with torch.no_grad():
         before = [head(lesson.pooled).presence for lesson in lessons]
-    for _ in range(config.steps):
-        loss = torch.zeros(())
+
+    def loss() -> Tensor:
+        total = torch.zeros(())
         for lesson, logits in zip(lessons, before, strict=True):
             rows = torch.randint(len(logits), (config.batch,))
             now, weight = pupil(lesson.pooled[rows]).presence, lesson.weight[rows]
@@ -154,9 +154,8 @@ def restrained(
             moved = (now - logits[rows]).square() * (weight == 0)
             fallen = F.relu(logits[rows] + config.floor - now).square() * lesson.floored[rows]
             terms = weight * errors + config.keep_weight * moved + config.floor_weight * fallen
-            loss = loss + terms.sum(1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+            total = total + terms.sum(1).mean()
+        return total
+
+    minimize(trained, loss, config.steps, config.learning_rate, weight_decay=0.0)
     return pupil.requires_grad_(False).eval()

@@ -37,6 +37,7 @@ from ..engine.config import RawConfig, Tables, check_minimum, read_toml
 from ..engine.provenance import training_record
 from .config import ShiftConfig
 from .examples import cached, embed, shrunk
+from .presence import merge_into, minimize
 
 FAULTS_UNTIL, DARK_UNTIL, DARK_COMPOSITES_UNTIL = 0.30, 0.47, 0.65
 """Up to these values of a random number in 0..1 an image has faults of a camera alone, low light alone, or low light
@@ -309,17 +310,14 @@ def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLo
     judge.scale.copy_(1 / (both.std(0) + 1e-4))
     normalized = (both - judge.mean) * judge.scale
     trained = [*judge.widen.parameters(), *judge.presence.parameters()]
-    optimizer = torch.optim.AdamW(trained, fit.learning_rate, weight_decay=fit.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fit.steps)
-    for _ in range(fit.steps):
+
+    def loss() -> Tensor:
         some = torch.randint(len(both), (fit.batch,))
         logits = judge.presence(F.dropout(F.gelu(judge.widen(normalized[some])), fit.dropout))
         errors = F.binary_cross_entropy_with_logits(logits, examples.presence[some], reduction="none")
-        loss = (errors * examples.weight[some]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        return (errors * examples.weight[some]).mean()
+
+    minimize(trained, loss, fit.steps, fit.learning_rate, fit.weight_decay)
     return judge.eval()
 
 
@@ -327,13 +325,7 @@ def merge(members: list[SecondLook]) -> SecondLook:
     """Merge networks into one wider network that gives the mean of their logits."""
     first = members[0]
     merged = SecondLook(first.width, sum(member.hidden for member in members))
-    with torch.no_grad():
-        merged.mean.copy_(first.mean)
-        merged.scale.copy_(first.scale)
-        merged.widen.weight.copy_(torch.cat([member.widen.weight for member in members]))
-        merged.widen.bias.copy_(torch.cat([member.widen.bias for member in members]))
-        merged.presence.weight.copy_(torch.cat([member.presence.weight for member in members], 1) / len(members))
-        merged.presence.bias.copy_(torch.stack([member.presence.bias for member in members]).mean(0))
+    merge_into(merged, members)
     return merged.eval()
 
 
