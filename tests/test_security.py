@@ -138,6 +138,7 @@ def test_field23_row8_a_made_up_card_is_refused(
         {"expansion": 10**9},
         {"global_blocks": 10**9},
         {"extra_tone_blocks": 10**9},
+        {"tone_statistics_width": 10**9},
     ],
     ids=lambda sizes: "-".join(f"{name} {value}" for name, value in sizes.items()),
 )

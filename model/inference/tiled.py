@@ -22,7 +22,7 @@ from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..jpeg_grid import find_grid
 from ..restorer.deconvolution import REACH, deconvolve
 from ..restorer.network import Restorer
-from ..restorer.thumbnail_branches import Context, Position, thumbnail_of
+from ..restorer.thumbnail_branches import Context, Position
 from ..threads import parts_at_once
 from ..vocabulary import CAMERA_FAULTS
 from .routing import Routing, RoutingCanvas
@@ -288,11 +288,13 @@ class _ImageJob:
 
         Always in fp32: it takes little time, and a tile that is computed again must have the tone of its neighbors.
         """
-        # shrunk where the image is stored, so that only the thumbnail is copied to the device
-        thumbnail = thumbnail_of(rgb_of(self.seen[None]), self.network.config.thumbnail).to(self.device)
+        # shrunk where the image is stored, so that only what is small is copied to the device
+        thumbnail, statistics = self.network.look_at(rgb_of(self.seen[None]))
+        if statistics is not None:
+            statistics = statistics.to(self.device)
         guidance = self.work.guidance
         conditioning = Conditioning() if guidance is None else guidance.to_conditioning(self.device)
-        return self.network.encode_context(thumbnail, conditioning)
+        return self.network.encode_context(thumbnail.to(self.device), conditioning, statistics)
 
     def _cut(self, area: Box) -> list[Tile]:
         """Return the tiles of an area that have something to restore."""

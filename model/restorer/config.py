@@ -56,6 +56,8 @@ class RestorerConfig:
         global_widths: Channels of both branches at 1/2, 1/4, 1/8 of the thumbnail, and in their blocks.
         global_blocks: Number of gated blocks of each.
         extra_tone_blocks: Number of further blocks of the tone branch.
+        tone_statistics_width: Hidden width of the layers by which it reads statistics of the image's blocks
+            (`fine_statistics`); 0 for a branch that sees the thumbnail alone.
         camera_widths: Channels of the camera branch at 1/2, 1/4, ...; empty for a network without it.
         camera_encoder_blocks: Number of its residual blocks at each of these sizes on the way down.
         camera_decoder_blocks: The same on the way up, without the coarsest size.
@@ -81,6 +83,7 @@ class RestorerConfig:
     global_widths: tuple[int, ...] = (16, 32, 64, 96)
     global_blocks: int = 3
     extra_tone_blocks: int = 0
+    tone_statistics_width: int = 0
     camera_widths: tuple[int, ...] = ()
     camera_encoder_blocks: tuple[int, ...] = ()
     camera_decoder_blocks: tuple[int, ...] = ()
@@ -108,7 +111,14 @@ class RestorerConfig:
         for name, limit in LARGEST.items():
             if getattr(self, name) > limit:
                 raise ValueError(f"{name} must be at most {limit}, not {getattr(self, name)}")
-        for name in ("global_blocks", "extra_tone_blocks", "top_experts", "severity_width", "camera_estimator_width"):
+        for name in (
+            "global_blocks",
+            "extra_tone_blocks",
+            "tone_statistics_width",
+            "top_experts",
+            "severity_width",
+            "camera_estimator_width",
+        ):
             if not _are_integers((getattr(self, name),), 0):
                 raise ValueError(f"{name} must be an integer from 0 up, not {getattr(self, name)!r}")
         if self.top_experts > self.experts:

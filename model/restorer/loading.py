@@ -12,6 +12,7 @@ from ..errors import WeightFileError
 from ..weights import SHIPPED_RESTORER, Card, read_weights
 from .config import RestorerConfig
 from .network import Restorer
+from .whole_image import STATISTICS
 
 
 def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:
@@ -72,6 +73,7 @@ def _check_size(config: RestorerConfig, state: Mapping[str, Tensor]) -> None:
         + config.experts * vector
         + sum(width * width for width in config.camera_widths)
         + config.camera_estimator_width**2
+        + config.tone_statistics_width * STATISTICS
     )
     if layers > len(state) or smallest > values:
         raise ValueError("it is larger than the tensors in the file")

@@ -23,6 +23,7 @@ from .conditioning import GuidanceTokens, GuidanceVector, TokenAttention
 from .config import LEVELS, RestorerConfig
 from .experts import FrequencyExperts
 from .thumbnail_branches import Context, GlobalBranch, Position, ToneBranch, apply_affine, sample
+from .whole_image import fine_statistics, thumbnail_of
 
 
 @dataclass(frozen=True)
@@ -133,27 +134,58 @@ class Restorer(nn.Module):
         )
 
     def forward(
-        self, crop: Tensor, position: Position, thumbnail: Tensor, conditioning: Conditioning
+        self,
+        crop: Tensor,
+        position: Position,
+        thumbnail: Tensor,
+        conditioning: Conditioning,
+        statistics: Tensor | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Restore one crop of each of B images: `encode_context`, then `restore_crop`.
 
         Args:
             crop: [B, 3, h, w] in 0..1; h and w multiples of `multiple`.
             position: Where the crops lie; origins are multiples of `multiple`.
-            thumbnail: [B, 3, T, T] in 0..1, from `thumbnail_of` the whole images.
+            thumbnail: [B, 3, T, T] in 0..1, from `look_at`.
             conditioning: Of the B images.
+            statistics: Of the whole images, see `forward_tone`.
 
         Returns:
             As `restore_crop`.
         """
-        return self.restore_crop(crop, self.encode_context(thumbnail, conditioning), position)
+        return self.restore_crop(crop, self.encode_context(thumbnail, conditioning, statistics), position)
 
-    def forward_tone(self, thumbnail: Tensor, conditioning: Conditioning) -> Tensor:
-        """Run the tone branch alone, once: thumbnail [B, 3, T, T] in 0..1 -> affine grid [B, A, A, 6] fp32."""
-        affine: Tensor = self.tone(thumbnail, conditioning.for_tone)
+    def look_at(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the tone and the global branch see of whole images, on the device where these are.
+
+        Args:
+            image: [B, 3, H, W] in 0..1.
+
+        Returns:
+            The thumbnail [B, 3, T, T], and the `fine_statistics` [B, `STATISTICS`, T/4, T/4] if the tone branch reads
+            them.
+        """
+        side = self.config.thumbnail
+        statistics = fine_statistics(image, side // 4) if self.config.tone_statistics_width else None
+        return thumbnail_of(image, side), statistics
+
+    def forward_tone(self, thumbnail: Tensor, conditioning: Conditioning, statistics: Tensor | None = None) -> Tensor:
+        """Run the tone branch alone, once.
+
+        Args:
+            thumbnail: [B, 3, T, T] in 0..1.
+            conditioning: Of the B images.
+            statistics: [B, `STATISTICS`, T/4, T/4], from `look_at`; None to do without.
+
+        Returns:
+            The affine grid [B, A, A, 6] fp32.
+        """
+        affine: Tensor = self.tone(thumbnail, conditioning.for_tone, statistics)
         return affine
 
-    def mirrored_tone(self, affine: Tensor, thumbnail: Tensor, conditioning: Conditioning) -> Tensor:
+    def mirrored_tone(
+        self, affine: Tensor, thumbnail: Tensor, conditioning: Conditioning, statistics: Tensor | None = None
+    ) -> Tensor:
         """Return the mean of the tone of images and of their mirror images.
 
         It is about 0.2 dB better than the tone of the images alone (docs/experiments.md).
@@ -162,15 +194,24 @@ class Restorer(nn.Module):
             affine: [B, A, A, 6], what `forward_tone` returned for the same images.
             thumbnail: [B, 3, T, T] in 0..1.
             conditioning: Of the B images.
+            statistics: Of the whole images, see `forward_tone`.
         """
-        return (affine + self.forward_tone(thumbnail.flip(3), conditioning).flip(2)) / 2
+        mirrored = None if statistics is None else statistics.flip(3)
+        return (affine + self.forward_tone(thumbnail.flip(3), conditioning, mirrored).flip(2)) / 2
 
-    def encode_context(self, thumbnail: Tensor, conditioning: Conditioning, affine: Tensor | None = None) -> Context:
+    def encode_context(
+        self,
+        thumbnail: Tensor,
+        conditioning: Conditioning,
+        statistics: Tensor | None = None,
+        affine: Tensor | None = None,
+    ) -> Context:
         """Run the tone and the global branch, once per image.
 
         Args:
-            thumbnail: [B, 3, T, T] in 0..1, from `thumbnail_of` the whole images.
+            thumbnail: [B, 3, T, T] in 0..1, from `look_at`.
             conditioning: Of the B images.
+            statistics: Of the whole images, see `forward_tone`.
             affine: [B, A, A, 6], the tone if it is known already (`mirrored_tone`); None runs the tone branch.
 
         Raises:
@@ -183,8 +224,8 @@ class Restorer(nn.Module):
         overviews: list[tuple[Tensor, tuple[Tensor | None, ...]]] = []
 
         def find_tone() -> None:
-            tone = self.forward_tone(thumbnail, conditioning)
-            tones.append(self.mirrored_tone(tone, thumbnail, conditioning))
+            tone = self.forward_tone(thumbnail, conditioning, statistics)
+            tones.append(self.mirrored_tone(tone, thumbnail, conditioning, statistics))
 
         def find_overview() -> None:
             overviews.append(self.overview(thumbnail, self.guidance(batch, conditioning)))

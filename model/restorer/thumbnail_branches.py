@@ -16,6 +16,7 @@ from ..precision import full_precision
 from .blocks import GatedBlock, convolve, unfold_pixels
 from .conditioning import GuidanceVector
 from .config import RestorerConfig
+from .whole_image import STATISTICS, with_logarithm
 
 GAIN_LIMIT = 3.0
 """Largest absolute log-gain of the affine correction: a factor of about 20 either way."""
@@ -63,14 +64,6 @@ class Context:
         """Return the context of some of the images, by [C] indices, which may repeat."""
         maps = tuple(None if each is None else each[indices] for each in self.maps)
         return Context(self.vector[indices], self.tokens[indices], maps, self.affine[indices])
-
-
-def thumbnail_of(image: Tensor, side: int) -> Tensor:
-    """Shrink whole images to a fixed square, [B, 3, H, W] in 0..1 to [B, 3, side, side] fp32, antialiased.
-
-    The square is fixed whatever the aspect ratio, so that images of different sizes make one batch.
-    """
-    return F.interpolate(image.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def sampling_weights(start: Tensor, length: Tensor, count: int, scale: int, grid: int) -> Tensor:
@@ -141,15 +134,6 @@ def affine_preview(thumbnail: Tensor, affine: Tensor) -> Tensor:
     return apply_affine(coarse.permute(0, 2, 3, 1), affine).permute(0, 3, 1, 2)
 
 
-def with_logarithm(image: Tensor) -> Tensor:
-    """Stack an image [B, 3, H, W] in 0..1 and its logarithm to [B, 6, H, W], both about -0.5..0.5.
-
-    Light multiplies an image (or raises it to a power), which in logarithms is an addition (or a factor).
-    """
-    logarithm = (image.clamp(0, 1) + 0.02).log() / 4 + 0.5
-    return torch.cat([image - 0.5, logarithm], dim=1)
-
-
 class ChannelAttention(nn.Module):
     """Scale channels by a function of the whole thumbnail; starts as the identity. Crops could not do this."""
 
@@ -181,22 +165,47 @@ class ThumbnailEncoder(nn.Module):
         self.attention = nn.ModuleList(ChannelAttention(width) for _ in range(blocks))
         self.to_vector = nn.Linear(width, config.vector_width)
 
-    def encode(self, thumbnail: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def encode(
+        self, thumbnail: Tensor, vector: Tensor, addition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode a thumbnail [B, 3, T, T] in 0..1 under a guidance vector [B, V].
+
+        Args:
+            thumbnail: The thumbnail.
+            vector: The guidance.
+            addition: [B, T/4, T/4, C2], to the features of that size.
 
         Returns:
             Features [B, T/4, T/4, C2] and [B, T/8, T/8, C4], and the vector [B, V] with the mean features added to it.
         """
         thumbnail = with_logarithm(thumbnail).permute(0, 2, 3, 1)
         fine = F.silu(convolve(self.shrink, F.silu(convolve(self.stem, thumbnail))))
+        if addition is not None:
+            fine = fine + addition.to(fine.dtype)
         features = self.widen(F.silu(convolve(self.shrink_again, fine)))
         for block, attention in zip(self.blocks, self.attention, strict=True):
             features = attention(block(features, vector))
         return fine, features, vector + self.to_vector(features.mean((1, 2))).float()
 
 
+class StatisticsReader(nn.Module):
+    """Add to features of the tone branch what `fine_statistics` tells; starts as nothing."""
+
+    def __init__(self, hidden: int, width: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(STATISTICS, hidden, 3, padding=1)
+        self.project = nn.Conv2d(hidden, width, 3, padding=1)
+        assert self.project.bias is not None
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        """[B, `STATISTICS`, A, A] -> [B, A, A, C]."""
+        return convolve(self.project, F.silu(convolve(self.widen, statistics.float().permute(0, 2, 3, 1))))
+
+
 class ToneBranch(ThumbnailEncoder):
-    """Predict the affine grid from thumbnail and pooled embedding: light, haze and color of the whole image.
+    """Predict the affine grid from thumbnail, statistics and pooled embedding: light, haze and color of the image.
 
     It shares nothing with the local branch and learns from whole images alone: crops tell little about tone and would
     dominate the loss, and a local branch whose guidance changes during training forgets what it has learned
@@ -207,6 +216,7 @@ class ToneBranch(ThumbnailEncoder):
         super().__init__(config, config.extra_tone_blocks)
         _, second, _, width = config.global_widths
         self.guidance = GuidanceVector(config.guidance_width, config.vector_width, config.severity_width)
+        self.statistics = StatisticsReader(config.tone_statistics_width, second) if config.tone_statistics_width else None
         # the affine grid is twice as fine as the features, since haze follows depth
         self.to_fine = nn.Linear(width, 4 * second)
         self.fine_block = GatedBlock(second, config.vector_width, config.expansion, config.residual_init)
@@ -216,10 +226,21 @@ class ToneBranch(ThumbnailEncoder):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, thumbnail: Tensor, conditioning: Conditioning) -> Tensor:
-        """Thumbnail [B, 3, T, T] in 0..1 and conditioning -> the affine grid as in `Context`."""
+    def forward(self, thumbnail: Tensor, conditioning: Conditioning, statistics: Tensor | None) -> Tensor:
+        """Predict the tone.
+
+        Args:
+            thumbnail: [B, 3, T, T] in 0..1.
+            conditioning: Of the B images.
+            statistics: [B, `STATISTICS`, A, A] of the images, which a branch that reads none ignores; without them it
+                sees the thumbnail alone.
+
+        Returns:
+            The affine grid as in `Context`.
+        """
         vector = self.guidance(len(thumbnail), conditioning)
-        fine, features, vector = self.encode(thumbnail, vector)
+        read = None if self.statistics is None or statistics is None else self.statistics(statistics)
+        fine, features, vector = self.encode(thumbnail, vector, read)
         fine = self.fine_block(fine + unfold_pixels(self.to_fine(features)).to(fine.dtype), vector)
         with full_precision(fine.device):
             affine: Tensor = self.to_affine(fine.float()) + self.to_overall(vector)[:, None, None]

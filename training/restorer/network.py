@@ -29,7 +29,7 @@ class RestorerInTraining(nn.Module):
 
         Args:
             batch: "thumbnail" [B, 3, T, T], "pooled" [B, D], "guidance_mask", "removal" and "severities" of all
-                scenes; where there are crops also "tokens" [S, N, D], "crop" [C, 3, h, w], "place" [C, 4] and "scene"
+                scenes, and "statistics" if the tone branch reads them; where there are crops also "tokens" [S, N, D], "crop" [C, 3, h, w], "place" [C, 4] and "scene"
                 [C].
 
         Returns:
@@ -43,12 +43,13 @@ class RestorerInTraining(nn.Module):
             removal=batch["removal"],
             severities=batch["severities"],
         )
-        affine = restorer.forward_tone(thumbnail, whole)
+        statistics = batch.get("statistics")
+        affine = restorer.forward_tone(thumbnail, whole, statistics)
         preview = affine_preview(thumbnail, affine)
         if "crop" not in batch:
             return None, [], preview
         count = len(batch["tokens"])
-        thumbnail = thumbnail[:count]
+        thumbnail, statistics = thumbnail[:count], None if statistics is None else statistics[:count]
         cropped = Conditioning(
             batch["tokens"],
             batch["pooled"][:count],
@@ -57,7 +58,7 @@ class RestorerInTraining(nn.Module):
             severities=batch["severities"][:count],
         )
         with torch.no_grad():  # the crops do not teach the tone branch
-            affine = restorer.mirrored_tone(affine[:count], thumbnail, cropped)
-        context = restorer.encode_context(thumbnail, cropped, affine).select(batch["scene"])
+            affine = restorer.mirrored_tone(affine[:count], thumbnail, cropped, statistics)
+        context = restorer.encode_context(thumbnail, cropped, affine=affine).select(batch["scene"])
         restored, routing = restorer.restore_crop(batch["crop"].float(), context, Position(*batch["place"].unbind(1)))
         return restored, routing, preview

@@ -23,7 +23,8 @@ from ...model.mllm.loading import load_mllm
 from ...model.restorer.config import RestorerConfig
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
-from ...model.restorer.thumbnail_branches import Position, thumbnail_of
+from ...model.restorer.thumbnail_branches import Position
+from ...model.restorer.whole_image import thumbnail_of
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
 from ...model.weights import Card, write_weights
@@ -44,8 +45,8 @@ VALIDATION_SEED = 30_000_000
 CROPS = ("crop", "target", "place", "scene")
 """Entries of a batch about its crops."""
 
-WHOLE = ("thumbnail", "target_thumbnail", "removal", "severities")
-"""Entries of a batch about whole scenes that need no embedding."""
+WHOLE = ("thumbnail", "target_thumbnail", "removal", "severities", "statistics")
+"""Entries of a batch about whole scenes that need no embedding; the last where the tone branch reads it."""
 
 TONE = "tone_"
 """Prefix of the entries about scenes without crops."""
@@ -170,16 +171,19 @@ class RestorerTask:
         self, sampler: SceneSampler, rng: np.random.Generator, view_sets: int = 1
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return a scene's target and degraded image [3, H, W], and its entries as a whole."""
-        config, side = self.run.batch, self.network.restorer.config.thumbnail
+        config, restorer = self.run.batch, self.network.restorer
         scene = sampler.draw_steered(rng, config.sides, config.steered_share, config.set_share)
         target, image = to_tensor(scene.target), to_tensor(scene.degraded.image)
+        thumbnail, statistics = restorer.look_at(image[None])
         whole = {
             "views": self.guidance.prepare(to_tensor(scene.seen), scene.degraded.truth, view_sets),
-            "thumbnail": thumbnail_of(image[None], side)[0].half(),
-            "target_thumbnail": thumbnail_of(target[None], side)[0].half(),
+            "thumbnail": thumbnail[0].half(),
+            "target_thumbnail": thumbnail_of(target[None], thumbnail.shape[2])[0].half(),
             "removal": torch.from_numpy(scene.removal),
             "severities": torch.from_numpy(scene.severities),
         }
+        if statistics is not None:
+            whole["statistics"] = statistics[0].half()
         return target, image, whole
 
     def prepare(self, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -208,7 +212,7 @@ class RestorerTask:
         views = batch[f"{prefix}views"]
         with torch.autocast(views.device.type, torch.bfloat16, enabled=self.is_bf16(views.device)):
             tokens, pooled = self.guidance.embed(views)
-        return {"pooled": pooled, **{name: batch[f"{prefix}{name}"] for name in WHOLE}}, tokens
+        return {"pooled": pooled, **{name: batch[f"{prefix}{name}"] for name in WHOLE if f"{prefix}{name}" in batch}}, tokens
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Return the loss of a prepared batch and its parts."""
@@ -262,9 +266,10 @@ class RestorerTask:
         # a network that never saw guidance is validated without it
         guided = torch.tensor([self.run.losses.guidance_dropout < 1], device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.is_bf16(device)):
-            thumbnail = thumbnail_of(image[None], restorer.config.thumbnail).to(device)
-            position = Position.of(0, 0, *image.shape[1:])
-            restored, _ = restorer(image[None].to(device), position, thumbnail, Conditioning(tokens, pooled, guided))
+            image = image[None].to(device)
+            thumbnail, statistics = restorer.look_at(image)
+            position = Position.of(0, 0, *image.shape[2:])
+            restored, _ = restorer(image, position, thumbnail, Conditioning(tokens, pooled, guided), statistics)
         whole: Tensor = restored[0]
         return whole.cpu()
 

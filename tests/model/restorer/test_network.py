@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from mofe_restore.model.guidance import Conditioning, Guidance
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.network import Restorer
-from mofe_restore.model.restorer.thumbnail_branches import Position, affine_preview, thumbnail_of
+from mofe_restore.model.restorer.thumbnail_branches import Position, affine_preview
+from mofe_restore.model.restorer.whole_image import thumbnail_of
 
 NO_HAZE = torch.tensor([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
 """Remove everything but haze."""
@@ -115,7 +116,7 @@ def test_the_tone_of_more_images_than_have_crops_is_found_in_one_call(restorer: 
         together, _ = restorer.restore_crop(crops, context.select(scene), places)
         affine = restorer.forward_tone(thumbnails, Conditioning(pooled=pooled))
         tone = restorer.mirrored_tone(affine[:2], thumbnails[:2], first)
-        context_among = restorer.encode_context(thumbnails[:2], first, tone)
+        context_among = restorer.encode_context(thumbnails[:2], first, affine=tone)
         among, _ = restorer.restore_crop(crops, context_among.select(scene), places)
     assert torch.allclose(context_among.affine, context.affine, atol=1e-5)
     assert torch.allclose(together, among, atol=1e-5)
@@ -131,6 +132,29 @@ def test_a_mirrored_image_has_the_mirrored_tone(restorer: Restorer) -> None:
         single = restorer.forward_tone(thumbnail, conditioning)
     assert torch.allclose(tone, mirrored.flip(2), atol=1e-5)
     assert (tone - single).abs().max() > 1e-4
+
+
+def test_statistics_change_the_tone_once_they_are_read(tiny_config: RestorerConfig) -> None:
+    torch.manual_seed(0)
+    network, image = Restorer(dataclasses.replace(tiny_config, tone_statistics_width=8)), torch.rand(2, 3, 64, 96)
+    thumbnail, statistics = network.look_at(image)
+    assert statistics is not None and statistics.shape[2:] == (8, 8)
+    with torch.no_grad():
+        network.tone.to_affine.weight.normal_()
+        seen = network.forward_tone(thumbnail, Conditioning(), statistics)
+        assert torch.equal(seen, network.forward_tone(thumbnail, Conditioning()))  # untrained
+        assert network.tone.statistics is not None
+        network.tone.statistics.project.weight.normal_()
+        seen = network.forward_tone(thumbnail, Conditioning(), statistics)
+        assert (seen - network.forward_tone(thumbnail, Conditioning())).abs().mean() > 0.01
+        tone = network.encode_context(thumbnail, Conditioning(), statistics).affine
+        flipped = network.look_at(image.flip(3))
+        mirrored = network.encode_context(flipped[0], Conditioning(), flipped[1]).affine
+    assert torch.allclose(tone, mirrored.flip(2), atol=1e-4)
+
+
+def test_a_network_without_that_layer_reads_no_statistics(restorer: Restorer) -> None:
+    assert restorer.look_at(torch.rand(1, 3, 64, 64))[1] is None
 
 
 def test_guidance_changes_the_result_and_masking_it_equals_giving_none(restorer: Restorer) -> None:

@@ -1,0 +1,49 @@
+"""What the branches that see the whole image are shown of it."""
+
+from __future__ import annotations
+
+import torch
+
+from mofe_restore.model.restorer import whole_image
+from mofe_restore.model.restorer.whole_image import BLOCK, STATISTICS, fine_statistics, thumbnail_of, with_logarithm
+
+DARKEST, BRIGHTEST, CONTRAST = slice(0, 3), slice(3, 6), slice(12, STATISTICS)
+
+
+def test_the_thumbnail_is_seen_as_it_is_and_in_logarithms() -> None:
+    image = torch.rand(1, 3, 8, 8) * 0.4 + 0.3
+    seen, darker = with_logarithm(image), with_logarithm(image / 2)
+    assert torch.equal(seen[:, :3], image - 0.5)
+    shift = (seen - darker)[:, 3:]
+    assert shift.std() < 0.1 * shift.mean()  # a factor is an addition there
+    assert with_logarithm(torch.tensor([-1.0, 0.0, 1.0, 2.0]).expand(1, 3, 1, 4))[:, 3:].abs().max() < 0.55
+
+
+def test_statistics_tell_what_a_thumbnail_averages_away() -> None:
+    flat = torch.full((1, 3, 128, 128), 0.4)
+    striped = flat.clone()
+    striped[..., ::4], striped[..., 1::4] = 0.7, 0.7  # stripes of two pixels
+    striped[..., 2::4], striped[..., 3::4] = 0.1, 0.1
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # a border has half a stripe
+    assert torch.allclose(thumbnail_of(flat, 16)[inner], thumbnail_of(striped, 16)[inner], atol=1e-5)
+    plain, fine = fine_statistics(flat, 16), fine_statistics(striped, 16)
+    assert plain.shape == (1, STATISTICS, 16, 16)
+    assert torch.allclose(plain[:, DARKEST], torch.tensor(-0.1)) and torch.allclose(fine[:, DARKEST], torch.tensor(-0.4))
+    assert torch.allclose(fine[:, BRIGHTEST], torch.tensor(0.2))
+    assert (fine - plain)[:, CONTRAST].amax((0, 2, 3))[1] > 0.5  # the second of three scales
+    across, down = (fine - plain)[0, -2:].mean((1, 2))
+    assert across > 0.5 and abs(down) < 1e-6
+
+
+def test_statistics_of_a_mirrored_image_are_mirrored_and_lie_in_a_bounded_range() -> None:
+    image = torch.rand(2, 3, 64, 96)
+    assert torch.allclose(fine_statistics(image.flip(3), 16), fine_statistics(image, 16).flip(3), atol=1e-5)
+    extremes = torch.stack([torch.zeros(3, 64, 64), torch.ones(3, 64, 64)])
+    assert fine_statistics(extremes, 8).abs().max() <= 1.0
+
+
+def test_statistics_are_the_same_however_many_rows_are_read_at_once(monkeypatch) -> None:
+    image = torch.rand(1, 3, 100, 53)  # no whole number of blocks
+    at_once = fine_statistics(image, 8)
+    monkeypatch.setattr(whole_image, "STRIP", BLOCK)
+    assert torch.equal(fine_statistics(image, 8), at_once)
