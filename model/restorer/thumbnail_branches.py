@@ -216,7 +216,8 @@ class ToneBranch(ThumbnailEncoder):
         super().__init__(config, config.extra_tone_blocks)
         _, second, _, width = config.global_widths
         self.guidance = GuidanceVector(config.guidance_width, config.vector_width, config.severity_width)
-        self.statistics = StatisticsReader(config.tone_statistics_width, second) if config.tone_statistics_width else None
+        hidden = config.tone_statistics_width
+        self.statistics = StatisticsReader(hidden, second) if hidden else None
         # the affine grid is twice as fine as the features, since haze follows depth
         self.to_fine = nn.Linear(width, 4 * second)
         self.fine_block = GatedBlock(second, config.vector_width, config.expansion, config.residual_init)

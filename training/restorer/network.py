@@ -29,8 +29,8 @@ class RestorerInTraining(nn.Module):
 
         Args:
             batch: "thumbnail" [B, 3, T, T], "pooled" [B, D], "guidance_mask", "removal" and "severities" of all
-                scenes, and "statistics" if the tone branch reads them; where there are crops also "tokens" [S, N, D], "crop" [C, 3, h, w], "place" [C, 4] and "scene"
-                [C].
+                scenes, and "statistics" if the tone branch reads them; where there are crops also "tokens" [S, N, D],
+                "crop" [C, 3, h, w], "place" [C, 4] and "scene" [C].
 
         Returns:
             The restored crops and their routing as `Restorer.restore_crop` returns them (None and empty where there are

@@ -212,7 +212,10 @@ class RestorerTask:
         views = batch[f"{prefix}views"]
         with torch.autocast(views.device.type, torch.bfloat16, enabled=self.is_bf16(views.device)):
             tokens, pooled = self.guidance.embed(views)
-        return {"pooled": pooled, **{name: batch[f"{prefix}{name}"] for name in WHOLE if f"{prefix}{name}" in batch}}, tokens
+        return {
+            "pooled": pooled,
+            **{name: batch[f"{prefix}{name}"] for name in WHOLE if f"{prefix}{name}" in batch},
+        }, tokens
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """Return the loss of a prepared batch and its parts."""
