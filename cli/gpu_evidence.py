@@ -23,7 +23,7 @@ from ..model.inference.plan import plan_restoration
 from ..model.pipeline import RestorationPipeline
 from ..model.precision import DTYPES
 from ..model.restorer.thumbnail_branches import Position
-from ..model.restorer.whole_image import thumbnail_of
+from ..model.whole_image import thumbnail_of
 from .memory_probe import allocated, sample_photo
 
 SIDES = (512, 1024, 2048, 4096)

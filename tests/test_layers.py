@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = [
     {"model.vocabulary", "model.errors", "model.atomic", "model.precision", "model.threads"},
     {"model.images", "model.guidance", "model.weights", "model.formats", "model.blur_kernel"},
-    {"model.jpeg_grid"},
+    {"model.jpeg_grid", "model.whole_image"},
     {"model.jpeg_quality"},
     {"model.image_files", "model.restorer", "model.mllm", "model.synthesis"},
     {"model.inference"},

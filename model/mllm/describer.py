@@ -24,6 +24,7 @@ from ..errors import MllmError
 from ..guidance import Directions, Guidance
 from ..threads import limited_threads
 from ..vocabulary import DEGRADATIONS, PARAMETERS
+from ..whole_image import image_statistics
 from .adapter import Adapter
 from .answers import answer_from_scores
 from .head import DegradationHead
@@ -32,7 +33,7 @@ from .measured import measured, with_measured_jpeg
 from .memory import Memory, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
-from .second_look import SECOND_SETS, Cleaner, SecondLook, by_both_looks, hiding_faults
+from .second_look import SECOND_SETS, Cleaner, FirstLook, SecondLook, by_both_looks
 from .sight import QUESTIONS, Look, PatchWatch, Seer, Sight, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence, uncertainty_sentence
@@ -340,16 +341,25 @@ class Mllm:
         if self.adapter is not None:
             aligned = self.adapter.guidance(self.see(image, self.adapter.look)).to(image.device)
             return measured(aligned, image)
-        view_sets = self.view_sets(image)
-        tokens, pooled_each = self.embed(view_sets)
-        pooled = pooled_each.mean(0, keepdim=True)
         if self.network.head is None:
-            with self._one_thread():
-                scores = self._yes_no.scores(view_sets[0], on_token)
-            unknown = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device)
-            seen = Guidance(tokens[:1], pooled, scores, unknown, ("",), self.identity, directions=self.directions)
-            unprotected = torch.zeros(1, dtype=torch.bool, device=pooled.device)
-            return replace(with_measured_jpeg(seen, image), protected=unprotected), ""
+            return self._see_by_questions(image, on_token), ""
+        look, judge = self.first_look(image), self.network.second_look
+        faults = look.faults
+        if look.content or judge is None or (faults is not None and cleaner is None):
+            return look.seen, look.content
+        again, reading = look.pooled, None
+        if faults is not None and cleaner is not None:
+            again = self.embed_cleaned(image, faults, cleaner)
+            reading = self.network.head(again)
+        presence = judge(look.pooled, again, image_statistics(image)[None].to(again))
+        return by_both_looks(look.seen, look.reading, reading, presence), ""
+
+    @torch.inference_mode()
+    def first_look(self, image: Tensor) -> FirstLook:
+        """Return what a model with a head sees at first in an image [3, H, W] in 0..1."""
+        assert self.network.head is not None
+        tokens, pooled = self.embed(self.view_sets(image))
+        pooled = pooled.mean(0, keepdim=True)
         reading = self.network.head(pooled)
         seen = Guidance(
             tokens[:1],
@@ -361,12 +371,19 @@ class Mllm:
             certainty=reading.certainty(),
             directions=self.directions,
         )
-        seen, content = measured(seen, image)
-        faults, judge = hiding_faults(seen), self.network.second_look
-        if content or cleaner is None or judge is None or faults is None:
-            return seen, content
-        again = self.embed_cleaned(image, faults, cleaner)
-        return by_both_looks(seen, reading, self.network.head(again), judge(pooled, again)), ""
+        return FirstLook(pooled, reading, *measured(seen, image))
+
+    def _see_by_questions(self, image: Tensor, on_token: Callable[[], None] | None) -> Guidance:
+        """Return the guidance of one image [3, H, W] by a model without a head, which is asked yes or no."""
+        view_sets = self.view_sets(image)
+        tokens, pooled_each = self.embed(view_sets)
+        pooled = pooled_each.mean(0, keepdim=True)
+        with self._one_thread():
+            scores = self._yes_no.scores(view_sets[0], on_token)
+        unknown = torch.full((1, len(PARAMETERS)), torch.nan, device=pooled.device)
+        seen = Guidance(tokens[:1], pooled, scores, unknown, ("",), self.identity, directions=self.directions)
+        unprotected = torch.zeros(1, dtype=torch.bool, device=pooled.device)
+        return replace(with_measured_jpeg(seen, image), protected=unprotected)
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from ..precision import dtype_from_name
 from ..weights import SHIPPED_MLLM, Card, read_weights
 from .describer import Mllm
 from .head import DegradationHead
-from .second_look import SecondLook
+from .second_look import SecondLook, inputs_of
 
 PROTOCOL = 2
 """Version of the way in which images are shown and embeddings are read; part of the identity of every MLLM."""
@@ -216,7 +216,7 @@ def _read_second_look(folder: Path, identity: str) -> SecondLook | None:
     state, card = _read_reader(path, "second_look", identity)
     try:
         width, hidden = int(card.architecture["width"]), int(card.architecture["hidden"])
-        if state["widen.weight"].shape != (hidden, 2 * width):
+        if state["widen.weight"].shape != (hidden, inputs_of(width)):
             raise ValueError("its card has other sizes than its tensors")  # before memory is taken for them
         second_look = SecondLook(width, hidden)
         second_look.load_state_dict({name: value.float() for name, value in state.items()})

@@ -1,13 +1,15 @@
-"""A second look at an image, without the noise and the JPEG that the first one saw (our design).
+"""A second look at an image, without the noise and the JPEG that the first one saw, and a second opinion (our design).
 
 Noise and blocks hide the weather: in noise a head misses faint rain and haze, and takes snow for a sign of darkness;
 without it, it no longer knows a dark scene by its noise. So a small network judges these four by both embeddings, that
-of the image as it is and that of the image without its noise and blocks (docs/experiments.md).
+of the image as it is and that of the image without its noise and blocks, and by statistics of its pixels. Where nothing
+hides them both embeddings are one, and the network's opinion counts as much as the head's: it has learned from
+photographs that are new to the MLLM (docs/experiments.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from ..guidance import Guidance
 from ..vocabulary import CAMERA_FAULTS, DEGRADATIONS, PRESENT
+from ..whole_image import IMAGE_STATISTICS
 from .head import OWNER, Reading
 
 SECOND_SETS = 3
@@ -26,7 +29,9 @@ JUDGED = ("low_light", "haze", "rain", "snow")
 
 INDICES = [DEGRADATIONS.index(name) for name in JUDGED]
 
-_LOW_LIGHT = DEGRADATIONS.index("low_light")
+BOTH_LOOKS, ONE_LOOK = (0.8, 1.0, 1.0, 1.0), (0.5, 0.5, 0.5, 0.0)
+"""How much the network's logits of `JUDGED` count against those of the head in the first look: after a second look, and
+without one. Of falling snow, of which there are few photographs to learn from, the head alone knows more then."""
 
 _WEATHER = [DEGRADATIONS.index(name) for name in JUDGED if name != "low_light"]
 
@@ -41,8 +46,30 @@ class Cleaner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FirstLook:
+    """What is seen in one image as it is.
+
+    Attributes:
+        pooled: Its embedding, [1, D].
+        reading: What the head reads in it.
+        seen: The guidance that follows from it, and from what is measured in the image.
+        content: Of an image that is left as it is, see `measured`; else "".
+    """
+
+    pooled: Tensor
+    reading: Reading
+    seen: Guidance
+    content: str
+
+    @property
+    def faults(self) -> Tensor | None:
+        """The strengths [1, 3] of noise and JPEG that are a reason for a second look; None without one."""
+        return None if self.content else hiding_faults(self.seen)
+
+
 class SecondLook(nn.Module):
-    """A network from both embeddings to the presence logits of what noise and JPEG hide.
+    """A network from both embeddings and statistics of an image to the presence logits of what noise and JPEG hide.
 
     Args:
         width: D, of one embedding.
@@ -54,16 +81,30 @@ class SecondLook(nn.Module):
         self.width, self.hidden = width, hidden
         self.mean: Tensor
         self.scale: Tensor
-        self.register_buffer("mean", torch.zeros(2 * width))
-        self.register_buffer("scale", torch.ones(2 * width))
-        self.widen = nn.Linear(2 * width, hidden)
+        self.register_buffer("mean", torch.zeros(inputs_of(width)))
+        self.register_buffer("scale", torch.ones(inputs_of(width)))
+        self.widen = nn.Linear(inputs_of(width), hidden)
         self.presence = nn.Linear(hidden, len(JUDGED))
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Pooled embeddings [B, D] of the image as it is and without noise and JPEG -> logits [B, 4] of `JUDGED`."""
-        both = (torch.cat([first, second], dim=-1).float() - self.mean) * self.scale
-        logits: Tensor = self.presence(F.gelu(self.widen(both)))
+    def forward(self, first: Tensor, second: Tensor, statistics: Tensor) -> Tensor:
+        """Judge images.
+
+        Args:
+            first: Pooled embeddings [B, D] of the images as they are.
+            second: The same without noise and JPEG; those of the first look where neither is seen.
+            statistics: [B, `IMAGE_STATISTICS`] of the images as they are, see `image_statistics`.
+
+        Returns:
+            Logits [B, 4] of `JUDGED`.
+        """
+        seen = (torch.cat([first, second, statistics], dim=-1).float() - self.mean) * self.scale
+        logits: Tensor = self.presence(F.gelu(self.widen(seen)))
         return logits
+
+
+def inputs_of(width: int) -> int:
+    """Return the number of inputs of a `SecondLook` for embeddings of a width."""
+    return 2 * width + IMAGE_STATISTICS
 
 
 def hiding_faults(seen: Guidance) -> Tensor | None:
@@ -73,24 +114,24 @@ def hiding_faults(seen: Guidance) -> Tensor | None:
     return faults if bool((faults > 0).any()) else None
 
 
-def by_both_looks(seen: Guidance, first: Reading, second: Reading, presence: Tensor) -> Guidance:
-    """Return the guidance of one image as it is after a second look.
+def by_both_looks(seen: Guidance, first: Reading, second: Reading | None, presence: Tensor) -> Guidance:
+    """Return the guidance of one image as head and network judge it.
 
     Strengths and parameters of the weather are the means of both looks, those of low light the first one's, since its
-    noise tells them; of low light the first look's logit counts as much as the network's. What is no longer called
-    present is taken out of the embedding, too.
+    noise tells them. What is no longer called present is taken out of the embedding, too.
 
     Args:
         seen: By the first look.
         first: What the head read then.
-        second: What it reads in the second look.
+        second: What it reads in the second look; None where there was no reason for one.
         presence: Logits [1, 4] of `JUDGED`, of a `SecondLook`.
     """
+    share = presence.new_tensor(ONE_LOOK if second is None else BOTH_LOOKS)
+    second = first if second is None else second
     strength, parameters, logits = first.strength.clone(), first.parameters.clone(), first.presence.clone()
     strength[:, _WEATHER] = (first.strength + second.strength)[:, _WEATHER] / 2
     parameters[:, _WEATHER_PARAMETERS] = (first.parameters + second.parameters)[:, _WEATHER_PARAMETERS] / 2
-    logits[:, INDICES] = presence.to(logits)
-    logits[:, _LOW_LIGHT] = (first.presence[:, _LOW_LIGHT] + logits[:, _LOW_LIGHT]) / 2
+    logits[:, INDICES] = torch.lerp(logits[:, INDICES], presence.to(logits), share.to(logits))
     both = Reading(logits, strength, parameters)
     was, remains = first.certainty()[0] >= PRESENT, both.certainty()[0] >= PRESENT
     judged = seen.seeing({DEGRADATIONS[index]: 0.0 for index in INDICES if was[index] and not remains[index]})

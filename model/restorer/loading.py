@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..errors import WeightFileError
 from ..weights import SHIPPED_RESTORER, Card, read_weights
+from ..whole_image import STATISTICS
 from .config import RestorerConfig
 from .network import Restorer
-from .whole_image import STATISTICS
 
 
 def load_restorer(path: str | Path = SHIPPED_RESTORER) -> tuple[Restorer, Card]:

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ..guidance import Conditioning
 from ..threads import run_parts
+from ..whole_image import fine_statistics, thumbnail_of
 from .blocks import Down, GatedBlock, Up, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
 from .camera_branch import CameraBranch
 from .conditioning import GuidanceTokens, GuidanceVector, TokenAttention
 from .config import LEVELS, RestorerConfig
 from .experts import FrequencyExperts
 from .thumbnail_branches import Context, GlobalBranch, Position, ToneBranch, apply_affine, sample
-from .whole_image import fine_statistics, thumbnail_of
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ..guidance import Conditioning
 from ..precision import full_precision
+from ..whole_image import STATISTICS, with_logarithm
 from .blocks import GatedBlock, convolve, unfold_pixels
 from .conditioning import GuidanceVector
 from .config import RestorerConfig
-from .whole_image import STATISTICS, with_logarithm
 
 GAIN_LIMIT = 3.0
 """Largest absolute log-gain of the affine correction: a factor of about 20 either way."""

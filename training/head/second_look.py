@@ -2,14 +2,14 @@
 
     mofe train second-look --config training/configs/second_look.toml
 
-Photographs without low light and weather are degraded, most of them by faults of a camera that hide what else there is,
-and seen twice, as they are and after the camera branch of a restorer. Real photographs teach what is known of them, as
-they are if they have noise or JPEG, else with such a fault (our design).
+Photographs without low light and weather are degraded, some by faults of a camera that hide what else there is, and
+those are seen twice, as they are and after the camera branch of a restorer. Real photographs teach what is known of
+them, as they are and, where they have neither noise nor JPEG, also with such a fault (our design).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from ...model.errors import TrainingError
 from ...model.mllm.describer import Mllm
 from ...model.mllm.head import DegradationHead
 from ...model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, load_mllm
-from ...model.mllm.second_look import INDICES, JUDGED, Cleaner, SecondLook, hiding_faults
+from ...model.mllm.second_look import INDICES, JUDGED, Cleaner, SecondLook
 from ...model.restorer.loading import load_restorer
 from ...model.synthesis.degrade import Degraded, synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
 from ...model.vocabulary import DEGRADATIONS, PRESENT
 from ...model.weights import read_card, write_weights
-from ..data.mix import Mix
+from ...model.whole_image import image_statistics
+from ..data.mix import HEAVIEST_SNOW, HEAVIEST_SOFT_RAIN, Mix
 from ..data.photos import list_photos, read_photo
 from ..data.real_photos import LONGEST_SIDE, presence_of, real_folders
 from ..data.scenes import to_tensor
@@ -51,6 +52,15 @@ NOISE_SHARE = 0.65
 
 PLAIN_SHARE, PLAIN_NOISE = 0.5, (4.0, 30.0)
 """Of the images with noise, those with white Gaussian noise, and its sigmas, of 255; `[mix]` draws the others."""
+
+ALONE = {"low": 0.22, "soft_rain": 0.18, "rain": 0.12, "haze": 0.14, "snow": 0.1, "blown_snow": 0.06, "composite": 0.18}
+"""What is drawn without a fault of a camera, and its share."""
+
+LEAST_NOISE = 0.006
+"""Maximum noise, as a sigma in 0..1, of dark images without a fault."""
+
+SAVED_SHARE, SAVED_QUALITY = 0.3, (75, 98)
+"""Of the images without a fault, those that are saved as a JPEG that hides nothing, and its qualities."""
 
 JPEG_QUALITY = (8, 76)
 """Qualities of JPEG, the upper one excluded."""
@@ -85,7 +95,8 @@ class SecondLookFit:
     """The `[fit]` table.
 
     Attributes:
-        images: Degraded images of each photograph; the first has faults of a camera alone.
+        images: Images of each photograph that have faults of a camera, the first of them nothing else.
+        alone: Images of each without such faults, the first of them as it is.
         side: Longest side in px to which the photographs of `photos` are shrunk.
         members: Networks that are fitted from different random weights and merged into one.
         hidden: Width of each.
@@ -102,20 +113,21 @@ class SecondLookFit:
     """
 
     images: int = 3
+    alone: int = 3
     side: int = 512
     members: int = 4
-    hidden: int = 64
-    steps: int = 600
+    hidden: int = 192
+    steps: int = 1400
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    dropout: float = 0.3
+    dropout: float = 0.5
     real_weight: float = 2.0
     seed: int = 77
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check_minimum(self, "fit", dict.fromkeys(("images", "side", "members", "hidden", "steps", "batch"), 1))
+        check_minimum(self, "fit", dict.fromkeys(("images", "alone", "side", "members", "hidden", "steps", "batch"), 1))
 
 
 @dataclass(frozen=True)
@@ -143,24 +155,25 @@ class SeenTwice:
 
     Attributes:
         first: Embeddings of images as they are, [N, D].
-        second: Those without noise and JPEG, [N, D].
+        second: Those without noise and JPEG, [N, D]; the same where neither is seen.
+        statistics: Of the images as they are, [N, S].
         presence: [N, 4] in 0..1, of `JUDGED`.
         weight: Of each, [N, 4].
     """
 
     first: Tensor
     second: Tensor
+    statistics: Tensor
     presence: Tensor
     weight: Tensor
 
     def and_more(self, other: SeenTwice) -> SeenTwice:
         """Return both."""
-        return SeenTwice(
-            torch.cat([self.first, other.first]),
-            torch.cat([self.second, other.second]),
-            torch.cat([self.presence, other.presence]),
-            torch.cat([self.weight, other.weight]),
-        )
+        return SeenTwice(*(torch.cat(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def where(self, chosen: Tensor) -> SeenTwice:
+        """Return some of them, by [N] bool."""
+        return SeenTwice(*(value[chosen] for value in vars(self).values()))
 
 
 def run(config_path: Path) -> None:
@@ -184,10 +197,10 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
         raise TrainingError(f"{data.restorer} in [data] has no camera branch: train it with mofe train camera first.")
     cache = output / "embeddings"
     cache.mkdir(parents=True, exist_ok=True)
-    examples = see_degraded(mllm, camera, settings, cache / "degraded.safetensors")
+    examples = see_degraded(mllm, camera, settings, cache).and_more(see_alone(mllm, settings, cache))
     for name, folder, known in real_folders(data.real_weak, data.real_pairs):
         if not known.keys().isdisjoint(JUDGED):
-            examples = examples.and_more(see_real(mllm, camera, settings, folder, known, cache / f"{name}.safetensors"))
+            examples = examples.and_more(see_real(mllm, camera, settings, folder, known, cache, name))
     judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
     with torch.no_grad():
         judge.presence.bias.sub_(torch.tensor([getattr(settings.shift, name) for name in JUDGED]))
@@ -208,59 +221,141 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
 
 
 def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: Path) -> SeenTwice:
-    """See the photographs of `[data]` degraded; those in which neither noise nor JPEG is seen are left out."""
+    """See the photographs of `[data]` with faults of a camera; images in which none is seen are left out."""
     fit, photos = settings.fit, list_photos(settings.data.photos)
     head = _head_of(mllm)
 
-    def rows() -> Iterator[dict[str, Tensor]]:
+    def images() -> Iterator[tuple[Degraded, int]]:
         for number, photo in enumerate(photos):
             clean = shrunk(read_photo(photo), fit.side)
-            pooled = embed(mllm, to_tensor(clean))[1]
             for index in range(fit.images):
-                degraded = draw_image(clean, settings.mix, np.random.default_rng((fit.seed, number, index)), index)
-                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
-                yield {**see_twice(mllm, cleaner, to_tensor(degraded.image)), "presence": presence, "clean": pooled}
+                yield draw_image(clean, settings.mix, np.random.default_rng((fit.seed, number, index)), index), number
 
-    stored = cached(cache, rows, len(photos) * fit.images)
+    def rows() -> Iterator[dict[str, Tensor]]:
+        shown = -1
+        for degraded, number in images():
+            if number != shown:
+                shown, pooled = number, embed(mllm, to_tensor(shrunk(read_photo(photos[number]), fit.side)))[1]
+            presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
+            yield {**see_twice(mllm, cleaner, to_tensor(degraded.image)), "presence": presence, "clean": pooled}
+
+    count = len(photos) * fit.images
+    stored = cached(cache / "degraded.safetensors", rows, count)
+    statistics = _statistics(lambda: (each.image for each, _ in images()), count, cache / "degraded_pixels.safetensors")
     with torch.no_grad():
         meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
     weight = torch.ones_like(stored["presence"])
     dark = JUDGED.index("low_light")
     undegraded = stored["presence"][:, dark] == 0
     weight[meant_dark & undegraded, dark] = 0.0  # what is dark by itself teaches nothing about it
-    hidden = stored["hidden"].bool()
-    return SeenTwice(stored["first"][hidden], stored["second"][hidden], stored["presence"][hidden], weight[hidden])
+    every = SeenTwice(stored["first"], stored["second"], statistics, stored["presence"], weight)
+    return every.where(stored["hidden"].bool())
+
+
+def see_alone(mllm: Mllm, settings: SecondLookRun, cache: Path) -> SeenTwice:
+    """See the photographs of `[data]` without faults of a camera; images in which one is seen are left out."""
+    fit, photos = settings.fit, list_photos(settings.data.photos)
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for number, photo in enumerate(photos):
+            clean = shrunk(read_photo(photo), fit.side)
+            for index in range(fit.alone):
+                degraded = draw_alone(clean, np.random.default_rng((fit.seed, number, fit.images + index)), index)
+                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
+                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence}
+
+    stored = cached(cache / "alone.safetensors", rows, len(photos) * fit.alone)
+    presence = stored["presence"]
+    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, torch.ones_like(presence))
+    return every.where(~stored["hidden"].bool())
 
 
 def see_real(
-    mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, folder: Path, known: dict[str, float], cache: Path
+    mllm: Mllm,
+    cleaner: Cleaner,
+    settings: SecondLookRun,
+    folder: Path,
+    known: dict[str, float],
+    cache: Path,
+    name: str,
 ) -> SeenTwice:
-    """See real photographs of which some presences are known; where no noise or JPEG is seen, with such a fault."""
-    fit, photos = settings.fit, list_photos(folder)
+    """See real photographs of which some presences are known.
 
-    def rows() -> Iterator[dict[str, Tensor]]:
+    All are seen as they are; where no noise or JPEG is seen, once more with such a fault.
+    """
+    fit, photos = settings.fit, list_photos(folder)
+    plain = cached(
+        cache / f"{name}_alone.safetensors",
+        lambda: (see_once(mllm, to_tensor(read_photo(path))) for path in photos),
+        len(photos),
+    )
+    hidden = plain["hidden"].bool()
+
+    def images() -> Iterator[np.ndarray]:
         for number, path in enumerate(photos):
             photo = read_photo(path)
-            seen = see_twice(mllm, cleaner, to_tensor(photo))
-            if not seen["hidden"]:
+            if not hidden[number]:
                 rng = np.random.default_rng((fit.seed, number))
                 photo = synthesize(shrunk(photo, LONGEST_SIDE), _with_fault(Severities(), settings.mix, rng), rng).image
-                seen = see_twice(mllm, cleaner, to_tensor(photo))
-            yield seen
+            yield photo
 
-    stored = cached(cache, rows, len(photos))
-    hidden = stored["hidden"].bool()
-    presence, weight = (torch.from_numpy(each)[INDICES].expand(int(hidden.sum()), -1) for each in presence_of(known))
-    return SeenTwice(stored["first"][hidden], stored["second"][hidden], presence, fit.real_weight * weight)
+    faulty = cached(
+        cache / f"{name}.safetensors",
+        lambda: (see_twice(mllm, cleaner, to_tensor(each)) for each in images()),
+        len(photos),
+    )
+    statistics = _statistics(images, len(photos), cache / f"{name}_pixels.safetensors")
+    presence, weight = (torch.from_numpy(each)[INDICES].expand(len(photos), -1) for each in presence_of(known))
+    weight = fit.real_weight * weight
+    alone = SeenTwice(plain["first"], plain["first"], plain["statistics"], presence, weight)
+    twice = SeenTwice(faulty["first"], faulty["second"], statistics, presence, weight)
+    return alone.where(~hidden).and_more(twice.where(faulty["hidden"].bool()))
+
+
+@torch.inference_mode()
+def see_once(mllm: Mllm, image: Tensor) -> dict[str, Tensor]:
+    """Return the embedding [D] of an image [3, H, W], its statistics, and whether there is a reason for a second."""
+    look = mllm.first_look(image)
+    hidden = torch.tensor(look.faults is not None)
+    return {"first": look.pooled[0], "statistics": image_statistics(image), "hidden": hidden}
 
 
 @torch.inference_mode()
 def see_twice(mllm: Mllm, cleaner: Cleaner, image: Tensor) -> dict[str, Tensor]:
     """Return both embeddings of an image [3, H, W], each [D], and whether there is a reason for the second."""
-    first, seen = embed(mllm, image)[1], mllm.describe(image[None], with_text=False)
-    faults = None if seen.protected is not None and bool(seen.protected[0]) else hiding_faults(seen)
+    look = mllm.first_look(image)
+    first, faults = look.pooled[0], look.faults
     second = first if faults is None else mllm.embed_cleaned(image, faults, cleaner)[0]
     return {"first": first, "second": second, "hidden": torch.tensor(faults is not None)}
+
+
+def _statistics(images: Callable[[], Iterable[np.ndarray]], count: int, cache: Path) -> Tensor:
+    """Return the statistics [N, S] of images [H, W, 3], which are only made where `cache` does not hold them."""
+    return cached(cache, lambda: ({"statistics": image_statistics(to_tensor(each))} for each in images()), count)[
+        "statistics"
+    ]
+
+
+def draw_alone(clean: np.ndarray, rng: np.random.Generator, index: int) -> Degraded:
+    """Degrade a photograph [H, W, 3] by low light or weather alone, index 0 by nothing."""
+    return synthesize(clean, Severities() if index == 0 else _draw_alone(rng), rng)
+
+
+def _draw_alone(rng: np.random.Generator) -> Severities:
+    kind = str(rng.choice(list(ALONE), p=list(ALONE.values())))
+    if kind == "soft_rain":
+        severities = Severities(rain=rng.uniform(0.1, HEAVIEST_SOFT_RAIN), soft_rain=True)
+    elif kind == "blown_snow":
+        severities = Severities(snow=rng.uniform(0.2, HEAVIEST_SNOW), blown_snow=True)
+    else:
+        several = [name for name in COMBINATIONS if "_" in name]
+        name = str(rng.choice(several)) if kind == "composite" else kind
+        severities = sample_combination(name, rng, wide=rng.random() < WIDE_SHARE)
+    if severities.low_light_noise:
+        severities = replace(severities, low_light_noise=rng.uniform(0.0, LEAST_NOISE))
+    if rng.random() < SAVED_SHARE:
+        severities = replace(severities, jpeg_quality=int(rng.integers(*SAVED_QUALITY)))
+    return severities
 
 
 def draw_image(clean: np.ndarray, mix: Mix, rng: np.random.Generator, index: int) -> Degraded:
@@ -304,7 +399,7 @@ def _with_fault(severities: Severities, mix: Mix, rng: np.random.Generator) -> S
 def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLook:
     """Fit a network from random weights of its own."""
     torch.manual_seed(fit.seed + number)
-    both = torch.cat([examples.first, examples.second], dim=1)
+    both = torch.cat([examples.first, examples.second, examples.statistics], dim=1)
     judge = SecondLook(examples.first.shape[1], fit.hidden)
     judge.mean.copy_(both.mean(0))
     judge.scale.copy_(1 / (both.std(0) + 1e-4))

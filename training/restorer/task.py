@@ -24,10 +24,10 @@ from ...model.restorer.config import RestorerConfig
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
 from ...model.restorer.thumbnail_branches import Position
-from ...model.restorer.whole_image import thumbnail_of
 from ...model.synthesis.degrade import synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
 from ...model.weights import Card, write_weights
+from ...model.whole_image import thumbnail_of
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml

@@ -17,6 +17,7 @@ from mofe_restore.model.mllm.loading import load_mllm
 from mofe_restore.model.mllm.second_look import JUDGED, SECOND_SETS, by_both_looks, hiding_faults
 from mofe_restore.model.mllm.views import CROPS, VIEW_SIDE
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
+from mofe_restore.model.whole_image import image_statistics
 
 LOW, HAZE, RAIN, NOISE = (DEGRADATIONS.index(name) for name in ("low_light", "haze", "rain", "noise"))
 
@@ -59,8 +60,20 @@ def test_the_network_judges_low_light_and_weather_and_the_first_look_all_else(
     assert float(judged.parameters[0, sigma]) == float(before.parameters[0, sigma])
 
 
-@pytest.mark.parametrize(("network", "certainty"), [(0.5, 0.75), (0.1, 0.5), (0.02, 0.3)])
-def test_of_low_light_the_first_look_says_as_much_as_the_network(
+def test_without_a_second_look_head_and_network_count_alike_and_of_snow_the_head_alone(
+    seen: Callable[[Reading], Guidance],
+) -> None:
+    first = reading({"haze": 0.5, "rain": 0.9, "snow": 0.8, "low_light": 0.1})
+    presence = logits(haze=0.9, rain=0.1, snow=0.1, low_light=0.1)
+    judged = by_both_looks(seen(first), first, None, presence)
+    assert judged.certainty is not None
+    expected = [0.1, 0.75, 0.5, 0.8]
+    assert judged.certainty[0, :4].tolist() == pytest.approx(expected, abs=1e-5)
+    assert float(judged.scores[0, HAZE]) == pytest.approx(0.5 + 0.5 * 0.4, abs=1e-5)
+
+
+@pytest.mark.parametrize(("network", "certainty"), [(0.5, 0.608), (0.1, 0.211), (0.02, 0.065)])
+def test_of_low_light_the_first_look_has_a_say(
     network: float, certainty: float, seen: Callable[[Reading], Guidance]
 ) -> None:
     first = reading({"noise": 0.99, "low_light": 0.9}, strength=0.2)
@@ -141,7 +154,8 @@ class TestMllm:
         assert judge is not None
         once = mllm.describe(image, with_text=False)
         cleaned = mllm.view_sets(image[0], SECOND_SETS, lambda crops: torch.full_like(crops, 0.5))
-        expected = judge(once.pooled, mllm.embed(cleaned)[1].mean(0, keepdim=True)).sigmoid()[0]
+        statistics = image_statistics(image[0])[None]
+        expected = judge(once.pooled, mllm.embed(cleaned)[1].mean(0, keepdim=True), statistics).sigmoid()[0]
         twice = mllm.describe(image, with_text=False, cleaner=Grey())
         assert twice.certainty is not None and once.certainty is not None
         assert torch.allclose(twice.certainty[0, [HAZE, RAIN]], expected[1:3], atol=1e-4)
@@ -159,6 +173,26 @@ class TestMllm:
         cleaner, image = Grey(), torch.rand(1, 3, 120, 120)
         mllm.describe(image, with_text=False, cleaner=cleaner)
         assert not cleaner.given
+
+    def test_where_nothing_hides_the_network_sees_the_first_look_twice(self, mllm: Mllm) -> None:
+        self._see(mllm, "rain")
+        image, judge = torch.rand(1, 3, 120, 120), mllm.network.second_look
+        assert judge is not None
+        look = mllm.first_look(image[0])
+        assert look.faults is None and torch.equal(look.seen.scores[:, RAIN], look.reading.scores()[:, RAIN])
+        network = judge(look.pooled, look.pooled, image_statistics(image[0])[None])[0]
+        seen = mllm.describe(image, with_text=False).certainty
+        assert seen is not None
+        expected = ((look.reading.presence[0, [HAZE, RAIN]] + network[1:3]) / 2).sigmoid()
+        assert torch.allclose(seen[0, [HAZE, RAIN]], expected, atol=1e-5)
+
+    def test_noise_that_nobody_removes_leaves_all_to_the_head(self, mllm: Mllm) -> None:
+        self._see(mllm, "noise")
+        image = torch.rand(1, 3, 120, 120)
+        look = mllm.first_look(image[0])
+        assert look.faults is not None and look.seen.certainty is not None
+        seen = mllm.describe(image, with_text=False).certainty
+        assert seen is not None and torch.equal(seen, look.seen.certainty)
 
     def test_one_look_is_not_taken_for_two(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")

@@ -13,7 +13,7 @@ from mofe_restore.model.guidance import Conditioning, Guidance
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.restorer.thumbnail_branches import Position, affine_preview
-from mofe_restore.model.restorer.whole_image import thumbnail_of
+from mofe_restore.model.whole_image import thumbnail_of
 
 NO_HAZE = torch.tensor([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
 """Remove everything but haze."""

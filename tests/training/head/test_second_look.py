@@ -16,6 +16,7 @@ from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, load_ml
 from mofe_restore.model.mllm.second_look import JUDGED
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.model.weights import read_card, write_weights
+from mofe_restore.model.whole_image import IMAGE_STATISTICS, image_statistics
 from mofe_restore.tests import factories
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import read_toml
@@ -41,6 +42,7 @@ real_pairs = "{folder}/pairs"
 output = "{folder}/out"
 [fit]
 images = 2
+alone = 2
 side = 90
 members = 2
 hidden = 3
@@ -94,10 +96,17 @@ def test_a_run_writes_a_network_that_fits_its_mllm(
     assert degraded["second"].shape == (2 * 6, factories.MLLM_WIDTH) and bool(degraded["hidden"].all())
     assert not torch.equal(degraded["first"], degraded["second"])
     real = ["weak-good", "weak-rain", "pairs-noise-input", "pairs-noise-target"]
-    assert {path.stem for path in (tmp_path / "out" / "embeddings").iterdir()} == {"degraded", *real}
+    parts = {f"{name}{part}" for name in real for part in ("", "_alone", "_pixels")}
+    assert {path.stem for path in (tmp_path / "out" / "embeddings").iterdir()} == {
+        "alone",
+        "degraded",
+        "degraded_pixels",
+        *parts,
+    }
     before = judge.presence.bias.clone()
     config.write_text(config.read_text().replace("haze = 0.5", "haze = 1.5"))
-    monkeypatch.setattr(program, "embed", lambda *_: pytest.fail("embeddings are computed once"))
+    for each in ("embed", "see_once", "see_twice", "image_statistics"):
+        monkeypatch.setattr(program, each, lambda *_: pytest.fail("what is seen is computed once"))
     run(config)
     after = load_file(tmp_path / "out" / SECOND_LOOK_FILE)["presence.bias"].float()
     assert (before - after).tolist() == pytest.approx([float(name == "haze") for name in JUDGED], abs=0.01)
@@ -141,17 +150,35 @@ def test_real_photographs_without_a_fault_are_given_one(
 ) -> None:
     seen: list[torch.Tensor] = []
 
-    def see(_: object, __: object, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    def see(image: torch.Tensor, number: float) -> dict[str, torch.Tensor]:
         seen.append(image)
-        embedding = torch.full((factories.MLLM_WIDTH,), float(len(seen)))
-        return {"first": embedding, "second": embedding, "hidden": torch.tensor(len(seen) > 1)}
+        embedding = torch.full((factories.MLLM_WIDTH,), number)
+        return {"first": embedding, "second": -embedding, "hidden": torch.tensor(number > 1)}
 
-    monkeypatch.setattr(program, "see_twice", see)
-    settings = SecondLookRun.from_raw(read_toml(config))
-    folder, cache = tmp_path / "weak" / "rain" / "train", tmp_path / "rain.safetensors"
-    examples = see_real(load_mllm(tmp_path / "mllm"), Untouched(), settings, folder, {"rain": 1.0}, cache)
+    monkeypatch.setattr(
+        program, "see_once", lambda _, image: {**see(image, 1.0), "statistics": image_statistics(image)}
+    )
+    monkeypatch.setattr(program, "see_twice", lambda _, __, image: see(image, 2.0))
+    settings, folder = SecondLookRun.from_raw(read_toml(config)), tmp_path / "weak" / "rain" / "train"
+    mllm = load_mllm(tmp_path / "mllm")
+    examples = see_real(mllm, Untouched(), settings, folder, {"rain": 1.0}, tmp_path, "rain")
     assert len(seen) == 2 and seen[0].shape == seen[1].shape and not torch.equal(*seen)
-    assert examples.first[0, 0] == 2.0
+    assert examples.first[:, 0].tolist() == [1.0, 2.0] and examples.second[:, 0].tolist() == [1.0, -2.0]
+    for image, statistics in zip(seen, examples.statistics, strict=True):
+        assert torch.equal(statistics, image_statistics(image))
+
+
+def test_images_without_faults_teach_too(config: Path, tmp_path: Path) -> None:
+    mllm = tmp_path / "mllm"
+    head = load_file(mllm / HEAD_FILE)
+    head["read.bias"][4] = -3.0  # no noise in any image
+    write_weights(mllm / HEAD_FILE, head, read_card(mllm / HEAD_FILE), torch.float32)
+    run(config)
+    alone = load_file(tmp_path / "out" / "embeddings" / "alone.safetensors")
+    assert not alone["hidden"].any() and not alone["presence"][::2].any() and bool(alone["presence"][1::2].any(1).all())
+    settings = SecondLookRun.from_raw(read_toml(config))
+    examples = program.see_alone(load_mllm(mllm), settings, tmp_path / "out" / "embeddings")
+    assert torch.equal(examples.first, alone["first"]) and torch.equal(examples.second, alone["first"])
 
 
 def test_a_photograph_that_is_dark_by_itself_teaches_nothing_about_darkness(
@@ -172,18 +199,19 @@ def test_a_photograph_that_is_dark_by_itself_teaches_nothing_about_darkness(
 
 def test_both_embeddings_are_learned_from() -> None:
     torch.manual_seed(0)
-    first, second = torch.randn(400, 8), torch.randn(400, 8)
+    first, second, statistics = torch.randn(400, 8), torch.randn(400, 8), torch.randn(400, IMAGE_STATISTICS)
     presence = torch.zeros(400, 4)
     presence[:, 1] = ((first[:, 0] + second[:, 3]) > 0).float()
-    examples = SeenTwice(first, second, presence, torch.ones(400, 4))
+    examples = SeenTwice(first, second, statistics, presence, torch.ones(400, 4))
     fit = SecondLookFit(steps=200, hidden=16, learning_rate=1e-2, dropout=0.0)
     members = [fit_member(examples, fit, number) for number in range(2)]
     merged = merge(members)
     with torch.no_grad():
-        mean = sum(member(first, second) for member in members) / 2
-        assert torch.allclose(merged(first, second), mean, atol=1e-5)
-        assert ((merged(first, second)[:, 1] > 0).float() == presence[:, 1]).float().mean() > 0.93
-        assert (merged(first, second)[:, 0] > 0).float().mean() < 0.01
+        mean = sum(member(first, second, statistics) for member in members) / 2
+        seen = merged(first, second, statistics)
+        assert torch.allclose(seen, mean, atol=1e-5)
+        assert ((seen[:, 1] > 0).float() == presence[:, 1]).float().mean() > 0.93
+        assert (seen[:, 0] > 0).float().mean() < 0.01
 
 
 def test_the_first_image_of_a_photograph_has_faults_of_a_camera_alone_and_others_have_all() -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch import Tensor
 
-from mofe_restore.model.restorer import whole_image
-from mofe_restore.model.restorer.whole_image import BLOCK, STATISTICS, fine_statistics, thumbnail_of, with_logarithm
+from mofe_restore.model import whole_image
+from mofe_restore.model.whole_image import (
+    BLOCK,
+    IMAGE_STATISTICS,
+    MOST,
+    QUANTILES,
+    STATISTICS,
+    fine_statistics,
+    image_statistics,
+    thumbnail_of,
+    with_logarithm,
+)
 
 DARKEST, BRIGHTEST, CONTRAST = slice(0, 3), slice(3, 6), slice(12, STATISTICS)
 
@@ -43,8 +55,28 @@ def test_statistics_of_a_mirrored_image_are_mirrored_and_lie_in_a_bounded_range(
     assert fine_statistics(extremes, 8).abs().max() <= 1.0
 
 
-def test_statistics_are_the_same_however_many_rows_are_read_at_once(monkeypatch) -> None:
-    image = torch.rand(1, 3, 100, 53)  # no whole number of blocks
-    at_once = fine_statistics(image, 8)
-    monkeypatch.setattr(whole_image, "STRIP", BLOCK)
-    assert torch.equal(fine_statistics(image, 8), at_once)
+@pytest.mark.parametrize("size", [(5, 300), (100, 53), (1500, 1100)], ids=str)
+def test_statistics_of_an_image_of_any_size_are_those_of_its_blocks(size: tuple[int, int]) -> None:
+    stripes = (torch.arange(size[1]) // 2 % 2).float().expand(1, 3, *size)
+    assert fine_statistics(stripes, 8).std((2, 3)).max() < 1e-5
+    assert torch.allclose(fine_statistics(stripes, 8)[:, DARKEST], torch.tensor(-0.5))
+
+
+def test_of_a_large_image_few_pixels_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Tensor] = []
+    of_blocks = whole_image._of_blocks
+    monkeypatch.setattr(whole_image, "_of_blocks", lambda image: read.append(image) or of_blocks(image))
+    fine_statistics(torch.rand(1, 3, 2000, 3000), 32)
+    assert max(read[0].shape[2:]) <= MOST * BLOCK
+    small = torch.rand(1, 3, 320, 480)
+    fine_statistics(small, 32)
+    assert torch.equal(read[1], small)
+
+
+def test_the_distribution_of_brightness_tells_a_dark_image_from_one_that_is_half_white() -> None:
+    dark, half = torch.full((3, 96, 96), 0.1), torch.full((3, 96, 96), 0.1)
+    half[:, 48:] = 1.0
+    brightness = [image_statistics(image).reshape(-1, len(QUANTILES))[STATISTICS:][:3] for image in (dark, half)]
+    assert torch.allclose(brightness[0], torch.tensor(-0.4), atol=1e-5)
+    assert torch.allclose(brightness[1][:, [1, -2]], torch.tensor([-0.4, 0.5]), atol=1e-5)
+    assert image_statistics(dark).shape == (IMAGE_STATISTICS,)
