@@ -116,8 +116,8 @@ class SecondLookFit:
     alone: int = 3
     side: int = 512
     members: int = 4
-    hidden: int = 192
-    steps: int = 1400
+    hidden: int = 128
+    steps: int = 900
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
