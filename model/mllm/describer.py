@@ -344,12 +344,13 @@ class Mllm:
         if self.network.head is None:
             return self._see_by_questions(image, on_token), ""
         look, judge = self.first_look(image), self.network.second_look
-        faults = look.faults
-        if look.content or judge is None or (faults is not None and cleaner is None):
+        if look.content or judge is None:
             return look.seen, look.content
         again, reading = look.pooled, None
-        if faults is not None and cleaner is not None:
-            again = self.embed_cleaned(image, faults, cleaner)
+        if look.faults is not None:
+            if cleaner is None:
+                return look.seen, ""
+            again = self.embed_cleaned(image, look.faults, cleaner)
             reading = self.network.head(again)
         presence = judge(look.pooled, again, image_statistics(image)[None].to(again))
         return by_both_looks(look.seen, look.reading, reading, presence), ""

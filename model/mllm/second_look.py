@@ -3,8 +3,8 @@
 Noise and blocks hide the weather: in noise a head misses faint rain and haze, and takes snow for a sign of darkness;
 without it, it no longer knows a dark scene by its noise. So a small network judges these four by both embeddings, that
 of the image as it is and that of the image without its noise and blocks, and by statistics of its pixels. Where nothing
-hides them both embeddings are one, and the network's opinion counts as much as the head's: it has learned from
-photographs that are new to the MLLM (docs/experiments.md).
+hides them both embeddings are one, and of low light and haze the network's opinion counts as much as the head's: it has
+learned from photographs that are new to the MLLM (docs/experiments.md).
 """
 
 from __future__ import annotations

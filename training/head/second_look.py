@@ -225,23 +225,25 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
     fit, photos = settings.fit, list_photos(settings.data.photos)
     head = _head_of(mllm)
 
-    def images() -> Iterator[tuple[Degraded, int]]:
+    def sets() -> Iterator[tuple[np.ndarray, list[Degraded]]]:
         for number, photo in enumerate(photos):
-            clean = shrunk(read_photo(photo), fit.side)
-            for index in range(fit.images):
-                yield draw_image(clean, settings.mix, np.random.default_rng((fit.seed, number, index)), index), number
+            clean, key = shrunk(read_photo(photo), fit.side), (fit.seed, number)
+            generators = [np.random.default_rng((*key, index)) for index in range(fit.images)]
+            yield clean, [draw_image(clean, settings.mix, rng, index) for index, rng in enumerate(generators)]
 
     def rows() -> Iterator[dict[str, Tensor]]:
-        shown = -1
-        for degraded, number in images():
-            if number != shown:
-                shown, pooled = number, embed(mllm, to_tensor(shrunk(read_photo(photos[number]), fit.side)))[1]
-            presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
-            yield {**see_twice(mllm, cleaner, to_tensor(degraded.image)), "presence": presence, "clean": pooled}
+        for clean, images in sets():
+            pooled = embed(mllm, to_tensor(clean))[1]
+            for degraded in images:
+                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
+                yield {**see_twice(mllm, cleaner, to_tensor(degraded.image)), "presence": presence, "clean": pooled}
+
+    def pixels() -> Iterator[np.ndarray]:
+        return (degraded.image for _, images in sets() for degraded in images)
 
     count = len(photos) * fit.images
     stored = cached(cache / "degraded.safetensors", rows, count)
-    statistics = _statistics(lambda: (each.image for each, _ in images()), count, cache / "degraded_pixels.safetensors")
+    statistics = _statistics(pixels, count, cache / "degraded_pixels.safetensors")
     with torch.no_grad():
         meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
     weight = torch.ones_like(stored["presence"])
@@ -399,15 +401,15 @@ def _with_fault(severities: Severities, mix: Mix, rng: np.random.Generator) -> S
 def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLook:
     """Fit a network from random weights of its own."""
     torch.manual_seed(fit.seed + number)
-    both = torch.cat([examples.first, examples.second, examples.statistics], dim=1)
+    seen = torch.cat([examples.first, examples.second, examples.statistics], dim=1)
     judge = SecondLook(examples.first.shape[1], fit.hidden)
-    judge.mean.copy_(both.mean(0))
-    judge.scale.copy_(1 / (both.std(0) + 1e-4))
-    normalized = (both - judge.mean) * judge.scale
+    judge.mean.copy_(seen.mean(0))
+    judge.scale.copy_(1 / (seen.std(0) + 1e-4))
+    normalized = (seen - judge.mean) * judge.scale
     trained = [*judge.widen.parameters(), *judge.presence.parameters()]
 
     def loss() -> Tensor:
-        some = torch.randint(len(both), (fit.batch,))
+        some = torch.randint(len(seen), (fit.batch,))
         logits = judge.presence(F.dropout(F.gelu(judge.widen(normalized[some])), fit.dropout))
         errors = F.binary_cross_entropy_with_logits(logits, examples.presence[some], reduction="none")
         return (errors * examples.weight[some]).mean()
