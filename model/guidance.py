@@ -26,6 +26,10 @@ _CAMERA = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS]
 LEAST_STRENGTH = 0.02
 """Strength of a fault that is barely called present, see `Guidance.camera_faults`; 0 is that of an absent one."""
 
+FAINT_JPEG = (20 / 90, 30 / 90)
+"""Strengths of a JPEG, those of quality 80 and 70, between which the share of its repair grows from none to all: where
+its blocks can hardly be seen, most of what a repair takes away is the grain and the texture of a good photograph."""
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -325,11 +329,15 @@ class Guidance:
     def camera_share(self) -> Tensor:
         """Return how much of what the camera branch changes is to be taken, [B] in 0..1: the largest of its amounts.
 
-        A JPEG counts as far as it is certain, as in `share`: one that left no traces to measure may be none. Noise and
-        blur count whole, since a head that was taught restraint is too modest about them (docs/experiments.md).
+        A JPEG counts as far as it is certain, as in `share`, since one that left no traces to measure may be none, and
+        as far as it is visible, see `FAINT_JPEG`; one that an order names counts whole. So do noise and blur, since a
+        head that was taught restraint is too modest about them (docs/experiments.md).
         """
         jpeg, removal = DEGRADATIONS.index("jpeg"), self._removal().clone()
-        removal[:, jpeg] *= self._certainty()[:, jpeg].masked_fill(self._forced()[:, jpeg], 1.0)
+        faintest, visible = FAINT_JPEG
+        strength = self.camera_faults()[:, CAMERA_FAULTS.index("jpeg")]
+        counted = self._certainty()[:, jpeg] * ((strength - faintest) / (visible - faintest)).clamp(0, 1)
+        removal[:, jpeg] *= counted.masked_fill(self._forced()[:, jpeg], 1.0)
         return (removal[:, _CAMERA] * (self.camera_strengths() > 0)).amax(1)
 
     def share(self) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from mofe_restore.model.errors import GuidanceError
 from mofe_restore.model.guidance import Conditioning, Directions, Guidance
-from mofe_restore.model.vocabulary import ASSUMED_SEVERITIES, DEGRADATIONS, PRESENT
+from mofe_restore.model.vocabulary import ASSUMED_SEVERITIES, DEGRADATIONS, PRESENT, score_from_strength
 from mofe_restore.tests.factories import make_guidance
 
 
@@ -280,6 +280,18 @@ class TestTheCameraBranch:
         assert share(guidance_with({"jpeg": 0.9, "noise": 0.9})) == share(guidance_with({"blur": 0.9})) == 1.0
         assert share(jpeg.with_removal({"jpeg": 0.5})) == pytest.approx(0.35)
         assert share(jpeg.removing_only({"jpeg": 1.0})) == 1.0, "an order is certain"
+
+    @pytest.mark.parametrize(("quality", "share"), [(60, 1.0), (70, 1.0), (72.5, 0.75), (75, 0.5)])
+    def test_a_jpeg_that_can_hardly_be_seen_is_undone_in_part_and_whole_if_ordered(
+        self, quality: float, share: float
+    ) -> None:
+        strength = (100 - quality) / 90
+        faint = guidance_with({"jpeg": score_from_strength(strength)})
+        assert float(faint.camera_share()) == pytest.approx(share, abs=1e-3)
+        assert float(faint.with_severities({"jpeg": strength}).camera_share()) == 1.0
+        assert float(faint.removing_only({"jpeg": 1.0}).camera_share()) == 1.0
+        noisy = guidance_with({"jpeg": score_from_strength(strength), "noise": 0.6})
+        assert float(noisy.camera_share()) == 1.0, "the noise is undone whole"
 
     def test_it_is_told_what_was_set_and_what_an_order_assumes(self) -> None:
         assert guidance_with({}).with_severities({"blur": 0.3}).camera_strengths()[0, 1] == pytest.approx(0.3)
