@@ -29,7 +29,7 @@ JUDGED = ("low_light", "haze", "rain", "snow")
 
 INDICES = [DEGRADATIONS.index(name) for name in JUDGED]
 
-BOTH_LOOKS, ONE_LOOK = (0.5, 1.0, 1.0, 1.0), (0.5, 0.5, 0.0, 0.0)
+BOTH_LOOKS, ONE_LOOK = (0.8, 1.0, 1.0, 1.0), (0.5, 0.5, 0.0, 0.0)
 """How much the network's logits of `JUDGED` count against those of the head in the first look: after a second look, and
 without one. Then the head alone judges falling snow, of which the network has seen few photographs, and rain, which it
 finds in the ribs of leaves."""

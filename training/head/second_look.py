@@ -65,6 +65,20 @@ SAVED_SHARE, SAVED_QUALITY = 0.3, (75, 98)
 JPEG_QUALITY = (8, 76)
 """Qualities of JPEG, the upper one excluded."""
 
+SAVED_DARK_QUALITY = (20, 99)
+"""Those of dark images with noise of their own that are saved as a JPEG, the upper one excluded."""
+
+SAVED_DARK, CROPPED = 3, 4
+"""Of the images of a photograph with faults of a camera, the one that is dark and saved as a JPEG, and the one that
+shows a part of it, with a fault and nothing else."""
+
+FIRST_PART = 3
+"""Of the images without such faults, the first that shows a part of the photograph, since ribs of a leaf, a wall or a
+sky alone look like rain or haze. Every other one of these is as it is."""
+
+PART = (0.4, 0.8)
+"""Sides of a part, as shares of those of the photograph."""
+
 WIDE_SHARE = 0.4
 """Of the combinations of CDD-11, those in wider ranges than the published ones."""
 
@@ -95,8 +109,9 @@ class SecondLookFit:
     """The `[fit]` table.
 
     Attributes:
-        images: Images of each photograph that have faults of a camera, the first of them nothing else.
-        alone: Images of each without such faults, the first of them as it is.
+        images: Images of each photograph that have faults of a camera, the first of them nothing else, the fourth and
+            fifth see `SAVED_DARK` and `CROPPED`.
+        alone: Images of each without such faults, the first of them as it is; from `FIRST_PART` on of its parts.
         side: Longest side in px to which the photographs of `photos` are shrunk.
         members: Networks that are fitted from different random weights and merged into one.
         hidden: Width of each.
@@ -112,8 +127,8 @@ class SecondLookFit:
         TrainingError: A value outside its range.
     """
 
-    images: int = 3
-    alone: int = 3
+    images: int = 5
+    alone: int = 7
     side: int = 512
     members: int = 4
     hidden: int = 128
@@ -227,9 +242,10 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
 
     def sets() -> Iterator[tuple[np.ndarray, list[Degraded]]]:
         for number, photo in enumerate(photos):
-            clean, key = shrunk(read_photo(photo), fit.side), (fit.seed, number)
+            whole, key = read_photo(photo), (fit.seed, number)
             generators = [np.random.default_rng((*key, index)) for index in range(fit.images)]
-            yield clean, [draw_image(clean, settings.mix, rng, index) for index, rng in enumerate(generators)]
+            images = [draw_image(whole, fit.side, settings.mix, rng, index) for index, rng in enumerate(generators)]
+            yield shrunk(whole, fit.side), images
 
     def rows() -> Iterator[dict[str, Tensor]]:
         for clean, images in sets():
@@ -249,7 +265,8 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
     weight = torch.ones_like(stored["presence"])
     dark = JUDGED.index("low_light")
     undegraded = stored["presence"][:, dark] == 0
-    weight[meant_dark & undegraded, dark] = 0.0  # what is dark by itself teaches nothing about it
+    cropped = torch.arange(count) % fit.images == CROPPED
+    weight[(meant_dark | cropped) & undegraded, dark] = 0.0  # what is dark by itself teaches nothing about it
     every = SeenTwice(stored["first"], stored["second"], statistics, stored["presence"], weight)
     return every.where(stored["hidden"].bool())
 
@@ -260,15 +277,18 @@ def see_alone(mllm: Mllm, settings: SecondLookRun, cache: Path) -> SeenTwice:
 
     def rows() -> Iterator[dict[str, Tensor]]:
         for number, photo in enumerate(photos):
-            clean = shrunk(read_photo(photo), fit.side)
+            whole = read_photo(photo)
             for index in range(fit.alone):
-                degraded = draw_alone(clean, np.random.default_rng((fit.seed, number, fit.images + index)), index)
+                rng = np.random.default_rng((fit.seed, number, fit.images + index))
+                degraded = draw_alone(whole, fit.side, rng, index)
                 presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
                 yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence}
 
     stored = cached(cache / "alone.safetensors", rows, len(photos) * fit.alone)
-    presence = stored["presence"]
-    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, torch.ones_like(presence))
+    presence, weight = stored["presence"], torch.ones_like(stored["presence"])
+    part, dark = torch.arange(len(presence)) % fit.alone >= FIRST_PART, JUDGED.index("low_light")
+    weight[part, dark] = presence[part, dark]  # a dark part of a photograph teaches nothing about low light
+    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, weight)
     return every.where(~stored["hidden"].bool())
 
 
@@ -338,9 +358,28 @@ def _statistics(images: Callable[[], Iterable[np.ndarray]], count: int, cache: P
     ]
 
 
-def draw_alone(clean: np.ndarray, rng: np.random.Generator, index: int) -> Degraded:
-    """Degrade a photograph [H, W, 3] by low light or weather alone, index 0 by nothing."""
-    return synthesize(clean, Severities() if index == 0 else _draw_alone(rng), rng)
+def draw_alone(photo: np.ndarray, side: int, rng: np.random.Generator, index: int) -> Degraded:
+    """Degrade a photograph [H, W, 3] by low light or weather alone: image `index` of its images, the first by nothing.
+
+    Args:
+        photo: In 0..1.
+        side: Longest side in px of the image.
+        rng: Source of randomness.
+        index: Its number; from `FIRST_PART` on it shows a part of the photograph.
+    """
+    is_part = index >= FIRST_PART
+    untouched = (index - FIRST_PART) % 2 == 0 if is_part else index == 0
+    clean = shrunk(_part(photo, rng) if is_part else photo, side)
+    return synthesize(clean, Severities() if untouched else _draw_alone(rng), rng)
+
+
+def _part(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a random part of a photograph [H, W, 3]."""
+    sides = [round(length * rng.uniform(*PART)) for length in photo.shape[:2]]
+    (top, height), (left, width) = (
+        (rng.integers(0, length - side + 1), side) for length, side in zip(photo.shape[:2], sides, strict=True)
+    )
+    return photo[top : top + height, left : left + width]
 
 
 def _draw_alone(rng: np.random.Generator) -> Severities:
@@ -360,11 +399,14 @@ def _draw_alone(rng: np.random.Generator) -> Severities:
     return severities
 
 
-def draw_image(clean: np.ndarray, mix: Mix, rng: np.random.Generator, index: int) -> Degraded:
-    """Degrade a photograph [H, W, 3]: image `index` of its images."""
+def draw_image(photo: np.ndarray, side: int, mix: Mix, rng: np.random.Generator, index: int) -> Degraded:
+    """Degrade a photograph [H, W, 3] in 0..1, shrunk to a longest side in px: image `index` of its images."""
+    clean = shrunk(_part(photo, rng) if index == CROPPED else photo, side)
     severities = _draw(mix, rng)
-    if index == 0:
+    if index in (0, CROPPED):
         severities = _with_fault(Severities(), mix, rng)
+    elif index == SAVED_DARK:
+        severities = replace(_draw_dark(rng), jpeg_quality=int(rng.integers(*SAVED_DARK_QUALITY)))
     return synthesize(clean, severities, rng)
 
 
@@ -379,6 +421,12 @@ def _draw(mix: Mix, rng: np.random.Generator) -> Severities:
         return sample_combination(str(rng.choice(dark)), rng, wide=wide)
     weather = str(rng.choice(list(WEATHER), p=list(WEATHER.values())))
     return _with_fault(sample_combination(weather, rng, wide=wide), mix, rng)
+
+
+def _draw_dark(rng: np.random.Generator) -> Severities:
+    """Draw low light, in half of the images with others."""
+    names = [name for name in COMBINATIONS if name.startswith("low_")] if rng.random() < 0.5 else ["low"]
+    return sample_combination(str(rng.choice(names)), rng, wide=rng.random() < WIDE_SHARE)
 
 
 def _with_fault(severities: Severities, mix: Mix, rng: np.random.Generator) -> Severities:

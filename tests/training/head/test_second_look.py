@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, load_mllm
 from mofe_restore.model.mllm.second_look import JUDGED
+from mofe_restore.model.restorer.loading import load_restorer
+from mofe_restore.model.synthesis.degrade import Degraded
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.model.weights import read_card, write_weights
 from mofe_restore.model.whole_image import IMAGE_STATISTICS, image_statistics
@@ -22,9 +24,13 @@ from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import read_toml
 from mofe_restore.training.head import second_look as program
 from mofe_restore.training.head.second_look import (
+    CROPPED,
+    FIRST_PART,
+    SAVED_DARK,
     SecondLookFit,
     SecondLookRun,
     SeenTwice,
+    draw_alone,
     draw_image,
     fit_member,
     merge,
@@ -214,20 +220,74 @@ def test_both_embeddings_are_learned_from() -> None:
         assert (seen[:, 0] > 0).float().mean() < 0.01
 
 
-def test_the_first_image_of_a_photograph_has_faults_of_a_camera_alone_and_others_have_all() -> None:
-    photo = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+def named(degraded: Degraded) -> set[str]:
+    """Return the degradations of an image."""
+    return {name for name, there in zip(DEGRADATIONS, degraded.truth.presence, strict=True) if there}
 
-    def drawn(index: int) -> list[set[str]]:
-        images = [draw_image(photo, Mix(), np.random.default_rng(number), index) for number in range(60)]
-        return [
-            {name for name, there in zip(DEGRADATIONS, each.truth.presence, strict=True) if there} for each in images
-        ]
 
-    assert all(each and each <= {"noise", "jpeg"} for each in drawn(0))
-    others = drawn(1)
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A photograph [H, W, 3] whose values rise from left to right, and fill all of it."""
+    values = np.random.default_rng(0).random((64, 80, 3)).astype(np.float32)
+    return 0.9 * np.linspace(0, 1, 80, dtype=np.float32)[None, :, None] + 0.1 * values
+
+
+def test_of_the_images_with_faults_two_have_nothing_else_and_one_is_dark_and_saved(photo: np.ndarray) -> None:
+    def drawn(index: int) -> list[Degraded]:
+        return [draw_image(photo, 80, Mix(), np.random.default_rng(number), index) for number in range(60)]
+
+    for index in (0, CROPPED):
+        assert all(named(each) and named(each) <= {"noise", "jpeg"} for each in drawn(index))
+    others = [named(each) for index in (1, 2) for each in drawn(index)]
     assert {name for each in others for name in each} >= {"low_light", "haze", "rain", "snow", "noise", "jpeg"}
     weather = [each for each in others if each & {"haze", "rain", "snow"} and "low_light" not in each]
     assert weather and all(each & {"noise", "jpeg"} for each in weather)
+    dark = [named(each) for each in drawn(SAVED_DARK)]
+    assert all("low_light" in each for each in dark) and any("jpeg" in each for each in dark)
+    assert any(each & {"haze", "rain", "snow"} for each in dark)
+    assert all(each.image.shape == photo.shape for each in drawn(SAVED_DARK))
+    assert all(max(each.image.shape) < 70 for each in drawn(CROPPED)), "a part of the photograph"
+
+
+def test_of_the_images_without_faults_the_first_and_half_of_the_parts_are_as_they_are(photo: np.ndarray) -> None:
+    def drawn(index: int) -> list[Degraded]:
+        return [draw_alone(photo, 80, np.random.default_rng(number), index) for number in range(20)]
+
+    assert all(np.allclose(each.image, photo, atol=0.003) for each in drawn(0)), "rounded to 8 bits"
+    for each in drawn(FIRST_PART):
+        height, width = each.image.shape[:2]
+        assert not named(each) and height < 60 and width < 70
+        found = any(
+            np.allclose(photo[top : top + height, left : left + width], each.image, atol=0.003)
+            for top in range(64 - height + 1)
+            for left in range(80 - width + 1)
+        )
+        assert found
+    for index in (1, FIRST_PART + 1):
+        assert all(named(each) & {"low_light", "haze", "rain", "snow"} for each in drawn(index))
+
+
+@pytest.mark.parametrize("noise", [3.0, -3.0])
+def test_a_part_of_a_photograph_that_is_not_degraded_says_nothing_about_low_light(
+    config: Path, tmp_path: Path, noise: float
+) -> None:
+    mllm = tmp_path / "mllm"
+    head = load_file(mllm / HEAD_FILE)
+    head["read.bias"][4] = noise  # in every image or in none
+    write_weights(mllm / HEAD_FILE, head, read_card(mllm / HEAD_FILE), torch.float32)
+    tables = read_toml(config)
+    tables["fit"] |= {"images": 5, "alone": 5}
+    settings, seeing = SecondLookRun.from_raw(tables), load_mllm(mllm)
+    camera = load_restorer(settings.data.restorer)[0].camera
+    assert camera is not None
+    if noise > 0:
+        seen = program.see_degraded(seeing, camera, settings, tmp_path)
+        is_part = torch.arange(len(seen.first)) % 5 == CROPPED
+    else:
+        seen = program.see_alone(seeing, settings, tmp_path)
+        is_part = torch.arange(len(seen.first)) % 5 >= FIRST_PART
+    assert torch.equal(seen.weight[is_part, 0], seen.presence[is_part, 0])
+    assert bool((seen.weight[~is_part] == 1).all()) and bool((seen.weight[:, 1:] == 1).all())
 
 
 def test_a_restorer_without_a_camera_branch_is_named(config: Path, tmp_path: Path) -> None:
