@@ -85,6 +85,11 @@ def embed_photos(mllm: Mllm, photos: Iterable[np.ndarray], count: int, cache: Pa
 def random_piece(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Cut a random piece out of a photo [H, W, 3], of `SIDES` where it is as large."""
     height, width = (min(side, int(rng.integers(SIDES[0], SIDES[1] + 1))) for side in photo.shape[:2])
+    return cut_out(photo, height, width, rng)
+
+
+def cut_out(photo: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut a piece of a size in px out of a random place of a photo [H, W, 3]."""
     top = int(rng.integers(photo.shape[0] - height + 1))
     left = int(rng.integers(photo.shape[1] - width + 1))
     return np.ascontiguousarray(photo[top : top + height, left : left + width])

@@ -37,7 +37,7 @@ from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, Tables, check_minimum, read_toml
 from ..engine.provenance import training_record
 from .config import ShiftConfig
-from .examples import cached, embed, shrunk
+from .examples import cached, cut_out, embed, shrunk
 from .presence import merge_into, minimize
 
 FAULTS_UNTIL, DARK_UNTIL, DARK_COMPOSITES_UNTIL = 0.30, 0.47, 0.65
@@ -78,6 +78,9 @@ sky alone look like rain or haze. Every other one of these is as it is."""
 
 PART = (0.4, 0.8)
 """Sides of a part, as shares of those of the photograph."""
+
+DARK_COMPOSITES = [name for name in COMBINATIONS if name.startswith("low_")]
+"""The combinations of low light with others."""
 
 WIDE_SHARE = 0.4
 """Of the combinations of CDD-11, those in wider ranges than the published ones."""
@@ -262,11 +265,8 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
     statistics = _statistics(pixels, count, cache / "degraded_pixels.safetensors")
     with torch.no_grad():
         meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
-    weight = torch.ones_like(stored["presence"])
-    dark = JUDGED.index("low_light")
-    undegraded = stored["presence"][:, dark] == 0
     cropped = torch.arange(count) % fit.images == CROPPED
-    weight[(meant_dark | cropped) & undegraded, dark] = 0.0  # what is dark by itself teaches nothing about it
+    weight = _weights(stored["presence"], meant_dark | cropped)
     every = SeenTwice(stored["first"], stored["second"], statistics, stored["presence"], weight)
     return every.where(stored["hidden"].bool())
 
@@ -285,9 +285,8 @@ def see_alone(mllm: Mllm, settings: SecondLookRun, cache: Path) -> SeenTwice:
                 yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence}
 
     stored = cached(cache / "alone.safetensors", rows, len(photos) * fit.alone)
-    presence, weight = stored["presence"], torch.ones_like(stored["presence"])
-    part, dark = torch.arange(len(presence)) % fit.alone >= FIRST_PART, JUDGED.index("low_light")
-    weight[part, dark] = presence[part, dark]  # a dark part of a photograph teaches nothing about low light
+    presence = stored["presence"]
+    weight = _weights(presence, torch.arange(len(presence)) % fit.alone >= FIRST_PART)
     every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, weight)
     return every.where(~stored["hidden"].bool())
 
@@ -358,6 +357,17 @@ def _statistics(images: Callable[[], Iterable[np.ndarray]], count: int, cache: P
     ]
 
 
+def _weights(presence: Tensor, may_be_dark: Tensor) -> Tensor:
+    """Return the weights [N, 4] of presences [N, 4].
+
+    An image that may be dark by itself ([N] bool), as a part of a photograph may, teaches nothing about low light
+    unless it was made dark.
+    """
+    weight, dark = torch.ones_like(presence), JUDGED.index("low_light")
+    weight[may_be_dark & (presence[:, dark] == 0), dark] = 0.0
+    return weight
+
+
 def draw_alone(photo: np.ndarray, side: int, rng: np.random.Generator, index: int) -> Degraded:
     """Degrade a photograph [H, W, 3] by low light or weather alone: image `index` of its images, the first by nothing.
 
@@ -375,11 +385,8 @@ def draw_alone(photo: np.ndarray, side: int, rng: np.random.Generator, index: in
 
 def _part(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a random part of a photograph [H, W, 3]."""
-    sides = [round(length * rng.uniform(*PART)) for length in photo.shape[:2]]
-    (top, height), (left, width) = (
-        (rng.integers(0, length - side + 1), side) for length, side in zip(photo.shape[:2], sides, strict=True)
-    )
-    return photo[top : top + height, left : left + width]
+    height, width = (round(length * rng.uniform(*PART)) for length in photo.shape[:2])
+    return cut_out(photo, height, width, rng)
 
 
 def _draw_alone(rng: np.random.Generator) -> Severities:
@@ -417,15 +424,14 @@ def _draw(mix: Mix, rng: np.random.Generator) -> Severities:
     if kind < DARK_UNTIL:
         return sample_combination("low", rng, wide=wide)
     if kind < DARK_COMPOSITES_UNTIL:
-        dark = [name for name in COMBINATIONS if name.startswith("low_")]
-        return sample_combination(str(rng.choice(dark)), rng, wide=wide)
+        return sample_combination(str(rng.choice(DARK_COMPOSITES)), rng, wide=wide)
     weather = str(rng.choice(list(WEATHER), p=list(WEATHER.values())))
     return _with_fault(sample_combination(weather, rng, wide=wide), mix, rng)
 
 
 def _draw_dark(rng: np.random.Generator) -> Severities:
     """Draw low light, in half of the images with others."""
-    names = [name for name in COMBINATIONS if name.startswith("low_")] if rng.random() < 0.5 else ["low"]
+    names = DARK_COMPOSITES if rng.random() < 0.5 else ["low"]
     return sample_combination(str(rng.choice(names)), rng, wide=rng.random() < WIDE_SHARE)
 
 
