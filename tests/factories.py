@@ -45,7 +45,9 @@ def restorer_config(guidance_width: int = WIDTH) -> RestorerConfig:
     )
 
 
-def make_restorer(guidance_width: int = WIDTH, *, with_camera: bool = False, with_estimator: bool = False) -> Restorer:
+def make_restorer(
+    guidance_width: int = WIDTH, *, with_camera: bool = False, with_estimator: bool = False, own_jpeg: bool = False
+) -> Restorer:
     """Random weights everywhere, also where training would start from zero: a visible but moderate correction.
 
     The estimator finds a defocus of 3 px in everything.
@@ -58,6 +60,8 @@ def make_restorer(guidance_width: int = WIDTH, *, with_camera: bool = False, wit
         )
     if with_estimator:
         config = replace(config, camera_estimator_width=8)
+    if own_jpeg:
+        config = replace(config, camera_own_jpeg=True)
     network = Restorer(config).eval()
     with torch.no_grad():
         for parameter in network.parameters():

@@ -27,14 +27,60 @@ JPEG_ERROR = 12.0 / 255.0
 ROUNDING = 0.4 / 255.0
 """Deviation of the errors of rounding to 8 bits, with a margin."""
 
+_JPEG = CAMERA_FAULTS.index("jpeg")  # the last one
+
 LEAK = 0.1
 """Slope of negative values before training, see `ResidualBlock`."""
 
 
-class CameraBranch(nn.Module):
+class ResidualUnet(nn.Module):
+    """A U-Net of residual blocks, from what is seen of crops to what is to be added to them.
+
+    Untrained it adds nothing: the last convolution starts at zero.
+
+    Args:
+        seen: Channels of its input.
+        widths: Channels at 1/2, 1/4, ... of the image's size.
+        encoder_blocks: Number of residual blocks at each of these sizes on the way down; without the last one for a
+            network that borrows the blocks at the coarsest size from another.
+        decoder_blocks: The same on the way up, which has no block at the coarsest size.
+    """
+
+    def __init__(
+        self, seen: int, widths: tuple[int, ...], encoder_blocks: tuple[int, ...], decoder_blocks: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        self.intro = nn.Conv2d(seen, widths[0], 3, padding=1)
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.encoder = nn.ModuleList(_blocks(*each) for each in zip(widths, encoder_blocks, strict=False))
+        self.down = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairs)
+        self.up = nn.ModuleList(Up(coarse, fine) for fine, coarse in pairs)
+        self.decoder = nn.ModuleList(_blocks(*each) for each in zip(widths[:-1], decoder_blocks, strict=True))
+        self.outro = nn.Conv2d(widths[0], 12, 3, padding=1)
+        assert self.outro.bias is not None
+        nn.init.zeros_(self.outro.weight)
+        nn.init.zeros_(self.outro.bias)
+
+    def residual(self, seen: Tensor, borrowed: nn.Module | None = None) -> Tensor:
+        """[B, H/2, W/2, seen] -> [B, H, W, 3]; `borrowed` are the blocks at the coarsest size where it has none."""
+        features = convolve_in_strips(self.intro, seen)
+        del seen  # as large as the features
+        skips: list[Tensor] = []
+        every = [*self.encoder, *([] if borrowed is None else [borrowed])]
+        for level, blocks in enumerate(every):
+            if level:
+                skips.append(features)
+                features = self.down[level - 1](features)
+            features = blocks(features)
+        for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
+            features = blocks(up(features) + skips.pop())
+        return unfold_pixels(convolve_in_strips(self.outro, features))
+
+
+class CameraBranch(ResidualUnet):
     """Undo blur, noise and JPEG of crops that start where the blocks of a JPEG do, if there are any.
 
-    Untrained it is the identity: the last convolution starts at zero.
+    Untrained it is the identity.
 
     Example:
         >>> branch = CameraBranch((48, 96, 160), (1, 2, 3), (2, 2))
@@ -44,12 +90,15 @@ class CameraBranch(nn.Module):
         multiple: Sides of a crop are multiples of this many px.
         filters: F, the number of deconvolved images that it sees; 0 without an estimator.
         estimator: Tells the kernel of a blur; None for a branch that sees no deconvolved image.
+        jpeg: Undoes a JPEG that is to be undone alone, by weights of its own at all but the coarsest size; None for a
+            branch that undoes it like the others.
 
     Args:
         widths: Channels at 1/2, 1/4, ... of the image's size.
         encoder_blocks: Number of residual blocks at each of these sizes on the way down.
         decoder_blocks: The same on the way up, which has no block at the coarsest size.
         estimator_width: Hidden width of the estimator of a blur's kernel; 0 for a branch without it.
+        own_jpeg: Whether it has weights of its own for a JPEG.
     """
 
     def __init__(
@@ -58,22 +107,14 @@ class CameraBranch(nn.Module):
         encoder_blocks: tuple[int, ...],
         decoder_blocks: tuple[int, ...],
         estimator_width: int = 0,
+        own_jpeg: bool = False,
     ) -> None:
-        super().__init__()
-        self.multiple = 2 ** len(widths)
-        self.estimator = BlurEstimator(estimator_width) if estimator_width else None
-        self.filters = len(CAUTION) if estimator_width else 0
-        seen = 12 * (1 + self.filters)
-        self.intro = nn.Conv2d(seen + len(CAMERA_FAULTS), widths[0], 3, padding=1)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        self.encoder = nn.ModuleList(_blocks(*each) for each in zip(widths, encoder_blocks, strict=True))
-        self.down = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairs)
-        self.up = nn.ModuleList(Up(coarse, fine) for fine, coarse in pairs)
-        self.decoder = nn.ModuleList(_blocks(*each) for each in zip(widths[:-1], decoder_blocks, strict=True))
-        self.outro = nn.Conv2d(widths[0], 12, 3, padding=1)
-        assert self.outro.bias is not None
-        nn.init.zeros_(self.outro.weight)
-        nn.init.zeros_(self.outro.bias)
+        filters = len(CAUTION) if estimator_width else 0
+        estimator = BlurEstimator(estimator_width) if estimator_width else None
+        super().__init__(12 * (1 + filters) + len(CAMERA_FAULTS), widths, encoder_blocks, decoder_blocks)
+        self.multiple, self.filters = 2 ** len(widths), filters
+        self.estimator = estimator
+        self.jpeg = ResidualUnet(13, widths, encoder_blocks[:-1], decoder_blocks) if own_jpeg else None
 
     def forward(self, crop: Tensor, strengths: Tensor, deconvolved: Tensor | None = None) -> Tensor:
         """Return crops without what the strengths name.
@@ -95,24 +136,35 @@ class CameraBranch(nn.Module):
             raise ValueError("a branch without an estimator sees no deconvolved image")
         if height % self.multiple or width % self.multiple:
             raise ValueError(f"a crop of {height} x {width} px is not a multiple of {self.multiple} px")
+        alone = self._jpeg_alone(strengths)
+        if alone.all() or not alone.any():
+            return self._undo(crop, strengths, deconvolved, jpeg_alone=bool(alone.any()))
+        result = torch.empty_like(crop, dtype=torch.float32)
+        for chosen, jpeg_alone in ((alone, True), (~alone, False)):
+            some = chosen.to(crop.device)
+            more = None if deconvolved is None else deconvolved[some]
+            result[some] = self._undo(crop[some], strengths[some], more, jpeg_alone=jpeg_alone)
+        return result
+
+    def _undo(self, crop: Tensor, strengths: Tensor, deconvolved: Tensor | None, *, jpeg_alone: bool) -> Tensor:
+        """Return what `forward` does of crops that are all undone by the same weights."""
         pixels = crop.permute(0, 2, 3, 1).float()
-        folded = fold_pixels(pixels)
-        maps = strengths.to(folded)[:, None, None].expand(*folded.shape[:3], -1)
-        seen = [folded, maps]
-        if self.filters:
-            seen.append(self._differences(pixels, deconvolved))
-        features = convolve_in_strips(self.intro, torch.cat(seen, dim=-1))
-        del seen, folded  # as large as the features
-        skips: list[Tensor] = []
-        for level, blocks in enumerate(self.encoder):
-            if level:
-                skips.append(features)
-                features = self.down[level - 1](features)
-            features = blocks(features)
-        for up, blocks in zip(reversed(self.up), reversed(self.decoder), strict=True):
-            features = blocks(up(features) + skips.pop())
-        residual = unfold_pixels(convolve_in_strips(self.outro, features))
+        if jpeg_alone and self.jpeg is not None:
+            residual = self.jpeg.residual(_with_maps(pixels, strengths[:, _JPEG:]), self.encoder[-1])
+        else:
+            residual = self.residual(self._seen(pixels, strengths, deconvolved))
         return (pixels + residual.float()).permute(0, 3, 1, 2)
+
+    def _seen(self, pixels: Tensor, strengths: Tensor, deconvolved: Tensor | None) -> Tensor:
+        """Return what the branch sees of crops [B, h, w, 3], [B, h/2, w/2, C]."""
+        seen = _with_maps(pixels, strengths)
+        return torch.cat([seen, self._differences(pixels, deconvolved)], dim=-1) if self.filters else seen
+
+    def _jpeg_alone(self, strengths: Tensor) -> Tensor:
+        """Return where weights of its own undo a JPEG, [B] bool."""
+        others = [index for index in range(len(CAMERA_FAULTS)) if index != _JPEG]
+        alone = (strengths[:, _JPEG] > 0) & (strengths[:, others] == 0).all(1)
+        return alone & (self.jpeg is not None)
 
     @torch.inference_mode()
     def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
@@ -133,6 +185,13 @@ class CameraBranch(nn.Module):
         if deconvolved is None:
             return pixels.new_zeros(batch, height // 2, width // 2, 12 * self.filters)
         return fold_pixels(deconvolved.permute(0, 2, 3, 1).float() - pixels.repeat(1, 1, 1, self.filters))
+
+
+def _with_maps(pixels: Tensor, strengths: Tensor) -> Tensor:
+    """Return images [B, h, w, 3] with constant maps of the strengths [B, S], [B, h/2, w/2, 12 + S]."""
+    folded = fold_pixels(pixels)
+    maps = strengths.to(folded)[:, None, None].expand(*folded.shape[:3], -1)
+    return torch.cat([folded, maps], dim=-1)
 
 
 def noise_variance(strengths: Tensor) -> float:

@@ -62,6 +62,7 @@ class RestorerConfig:
         camera_encoder_blocks: Number of its residual blocks at each of these sizes on the way down.
         camera_decoder_blocks: The same on the way up, without the coarsest size.
         camera_estimator_width: Hidden width of its estimator of a blur's kernel; 0 for a branch without it.
+        camera_own_jpeg: Whether it has weights of its own for a JPEG that is to be undone alone.
     """
 
     guidance_width: int
@@ -88,6 +89,7 @@ class RestorerConfig:
     camera_encoder_blocks: tuple[int, ...] = ()
     camera_decoder_blocks: tuple[int, ...] = ()
     camera_estimator_width: int = 0
+    camera_own_jpeg: bool = False
 
     def __post_init__(self) -> None:
         for name, length in (
@@ -151,8 +153,11 @@ class RestorerConfig:
             value = getattr(self, name)
             if not _are_integers(value, minimum) or len(value) != length:
                 raise ValueError(f"{name} must be {length} integers from {minimum} up, not {value!r}")
-        if self.camera_estimator_width and not levels:
-            raise ValueError("camera_estimator_width belongs to a camera branch, which camera_widths must give")
+        if not isinstance(self.camera_own_jpeg, bool):
+            raise ValueError(f"camera_own_jpeg must be true or false, not {self.camera_own_jpeg!r}")
+        for name in ("camera_estimator_width", "camera_own_jpeg"):
+            if getattr(self, name) and not levels:
+                raise ValueError(f"{name} belongs to a camera branch, which camera_widths must give")
         if levels > LEVELS:
             raise ValueError(f"camera_widths must have at most {LEVELS} levels, not {levels}")
         if self.camera_halo > HALO_BUDGET:

@@ -79,6 +79,7 @@ class Restorer(nn.Module):
                 config.camera_encoder_blocks,
                 config.camera_decoder_blocks,
                 config.camera_estimator_width,
+                config.camera_own_jpeg,
             )
             if config.camera_widths
             else None

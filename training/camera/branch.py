@@ -19,6 +19,7 @@ from ...model.restorer.config import RestorerConfig
 from ...model.restorer.deconvolution import REACH, deconvolve
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
+from ...model.vocabulary import CAMERA_FAULTS
 from ...model.weights import Card, write_weights
 
 
@@ -28,7 +29,8 @@ def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[R
     Args:
         path: The weight file.
         model: The fields of `RestorerConfig` that begin with `camera_`; those of the file where they are not given.
-            A branch that is there may get an estimator, and more blocks, which change nothing until they are trained.
+            A branch that is there may get an estimator, more blocks, and weights of its own for a JPEG, which change
+            nothing until they are trained.
         seed: Of random weights.
 
     Raises:
@@ -55,6 +57,8 @@ def load_with_branch(path: Path, model: Mapping[str, Any], seed: int) -> tuple[R
     if trained.camera is not None:
         _silence_new_blocks(restorer.camera, known)
     restorer.load_state_dict({**restorer.state_dict(), **known, **_widened(restorer, trained)})
+    if restorer.camera is not None and trained.camera is not None and trained.camera.jpeg is None:
+        _begin_as_the_others(restorer.camera)
     return restorer.eval(), card
 
 
@@ -82,7 +86,7 @@ def write_restorer(
 def _may_become(before: RestorerConfig, name: str, value: Any) -> bool:
     """Return whether a trained branch can get this value of a field without unlearning anything."""
     now, wanted = getattr(before, name, None), _as_field(value)
-    if name == "camera_estimator_width" and not now:
+    if name in ("camera_estimator_width", "camera_own_jpeg") and not now:
         return True
     if name.endswith("_blocks") and isinstance(now, tuple) and isinstance(wanted, tuple) and len(now) == len(wanted):
         return all(isinstance(more, int) and more >= less for less, more in zip(now, wanted, strict=True))
@@ -99,6 +103,16 @@ def _silence_new_blocks(branch: CameraBranch, known: Mapping[str, Tensor]) -> No
             nn.init.zeros_(block.second.weight)
             if block.second.bias is not None:
                 nn.init.zeros_(block.second.bias)
+
+
+def _begin_as_the_others(branch: CameraBranch) -> None:
+    """Let weights of its own for a JPEG begin as those for all faults, as far as they see the same."""
+    if branch.jpeg is None:
+        return
+    state = branch.state_dict()
+    begun = {name: state[name].clone() for name in branch.jpeg.state_dict()}
+    begun["intro.weight"] = begun["intro.weight"][:, [*range(12), 12 + CAMERA_FAULTS.index("jpeg")]]
+    branch.jpeg.load_state_dict(begun)
 
 
 def _widened(restorer: Restorer, trained: Restorer) -> dict[str, Tensor]:

@@ -11,6 +11,9 @@ from ...model.restorer.blur_estimator import SIDE
 from ..data.mix import Mix
 from ..engine.config import Tables, check_minimum, check_shares, check_sides
 
+LEAST_JPEG = 0.5
+"""Share of scenes with a JPEG alone with which every batch has some."""
+
 
 @dataclass(frozen=True)
 class CameraData:
@@ -46,6 +49,7 @@ class CameraBatch:
         error: Standard deviation of the errors of the told strengths, which the MLLM's have, too.
         large_error_share: Share of the scenes in which the errors are three times as large.
         validation_photos: Photos of a validation.
+        own_jpeg: Whether only the branch's own weights for a JPEG are trained; it gets some where it has none.
 
     Raises:
         TrainingError: A value outside its range.
@@ -60,6 +64,7 @@ class CameraBatch:
     error: float = 0.05
     large_error_share: float = 0.2
     validation_photos: int = 8
+    own_jpeg: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -92,6 +97,16 @@ class CameraRun(Tables):
             raise TrainingError(
                 "camera_estimator_width in [model] is for mofe train blur-estimator, which comes before."
             )
+        if self.batch.own_jpeg and self.mix.jpeg_share < LEAST_JPEG:
+            raise TrainingError(
+                f"own_jpeg in [batch] needs scenes with a JPEG alone: jpeg_share in [mix] must be at least "
+                f"{LEAST_JPEG}, not {self.mix.jpeg_share:g}."
+            )
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the restorer is to have, by field of `RestorerConfig`."""
+        return {**self.model, **({"camera_own_jpeg": True} if self.batch.own_jpeg else {})}
 
 
 @dataclass(frozen=True)
@@ -117,6 +132,7 @@ class EstimatorBatch:
         scenes: Scenes in a batch.
         sides: Smallest and largest side of a scene in px.
         validation_photos: Photos of a validation.
+        own_jpeg: Whether only the branch's own weights for a JPEG are trained; it gets some where it has none.
 
     Raises:
         TrainingError: A value outside its range.

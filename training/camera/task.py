@@ -84,10 +84,14 @@ class CameraTask:
         )
         real = {kind: pairs for kind, pairs in scenes.real.items() if kind in USED_PAIRS}
         self.scenes = replace(scenes, real=real)
-        self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.model, loop.seed)
+        self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.fields, loop.seed)
         assert self.restorer.camera is not None
         self.network: CameraBranch = self.restorer.camera
-        if self.network.estimator is not None:
+        if run.batch.own_jpeg:
+            self.network.requires_grad_(False)
+            assert self.network.jpeg is not None  # load_with_branch
+            self.network.jpeg.requires_grad_(True)
+        elif self.network.estimator is not None:
             self.network.estimator.requires_grad_(False)
         if run.batch.crop % self.network.multiple:
             raise TrainingError(
@@ -196,7 +200,8 @@ class CameraTask:
         record = {**training_record(self._raw_config, step), "metrics": metrics}
         before, about = self._card_before, self.run.card
         card = replace(before, data=str(about.get("data", before.data)), limits=str(about.get("limits", before.limits)))
-        write_restorer(folder, self.restorer, branch, card, {"camera": record})
+        stage = "camera_jpeg" if self.run.batch.own_jpeg else "camera"
+        write_restorer(folder, self.restorer, branch, card, {stage: record})
 
     def _validation_images(self) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
         """Yield the degradation's name, the degraded image, its strengths and the clean image."""

@@ -58,6 +58,35 @@ def test_clean_crops_have_one_strength_and_stay_within_the_range() -> None:
     assert not torch.equal(cleaned, crops.half())
 
 
+def test_weights_of_its_own_undo_a_jpeg_alone_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    made = CameraBranch((8, 8, 16), (1, 1, 1), (1, 1), own_jpeg=True).eval()
+    assert made.jpeg is not None
+    crop = torch.rand(3, 3, 32, 32)
+    strengths = torch.tensor([[0.0, 0.0, 0.6], [0.4, 0.0, 0.6], [0.0, 0.0, 0.6]])
+    nn.init.normal_(made.jpeg.outro.weight, std=0.2)
+    with torch.no_grad():
+        both, alone = made(crop, strengths), made(crop[[0, 2]], strengths[[0, 2]])
+        assert torch.equal(both[1], crop[1]) and torch.equal(made(crop, torch.zeros(3, 3)), crop)
+        assert torch.allclose(both[[0, 2]], alone, atol=1e-6)
+        assert not torch.equal(alone, crop[[0, 2]])
+        assert not torch.equal(made(crop[:1], 0.5 * strengths[:1]), alone[:1]), "it is told how strong the JPEG is"
+
+
+def test_weights_of_its_own_feel_nothing_beyond_the_stated_reach() -> None:
+    torch.manual_seed(0)
+    made, border = CameraBranch((8, 8, 16), *DEPTHS, own_jpeg=True).eval(), 256
+    assert made.jpeg is not None
+    nn.init.normal_(made.jpeg.outro.weight, std=0.2)
+    image, strengths = torch.rand(1, 3, 16, 512), torch.tensor([[0.0, 0.0, 0.5]])
+    changed = image.clone()
+    changed[..., border:] = torch.rand(1, 3, 16, 512 - border)
+    with torch.no_grad():
+        felt = (made(image, strengths) - made(changed, strengths)).abs().amax((0, 1, 2)) > 0
+    first = int(felt.nonzero()[0])
+    assert camera_reach(*DEPTHS) - 8 < border - first <= camera_reach(*DEPTHS)
+
+
 def test_a_crop_off_the_multiple_is_refused() -> None:
     with pytest.raises(ValueError, match="36 x 32 px is not a multiple of 8"):
         branch()(torch.rand(1, 3, 36, 32), torch.rand(1, 3))

@@ -194,3 +194,27 @@ def test_a_branch_that_gets_more_blocks_does_what_it_did_and_all_of_it_learns(tm
     fewer = {"camera_encoder_blocks": [*encoder[:-1], encoder[-1] - 1]}
     with pytest.raises(TrainingError, match="can only get more blocks"):
         load_with_branch(tmp_path / "r.safetensors", fewer, 0)
+
+
+def test_a_branch_that_gets_weights_for_a_jpeg_does_what_it_did_and_they_learn(photos: Path, tmp_path: Path) -> None:
+    network = make_restorer(with_camera=True, with_estimator=True)
+    card = replace(make_card(), architecture=network.config.to_dict())
+    write_weights(tmp_path / "r.safetensors", network.state_dict(), card, torch.float32)
+    data = CameraData(str(photos), str(photos), str(tmp_path / "r.safetensors"))
+    batch = CameraBatch(scenes=2, crops=1, crop=64, sides=(96, 112), kept_share=0.0, validation_photos=1, own_jpeg=True)
+    task = CameraTask(CameraRun(data, batch, Mix(jpeg_share=1.0)), LoopConfig("", 1), {})
+    assert task.restorer.config.camera_own_jpeg and task.network.jpeg is not None and network.camera is not None
+    image, strengths = torch.rand(1, 3, 64, 64), torch.tensor([[0.0, 0.0, 0.7]])
+    with torch.no_grad():
+        assert torch.allclose(task.network(image, strengths), network.camera(image, strengths), atol=1e-5)
+    task.loss(task.network, task.batch(0), 0)["loss"].backward()
+    learning = {name for name, parameter in task.network.named_parameters() if parameter.requires_grad}
+    assert learning == {f"jpeg.{name}" for name, _ in task.network.jpeg.named_parameters()}
+    assert all(parameter.grad is not None for parameter in task.network.jpeg.parameters())
+    task.export(task.network, tmp_path / "export", 1, {})
+    again, about = load_restorer(tmp_path / "export" / "restorer.safetensors")
+    assert again.config.camera_own_jpeg and "camera_jpeg" in about.training
+    go_on = replace(data, restorer=str(tmp_path / "export" / "restorer.safetensors"))
+    assert CameraTask(CameraRun(go_on, batch, Mix(jpeg_share=1.0)), LoopConfig("", 1), {}).network.jpeg is not None
+    with pytest.raises(TrainingError, match="own_jpeg in .batch. needs scenes with a JPEG alone"):
+        CameraRun(data, batch, Mix(jpeg_share=0.2))
