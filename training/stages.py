@@ -27,9 +27,9 @@ from .camera.config import CameraRun, EstimatorRun
 from .camera.estimator import train_estimator
 from .camera.task import train_camera
 from .engine.config import FREE_KEYS, LoopConfig, RawConfig, parse_table, read_toml
-from .head.config import HeadRun
+from .head.config import HeadRun, SecondLookRun
 from .head.fit import fit_head
-from .head.second_look import SecondLookRun, fit_second_look
+from .head.second_look import fit_second_look
 from .mllm.config import MllmRun
 from .mllm.task import train_mllm
 from .release.blend import blend, blend_restorers

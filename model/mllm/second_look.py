@@ -3,8 +3,8 @@
 Noise and blocks hide the weather: in noise a head misses faint rain and haze, and takes snow for a sign of darkness;
 without it, it no longer knows a dark scene by its noise. So a small network judges these four by both embeddings, that
 of the image as it is and that of the image without its noise and blocks, and by statistics of its pixels. Where nothing
-hides them both embeddings are one, and of low light and haze the network's opinion counts as much as the head's: it has
-learned from photographs that are new to the MLLM (docs/experiments.md).
+hides them both embeddings are one, and the network's opinion counts beside the head's: it has learned from photographs
+that are new to the MLLM (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ JUDGED = ("low_light", "haze", "rain", "snow")
 
 INDICES = [DEGRADATIONS.index(name) for name in JUDGED]
 
-BOTH_LOOKS, ONE_LOOK = (0.8, 1.0, 1.0, 1.0), (0.5, 0.5, 0.0, 0.0)
+BOTH_LOOKS, ONE_LOOK = (0.8, 1.0, 1.0, 1.0), (0.5, 0.8, 0.3, 0.2)
 """How much the network's logits of `JUDGED` count against those of the head in the first look: after a second look, and
-without one. Then the head alone judges falling snow, of which the network has seen few photographs, and rain, which it
-finds in the ribs of leaves."""
+without one. Then falling snow and rain are mostly the head's to judge: of snow the network has seen few photographs,
+and rain it finds in the ribs of leaves."""
 
 _WEATHER = [DEGRADATIONS.index(name) for name in JUDGED if name != "low_light"]
 

@@ -1,4 +1,4 @@
-"""The tables of the TOML file of a head's fit."""
+"""The tables of the TOML files of a head's fit, and of that of a second look."""
 
 from __future__ import annotations
 
@@ -178,4 +178,94 @@ class HeadRun(Tables):
     shift: ShiftConfig = field(default_factory=ShiftConfig)
     restraint: RestraintConfig = field(default_factory=RestraintConfig)
     faults: Mix = field(default_factory=Mix)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SecondLookData:
+    """The `[data]` table: paths.
+
+    Attributes:
+        mllm: Model folder; it is not changed.
+        restorer: Weight file whose camera branch removes noise and JPEG.
+        photos: Folder of photographs without low light, haze, rain and snow, new to the MLLM.
+        more_photos: Folder of further ones, new or not, whose parts may look like weather; empty for none.
+        real_weak: Folder of real photographs by label, `<label>/train`, see `real_folders`.
+        real_pairs: Folder of real pairs by degradation; empty for none.
+        output: Gets the network and the embeddings, which are computed once.
+    """
+
+    mllm: str
+    restorer: str
+    photos: str
+    real_weak: str
+    real_pairs: str
+    output: str
+    more_photos: str = ""
+
+
+@dataclass(frozen=True)
+class SecondLookFit:
+    """The `[fit]` table.
+
+    Attributes:
+        images: Images of each photograph that have faults of a camera, the first of them nothing else, the fourth and
+            fifth see `SAVED_DARK` and `CROPPED`.
+        alone: Images of each without such faults, the first of them as it is; from `FIRST_PART` on of its parts.
+        dark: Images with a fault of a camera of each photograph that may be meant dark.
+        toned: Images of each in another tone, see `draw_toned`.
+        parts: Parts of each at which it is looked whether they are taken for weather.
+        side: Longest side in px to which the photographs of `photos` are shrunk.
+        members: Networks that are fitted from different random weights and merged into one.
+        hidden: Width of each.
+        steps: Updates of each.
+        batch: Images of a step.
+        learning_rate: Of AdamW, with a cosine decay to 0.
+        weight_decay: Of AdamW.
+        dropout: Of the hidden layer.
+        real_weight: Of what is known of a real photograph, against a degraded one.
+        seed: Of everything random.
+
+    Raises:
+        TrainingError: A value outside its range.
+    """
+
+    images: int = 5
+    alone: int = 7
+    dark: int = 8
+    toned: int = 4
+    parts: int = 7
+    side: int = 512
+    members: int = 4
+    hidden: int = 128
+    steps: int = 900
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    dropout: float = 0.5
+    real_weight: float = 2.0
+    seed: int = 77
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "fit", dict.fromkeys(("images", "alone", "side", "members", "hidden", "steps", "batch"), 1))
+        check_minimum(self, "fit", dict.fromkeys(("dark", "toned", "parts"), 0))
+
+
+@dataclass(frozen=True)
+class SecondLookRun(Tables):
+    """All tables of the TOML file.
+
+    Attributes:
+        data: Paths.
+        fit: Sizes.
+        mix: Noise of the images, see `Mix.draw_noise`.
+        shift: Of the logits of `JUDGED`, at last.
+        card: Data and limits for the card.
+    """
+
+    data: SecondLookData
+    fit: SecondLookFit = field(default_factory=SecondLookFit)
+    mix: Mix = field(default_factory=Mix)
+    shift: ShiftConfig = field(default_factory=ShiftConfig)
     card: Mapping[str, Any] = field(default_factory=dict)

@@ -60,15 +60,16 @@ def test_the_network_judges_low_light_and_weather_and_the_first_look_all_else(
     assert float(judged.parameters[0, sigma]) == float(before.parameters[0, sigma])
 
 
-def test_without_a_second_look_head_and_network_count_alike_but_of_rain_and_snow_the_head_alone(
+def test_without_a_second_look_rain_and_snow_are_mostly_the_head_s_to_judge(
     seen: Callable[[Reading], Guidance],
 ) -> None:
     first = reading({"haze": 0.5, "rain": 0.1, "snow": 0.8, "low_light": 0.1})
     presence = logits(haze=0.9, rain=0.99, snow=0.1, low_light=0.1)
     judged = by_both_looks(seen(first), first, None, presence)
     assert judged.certainty is not None
-    expected = [0.1, 0.75, 0.1, 0.8]
-    assert judged.certainty[0, :4].tolist() == pytest.approx(expected, abs=1e-5)
+    mixed = torch.lerp(first.presence[0, :4], presence[0], torch.tensor([0.5, 0.8, 0.3, 0.2])).sigmoid()
+    assert judged.certainty[0, :4].tolist() == pytest.approx(mixed.tolist(), abs=1e-5)
+    assert judged.certainty[0, :4].gt(0.5).tolist() == [False, True, False, True]
     assert float(judged.scores[0, HAZE]) == pytest.approx(0.5 + 0.5 * 0.4, abs=1e-5)
 
 
@@ -183,7 +184,7 @@ class TestMllm:
         network = judge(look.pooled, look.pooled, image_statistics(image[0])[None])[0]
         seen = mllm.describe(image, with_text=False).certainty
         assert seen is not None
-        expected = ((look.reading.presence[0, [LOW, HAZE]] + network[:2]) / 2).sigmoid()
+        expected = torch.lerp(look.reading.presence[0, [LOW, HAZE]], network[:2], torch.tensor([0.5, 0.8])).sigmoid()
         assert torch.allclose(seen[0, [LOW, HAZE]], expected, atol=1e-5)
 
     def test_noise_that_nobody_removes_leaves_all_to_the_head(self, mllm: Mllm) -> None:

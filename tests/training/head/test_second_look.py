@@ -22,21 +22,12 @@ from mofe_restore.model.whole_image import IMAGE_STATISTICS, image_statistics
 from mofe_restore.tests import factories
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import read_toml
+from mofe_restore.training.head import looks
 from mofe_restore.training.head import second_look as program
-from mofe_restore.training.head.second_look import (
-    CROPPED,
-    FIRST_PART,
-    SAVED_DARK,
-    SecondLookFit,
-    SecondLookRun,
-    SeenTwice,
-    draw_alone,
-    draw_image,
-    fit_member,
-    merge,
-    run,
-    see_real,
-)
+from mofe_restore.training.head.config import SecondLookFit, SecondLookRun
+from mofe_restore.training.head.looks import SeenTwice
+from mofe_restore.training.head.second_look import fit_member, merge, run, see_real
+from mofe_restore.training.head.second_look_images import CROPPED, FIRST_PART, SAVED_DARK, draw_alone, draw_image
 
 CONFIG = """
 [data]
@@ -49,6 +40,9 @@ output = "{folder}/out"
 [fit]
 images = 2
 alone = 2
+dark = 0
+toned = 0
+parts = 0
 side = 90
 members = 2
 hidden = 3
@@ -111,8 +105,13 @@ def test_a_run_writes_a_network_that_fits_its_mllm(
     }
     before = judge.presence.bias.clone()
     config.write_text(config.read_text().replace("haze = 0.5", "haze = 1.5"))
-    for each in ("embed", "see_once", "see_twice", "image_statistics"):
-        monkeypatch.setattr(program, each, lambda *_: pytest.fail("what is seen is computed once"))
+    for module, each in (
+        (program, "embed"),
+        (program, "see_once"),
+        (program, "see_twice"),
+        (looks, "image_statistics"),
+    ):
+        monkeypatch.setattr(module, each, lambda *_: pytest.fail("what is seen is computed once"))
     run(config)
     after = load_file(tmp_path / "out" / SECOND_LOOK_FILE)["presence.bias"].float()
     assert (before - after).tolist() == pytest.approx([float(name == "haze") for name in JUDGED], abs=0.01)

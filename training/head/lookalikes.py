@@ -1,0 +1,219 @@
+"""Good photographs that look degraded: those that are meant dark, toned ones, and parts that are taken for weather.
+
+They teach the network of a second look restraint. What it takes for weather is found by itself: most parts of
+photographs teach it nothing any more, a few are leaves with ribs like streaks, sky between branches like flakes, or a
+pale wall like haze (our design; hard negatives, as in arXiv 1604.03540).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...model.mllm.describer import Mllm
+from ...model.mllm.second_look import INDICES, JUDGED, Cleaner
+from ...model.synthesis.degrade import Degraded, synthesize
+from ...model.synthesis.severities import Severities, sample_combination
+from ...model.vocabulary import DEGRADATIONS
+from ...model.whole_image import image_statistics
+from ..data.mix import Mix
+from ..data.photos import list_photos, read_photo
+from ..data.scenes import to_tensor
+from .config import SecondLookRun
+from .examples import cached, cut_out, shrunk
+from .looks import SeenTwice, see_once, see_twice
+from .second_look_images import WIDE_SHARE, draw_weather_alone, part_of, with_fault
+
+DARKISH = -3.0
+"""Logit of low light from which on a photograph may be meant dark."""
+
+HAZY_SHARE, HAZY = 0.4, ("haze", "haze_rain", "haze_snow")
+"""Of the toned photographs that are degraded, those that get one of these combinations."""
+
+CAST, BRIGHTEST, GRAYEST = 0.08, (0.8, 1.05), (0.3, 1.25)
+"""Of a toned photograph: deviation of the logarithms of its channels' gains, their common factor, and its saturation,
+against that of the photograph."""
+
+GAMMA = 0.15
+"""Deviation of the logarithm of its exponent."""
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+SMALL_PART = (0.25, 0.85)
+"""Sides of a part that is looked at, as shares of those of the photograph."""
+
+LEAST_SIDE = 64
+"""Smallest side of such a part in px."""
+
+SUSPECT = -2.0
+"""Logit of weather from which on a part is kept: that which is called present has 0."""
+
+BOLDER = 1.5
+"""By how much the network's logit is above the head's of what is equally likely."""
+
+_LOW_LIGHT = JUDGED.index("low_light")
+
+_DARK, _TONED, _PARTS, _FAULTS = 200, 100, 300, 500  # first numbers of their random draws
+
+
+def see_dark(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, clean: Tensor, cache: Path) -> list[SeenTwice]:
+    """See photographs that may be meant dark with faults of a camera.
+
+    Args:
+        mllm: The MLLM.
+        cleaner: Removes noise and JPEG.
+        settings: Of the run.
+        clean: Embeddings of the photographs of `[data]` as they are, [P, D].
+        cache: Folder of the embeddings.
+    """
+    fit, photos = settings.fit, list_photos(settings.data.photos)
+    assert mllm.network.head is not None  # fit_second_look
+    with torch.no_grad():
+        logits = mllm.network.head(clean).presence[:, DEGRADATIONS.index("low_light")]
+    darkish = torch.nonzero(logits > DARKISH).flatten().tolist()
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for number in darkish:
+            photo = shrunk(read_photo(photos[number]), fit.side)
+            for index in range(fit.dark):
+                rng = np.random.default_rng((fit.seed, number, _DARK + index))
+                yield _with_fault_seen(mllm, cleaner, photo, settings.mix, rng)
+
+    return _undegraded(rows, len(darkish) * fit.dark, cache / "dark.safetensors", says_dark=True)
+
+
+def see_toned(mllm: Mllm, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
+    """See the photographs in other tones, half of them degraded, where no fault of a camera is seen in them."""
+    fit, photos = settings.fit, list_photos(settings.data.photos)
+
+    if not fit.toned:
+        return []
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for number, photo in enumerate(photos):
+            whole = read_photo(photo)
+            for index in range(fit.toned):
+                rng = np.random.default_rng((fit.seed, number, _TONED + index))
+                degraded = draw_toned(whole, fit.side, rng, index)
+                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
+                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence}
+
+    stored = cached(cache / "toned.safetensors", rows, len(photos) * fit.toned)
+    weight = torch.ones_like(stored["presence"])
+    weight[stored["presence"][:, _LOW_LIGHT] == 0, _LOW_LIGHT] = 0.0  # a tone may be a darker one
+    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], stored["presence"], weight)
+    return [every.where(~stored["hidden"].bool())]
+
+
+def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
+    """See the parts of photographs that are taken for weather, and those of every second one with a fault, too.
+
+    They are found in one quick look at each part, by the head, and by the network that the MLLM's folder has already,
+    if any. Streaks with noise are better not unlearned: rain is missed then.
+    """
+    fit = settings.fit
+    folders = (settings.data.photos, settings.data.more_photos)
+    photos = [path for folder in folders if folder for path in list_photos(folder)]
+
+    if not fit.parts:
+        return []
+
+    def parts(wanted: Tensor) -> Iterator[tuple[int, int, np.ndarray]]:
+        for number, path in enumerate(photos):
+            indices = wanted[number].nonzero().flatten().tolist()
+            photo = read_photo(path) if indices else np.empty(0)
+            for index in indices:
+                rng = np.random.default_rng((fit.seed, number, _PARTS + index))
+                yield number, index, _small_part(photo, fit.side, rng)
+
+    def quick() -> Iterator[dict[str, Tensor]]:
+        every = torch.ones(len(photos), fit.parts)
+        return ({"logit": _likeliest(mllm, to_tensor(part))} for _, _, part in parts(every))
+
+    logits = cached(cache / "parts.safetensors", quick, len(photos) * fit.parts)["logit"]
+    suspected = logits.view(len(photos), fit.parts) > SUSPECT
+    every_second = suspected & (torch.arange(len(photos)) % 2 == 0)[:, None]
+
+    def plain() -> Iterator[dict[str, Tensor]]:
+        return (see_once(mllm, to_tensor(part)) for _, _, part in parts(suspected))
+
+    def faulty() -> Iterator[dict[str, Tensor]]:
+        for number, index, part in parts(every_second):
+            rng = np.random.default_rng((fit.seed, number, _FAULTS + index))
+            yield _with_fault_seen(mllm, cleaner, part, settings.mix, rng)
+
+    alone = _undegraded(plain, int(suspected.sum()), cache / "suspects.safetensors")
+    twice = _undegraded(faulty, int(every_second.sum()), cache / "suspects_faulty.safetensors")
+    for each in twice:
+        each.weight[:, JUDGED.index("rain")] = 0.0
+    return alone + twice
+
+
+def draw_toned(photo: np.ndarray, side: int, rng: np.random.Generator, index: int) -> Degraded:
+    """Give a photograph [H, W, 3] in 0..1 another tone: image `index` of its toned images.
+
+    Every second one shows a part of it, and from the third on they are degraded.
+    """
+    clean = toned(shrunk(part_of(photo, rng) if index % 2 else photo, side), rng)
+    severities = Severities()
+    if index > 1 and rng.random() < HAZY_SHARE:
+        severities = sample_combination(str(rng.choice(HAZY)), rng, wide=rng.random() < WIDE_SHARE)
+    elif index > 1:
+        severities = draw_weather_alone(rng)
+    return synthesize(clean, severities, rng)
+
+
+def toned(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change white balance, saturation and contrast of a photograph [H, W, 3] in 0..1; black stays black."""
+    gains = np.exp(rng.normal(0.0, CAST, 3)).astype(np.float32) * np.float32(rng.uniform(*BRIGHTEST))
+    photo = np.clip(photo * gains, 0, 1)
+    saturation, gray = np.float32(rng.uniform(*GRAYEST)), (photo @ LUMA)[..., None]
+    photo = np.clip(gray + (photo - gray) * saturation, 0, 1)
+    return (photo ** np.float32(np.exp(rng.normal(0.0, GAMMA)))).astype(np.float32)
+
+
+def _small_part(photo: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    sides = (max(LEAST_SIDE, round(length * rng.uniform(*SMALL_PART))) for length in photo.shape[:2])
+    height, width = (min(each, length) for each, length in zip(sides, photo.shape[:2], strict=True))
+    return shrunk(cut_out(photo, height, width, rng), side)
+
+
+@torch.inference_mode()
+def _likeliest(mllm: Mllm, image: Tensor) -> Tensor:
+    """Return the largest logit of haze, rain and snow in an image [3, H, W] by one set of views."""
+    head, network = mllm.network.head, mllm.network.second_look
+    assert head is not None  # fit_second_look
+    pooled = mllm.embed(mllm.view_sets(image, 1))[1]
+    weather = [place for place in range(len(JUDGED)) if place != _LOW_LIGHT]
+    logits = head(pooled).presence[:, INDICES][:, weather]
+    if network is not None:
+        bold = network(pooled, pooled, image_statistics(image)[None].to(pooled))[:, weather]
+        logits = torch.maximum((logits + bold) / 2, bold - BOLDER)
+    largest: Tensor = logits.amax()
+    return largest
+
+
+def _with_fault_seen(
+    mllm: Mllm, cleaner: Cleaner, photo: np.ndarray, mix: Mix, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    image = to_tensor(synthesize(photo, with_fault(Severities(), mix, rng), rng).image)
+    return {**see_twice(mllm, cleaner, image), "statistics": image_statistics(image)}
+
+
+def _undegraded(
+    make: Callable[[], Iterator[dict[str, Tensor]]], count: int, cache: Path, *, says_dark: bool = False
+) -> list[SeenTwice]:
+    """Return what `make` saw of `count` good images, in one look where none is a reason for a second, else in two."""
+    if not count:
+        return []
+    stored = cached(cache, make, count)
+    is_twice, weight = "second" in stored, torch.ones(count, len(JUDGED))
+    if not says_dark:  # a part may be dark by itself
+        weight[:, _LOW_LIGHT] = 0.0
+    second = stored["second" if is_twice else "first"]
+    every = SeenTwice(stored["first"], second, stored["statistics"], torch.zeros_like(weight), weight)
+    return [every.where(stored["hidden"].bool() == is_twice)]
