@@ -317,14 +317,14 @@ class Guidance:
         """Return how strong what the camera branch is to undo is, [B, 3] float32 in 0..1, of `CAMERA_FAULTS`.
 
         That is `camera_faults`, but 0 for what is to be kept; where less of a fault is to be removed than of another,
-        it counts as weaker. All are 0 where low light is called present and is to be corrected: its noise is how the
-        MLLM knows it, and the local branch removes it after the tone (docs/experiments.md).
+        it counts as weaker. The blur of a dark image that is lit stays: its noise would hide the kernel.
         """
-        removal, low_light = self._removal()[:, _CAMERA], DEGRADATIONS.index("low_light")
-        is_lit = (self.scores[:, low_light] >= PRESENT) & (self._removal()[:, low_light] > 0)
+        removal = self._removal()[:, _CAMERA]
         strengths = self.camera_faults() * (removal > 0)
         most = (removal * (strengths > 0)).amax(1, keepdim=True).clamp(min=1e-6)
-        return (strengths * (removal / most).clamp(max=1)).masked_fill(is_lit[:, None], 0.0)
+        strengths = strengths * (removal / most).clamp(max=1)
+        strengths[:, CAMERA_FAULTS.index("blur")] *= ~self._is_lit()
+        return strengths
 
     def camera_share(self) -> Tensor:
         """Return how much of what the camera branch changes is to be taken, [B] in 0..1: the largest of its amounts.
@@ -355,11 +355,16 @@ class Guidance:
     def after_camera_branch(self) -> Guidance:
         """Return the guidance of one image for what comes after the camera branch, which sees its faults no longer.
 
+        That of a dark image which is lit stays as it is: its noise is how the MLLM knows how dark it was made, and the
+        local branch has learned what the camera branch leaves of it (docs/experiments.md).
+
         Raises:
             GuidanceError: Guidance for several images.
         """
         if len(self) != 1:
             raise GuidanceError(f"guidance for one image is needed, this one is for {len(self)}")
+        if bool(self._is_lit()):
+            return self
         undone = self.camera_strengths()[0] > 0
         return self.with_severities({name: 0.0 for name, is_gone in zip(CAMERA_FAULTS, undone, strict=True) if is_gone})
 
@@ -429,6 +434,11 @@ class Guidance:
         """`severities`, NaN where there are none."""
         none = torch.full_like(self.scores, torch.nan)
         return none if self.severities is None else self.severities.to(self.scores)
+
+    def _is_lit(self) -> Tensor:
+        """Whether low light is called present in each image and is to be corrected, [B] bool."""
+        low_light = DEGRADATIONS.index("low_light")
+        return (self.scores[:, low_light] >= PRESENT) & (self._removal()[:, low_light] > 0)
 
     def _certainty(self) -> Tensor:
         """`certainty`, ones where there is none."""

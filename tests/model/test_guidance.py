@@ -308,11 +308,13 @@ class TestTheCameraBranch:
         assert bool(rest.reaches(PRESENT)) and not bool(rest.camera_strengths().any())
         assert not bool(guidance_with({"noise": 0.7}).after_camera_branch().reaches(PRESENT))
 
-    def test_it_leaves_dark_images_alone_unless_they_are_to_stay_dark(self) -> None:
-        dark = guidance_with({"noise": 0.7, "low_light": 0.8})
-        assert dark.camera_strengths()[0].tolist() == [0.0, 0.0, 0.0]
+    def test_it_undoes_noise_and_jpeg_of_dark_images_and_the_guidance_stays(self) -> None:
+        dark = guidance_with({"noise": 0.7, "blur": 0.8, "jpeg": 0.9, "low_light": 0.8})
+        assert dark.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.8]), "noise would hide a kernel"
+        assert dark.after_camera_branch() is dark, "noise tells the others how dark it was made"
         kept = dark.with_removal({"low_light": 0.0})
-        assert kept.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.0])
+        assert kept.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.6, 0.8])
+        assert not bool(kept.after_camera_branch().camera_strengths().any())
 
     def test_several_images_come_one_by_one(self) -> None:
         with pytest.raises(GuidanceError, match="is for 2"):

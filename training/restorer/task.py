@@ -8,28 +8,31 @@ thumbnails only (`[tone]`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...model.atomic import recover_folder
 from ...model.errors import TrainingError
 from ...model.guidance import Conditioning
-from ...model.images import psnr
+from ...model.images import psnr, round_up
 from ...model.mllm.loading import load_mllm
 from ...model.restorer.config import RestorerConfig
 from ...model.restorer.loading import load_restorer
 from ...model.restorer.network import Restorer
 from ...model.restorer.thumbnail_branches import Position
-from ...model.synthesis.degrade import synthesize
+from ...model.synthesis.degrade import Degraded, synthesize
 from ...model.synthesis.severities import COMBINATIONS, Severities, sample_combination
+from ...model.vocabulary import CAMERA_FAULTS, DEGRADATIONS
 from ...model.weights import Card, write_weights
 from ...model.whole_image import thumbnail_of
 from ..data.photos import list_photos, read_photo
-from ..data.scenes import SceneSampler, draw_windows, sample_generator, to_tensor
+from ..data.scenes import SceneSampler, SteeredScene, draw_windows, sample_generator, to_tensor
 from ..engine.config import LoopConfig, RawConfig, parse_table, read_toml
 from ..engine.loop import train
 from ..engine.provenance import code_version, training_record
@@ -50,6 +53,12 @@ WHOLE = ("thumbnail", "target_thumbnail", "removal", "severities", "statistics")
 
 TONE = "tone_"
 """Prefix of the entries about scenes without crops."""
+
+MISSED, ERROR = 0.15, 0.05
+"""Share of the dark scenes whose noise and JPEG the camera branch is not told of, as an MLLM misses some; and the
+deviation of the strengths that it is told, as in its own training."""
+
+_CAMERA, _LOW_LIGHT = [DEGRADATIONS.index(name) for name in CAMERA_FAULTS], DEGRADATIONS.index("low_light")
 
 
 class RestorerTask:
@@ -97,7 +106,7 @@ class RestorerTask:
             "card": raw_config.get("card", {}),
             "mllm_identity": self.guidance.identity,  # other embeddings would make another run
         }
-        self._validation: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._validation: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def _make_restorer(self, seed: int) -> Restorer:
         run = self.run
@@ -114,6 +123,10 @@ class RestorerTask:
             _copy_weights(trained, run.data.initial, restorer)
         if restorer.camera is not None:
             restorer.camera.requires_grad_(False)
+        if run.batch.only_local:
+            for part in (restorer.tone, restorer.overview, restorer.guidance):
+                part.requires_grad_(False)
+        self._camera = deepcopy(restorer.camera)  # batches are made on the CPU, and in other processes
         if run.batch.crop % restorer.multiple:
             raise TrainingError(
                 f"crop in [batch] must be a multiple of {restorer.multiple} px for this network, not {run.batch.crop}."
@@ -139,7 +152,7 @@ class RestorerTask:
             batch["tone_key"] = key
             if key not in self._sent:
                 generators = (sample_generator(self.seed, key, batch_config.scenes + n) for n in range(tone.scenes))
-                scenes = [self._make_scene(self.tone_scenes, rng, tone.view_sets)[2] for rng in generators]
+                scenes = [self._make_scene(self.tone_scenes, rng, tone.view_sets)[1] for rng in generators]
                 batch |= {f"{TONE}{name}": value for name, value in _stack(scenes).items()}
             if tone.cycle:
                 self._sent.add(key)
@@ -151,7 +164,11 @@ class RestorerTask:
         crops, targets, places, wholes = [], [], [], []
         for scene in range(config.scenes):
             rng = sample_generator(self.seed, index, scene)
-            target, image, whole = self._make_scene(self.scenes, rng)
+            made, whole = self._make_scene(self.scenes, rng)
+            target, image = to_tensor(made.target), to_tensor(made.degraded.image)
+            if rng.random() >= MISSED:
+                errors = rng.normal(0.0, ERROR, len(_CAMERA))
+                image = self._after_camera_branch(made.degraded, made.removal, errors)
             wholes.append(whole)
             height, width = image.shape[1:]
             for top, left in draw_windows(rng, (height, width), config.crop, config.crops, grid):
@@ -169,22 +186,46 @@ class RestorerTask:
 
     def _make_scene(
         self, sampler: SceneSampler, rng: np.random.Generator, view_sets: int = 1
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return a scene's target and degraded image [3, H, W], and its entries as a whole."""
+    ) -> tuple[SteeredScene, dict[str, Tensor]]:
+        """Return a scene, and its entries as a whole."""
         config, restorer = self.run.batch, self.network.restorer
-        scene = sampler.draw_steered(rng, config.sides, config.steered_share, config.set_share)
-        target, image = to_tensor(scene.target), to_tensor(scene.degraded.image)
-        thumbnail, statistics = restorer.look_at(image[None])
+        shares = config.steered_share, config.set_share, config.imagined_share
+        scene = sampler.draw_steered(rng, config.sides, *shares)
+        thumbnail, statistics = restorer.look_at(to_tensor(scene.degraded.image)[None])
         whole = {
             "views": self.guidance.prepare(to_tensor(scene.seen), scene.degraded.truth, view_sets),
             "thumbnail": thumbnail[0].half(),
-            "target_thumbnail": thumbnail_of(target[None], thumbnail.shape[2])[0].half(),
+            "target_thumbnail": thumbnail_of(to_tensor(scene.target)[None], thumbnail.shape[2])[0].half(),
             "removal": torch.from_numpy(scene.removal),
             "severities": torch.from_numpy(scene.severities),
         }
         if statistics is not None:
             whole["statistics"] = statistics[0].half()
-        return target, image, whole
+        return scene, whole
+
+    def _after_camera_branch(self, degraded: Degraded, removal: np.ndarray, errors: np.ndarray) -> Tensor:
+        """Return an image [3, H, W] as the local branch gets it: a dark one without its noise and JPEG.
+
+        In others the guidance tells the local branch that these are gone (`Guidance.after_camera_branch`), so that it
+        need not learn what is left of them.
+
+        Args:
+            degraded: The image and its ground truth.
+            removal: How much of each degradation is to be removed, [7] in 0..1.
+            errors: Of the strengths that the camera branch is told, [3].
+        """
+        image, truth = to_tensor(degraded.image), degraded.truth
+        told = np.clip(truth.strength[_CAMERA] + errors, 0.02, 1.0)
+        told[~truth.presence[_CAMERA] | (removal[_CAMERA] == 0)] = 0.0
+        told[CAMERA_FAULTS.index("blur")] = 0.0
+        is_lit = truth.presence[_LOW_LIGHT] and removal[_LOW_LIGHT] > 0
+        if self._camera is None or not is_lit or not told.any():
+            return image
+        height, width = image.shape[1:]
+        missing = [round_up(length, self._camera.multiple) - length for length in (width, height)]
+        padded = F.pad(image[None], (0, missing[0], 0, missing[1]), mode="replicate")
+        cleaned = self._camera.clean(padded, torch.from_numpy(told).float()[None])[0, :, :height, :width]
+        return torch.lerp(image, cleaned, float(removal[_CAMERA][told > 0].max()))
 
     def prepare(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Embed the scenes of a batch on its device.
@@ -244,8 +285,9 @@ class RestorerTask:
         composite: list[float] = []
         clean: list[float] = []
         others = self._validation[1:] + self._validation[:1]
-        for number, ((image, views, target), (_, other, _)) in enumerate(zip(self._validation, others, strict=True)):
-            value = psnr(quantise(self._restore(restorer, image, views, other)), target)
+        for number, (seen, (_, _, other, _)) in enumerate(zip(self._validation, others, strict=True)):
+            image, read, views, target = seen
+            value = psnr(quantise(self._restore(restorer, image, read, views, other)), target)
             (composite if number < self.run.batch.validation_images else clean).append(value)
         return {"psnr": float(np.mean(composite)), "psnr_clean": float(np.mean(clean))}
 
@@ -255,12 +297,13 @@ class RestorerTask:
         assert isinstance(restorer, Restorer)
         write_weights(folder / "restorer.safetensors", restorer.state_dict(), self._card(restorer, step, metrics))
 
-    def _restore(self, restorer: Restorer, image: Tensor, views: Tensor, other: Tensor) -> Tensor:
+    def _restore(self, restorer: Restorer, image: Tensor, read: Tensor, views: Tensor, other: Tensor) -> Tensor:
         """Restore a whole image [3, H, W] whose sides are multiples of the network's, in the training's precision.
 
         Args:
             restorer: The network.
             image: The image.
+            read: What the local branch reads of it.
             views: What the guidance source prepared of the image.
             other: The same of another image, for a source that exchanges them.
         """
@@ -272,7 +315,8 @@ class RestorerTask:
             image = image[None].to(device)
             thumbnail, statistics = restorer.look_at(image)
             position = Position.of(0, 0, *image.shape[2:])
-            restored, _ = restorer(image, position, thumbnail, Conditioning(tokens, pooled, guided), statistics)
+            guidance = Conditioning(tokens, pooled, guided)
+            restored, _ = restorer(read[None].to(device), position, thumbnail, guidance, statistics)
         whole: Tensor = restored[0]
         return whole.cpu()
 
@@ -291,8 +335,9 @@ class RestorerTask:
             mllm_identity=self.guidance.identity,
         )
 
-    def _validation_images(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield degraded image, its views and the clean image; the composites first, then clean ones."""
+    def _validation_images(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Yield degraded image, what is read of it, its views and the clean image: composites, then clean ones."""
+        everything, exact = np.ones(len(DEGRADATIONS)), np.zeros(len(_CAMERA))
         paths, multiple = list_photos(self.run.data.validation), self.network.restorer.multiple
         composites = self.run.batch.validation_images
         for number in range(composites + max(1, composites // 4)):
@@ -304,8 +349,8 @@ class RestorerTask:
             if number < composites:
                 severities = sample_combination(COMBINATIONS[number % len(COMBINATIONS)], rng)
             degraded = synthesize(photo, severities, rng)
-            image = to_tensor(degraded.image)
-            yield image, self.guidance.prepare(image, degraded.truth), to_tensor(photo)
+            image, read = to_tensor(degraded.image), self._after_camera_branch(degraded, everything, exact)
+            yield image, read, self.guidance.prepare(image, degraded.truth), to_tensor(photo)
 
 
 def run(config_path: Path) -> None:

@@ -14,10 +14,13 @@ from mofe_restore.model.errors import TrainingError
 from mofe_restore.model.inference.checks import check_guidance
 from mofe_restore.model.mllm.loading import load_mllm
 from mofe_restore.model.mllm.wording import DESCRIBE
+from mofe_restore.model.restorer.camera_branch import CameraBranch
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.severities import Severities
+from mofe_restore.model.weights import write_weights
+from mofe_restore.tests import factories
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import LoopConfig, parse_table, read_toml
 from mofe_restore.training.mllm.families import build_family
@@ -132,6 +135,43 @@ def test_crops_of_a_scene_lie_on_the_grid_and_match_their_targets(task: Restorer
     assert batch["views"].shape[0] == batch["thumbnail"].shape[0] == 3
 
 
+def test_crops_of_dark_scenes_are_cut_behind_the_camera_branch(
+    task: RestorerTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at inference, where thumbnail and MLLM see the image as it came."""
+    config = RestorerConfig.from_dict({**factories.make_restorer(64, with_camera=True).config.to_dict(), **MODEL})
+    card = replace(factories.make_card(64, ""), architecture=config.to_card())
+    write_weights(tmp_path / "camera.safetensors", Restorer(config).state_dict(), card)
+    data = replace(task.run.data, initial=str(tmp_path / "camera.safetensors"))
+    asked: list[list[float]] = []
+
+    def clean(camera: CameraBranch, crops: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
+        assert crops.shape[2] % camera.multiple == 0 and crops.shape[3] % camera.multiple == 0
+        asked.extend(strengths.tolist())
+        return torch.full_like(crops, 0.25)
+
+    monkeypatch.setattr(CameraBranch, "clean", clean)
+
+    def batch_of(severities: Severities) -> tuple[RestorerTask, dict[str, torch.Tensor]]:
+        asked.clear()
+        monkeypatch.setattr(Mix, "draw", lambda *_: severities)
+        made = make_task(replace(task.run, data=data, batch=replace(task.run.batch, steered_share=0.0)))
+        return made, made.batch(0)
+
+    made, batch = batch_of(Severities(light_exponent=2.0, low_light_noise=0.06))
+    assert all(noise > 0.2 and blur == jpeg == 0 for noise, blur, jpeg in asked)
+    crops = batch["crop"].float()
+    behind = (crops == 0.25).flatten(1).all(1)
+    assert bool(behind.any()) and len(asked) * 2 == int(behind.sum()), "all but the missed ones"
+    assert batch["thumbnail"].float().std() > 0.01
+    reads = [read for _, read, _, _ in made._validation_images()]
+    assert any(bool((read == 0.25).all()) for read in reads) and not all(bool((read == 0.25).all()) for read in reads)
+    batch_of(Severities(noise_sigma=0.06, haze_beta=1.5))
+    assert not asked, "in haze the local branch is told that there is no noise"
+    batch_of(Severities(light_exponent=2.0))
+    assert not asked, "where there is nothing to remove"
+
+
 def test_batches_are_reproducible_and_differ(task: RestorerTask) -> None:
     first, again, other = task.batch(5), task.batch(5), task.batch(6)
     assert all(np.array_equal(first[name], again[name], equal_nan=first[name].is_floating_point()) for name in first)
@@ -241,3 +281,13 @@ def test_training_goes_on_from_trained_weights(task: RestorerTask, tmp_path: Pat
     assert torch.equal(more.network.restorer.intro.weight, again.network.restorer.intro.weight)
     with pytest.raises(TrainingError, match="does not fit"):
         make_task(replace(settings, model={**MODEL, "vector_width": 8}))
+
+
+def test_what_sees_the_whole_image_can_be_kept(task: RestorerTask) -> None:
+    made = make_task(replace(task.run, batch=replace(task.run.batch, only_local=True)))
+    restorer = made.network.restorer
+    for part in (restorer.tone, restorer.overview, restorer.guidance):
+        assert not any(parameter.requires_grad for parameter in part.parameters())
+    assert all(parameter.requires_grad for parameter in restorer.encoder.parameters())
+    made.loss(made.network, made.prepare(made.batch(0)), 0)["loss"].backward()
+    assert restorer.outro.weight.grad is not None
