@@ -4,8 +4,8 @@
 
 Photographs without low light and weather are degraded, some by faults of a camera that hide what else there is, and
 those are seen twice, as they are and after the camera branch of a restorer. Real photographs teach what is known of
-them, as they are and, where they have neither noise nor JPEG, also with such a fault (our design). Good photographs that
-look degraded (`lookalikes.py`) teach restraint.
+them, as they are and, where they have neither noise nor JPEG, also with such a fault (our design). Good photographs
+that look degraded (`lookalikes.py`) teach restraint.
 """
 
 from __future__ import annotations
