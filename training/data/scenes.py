@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from ...model.errors import ImageFileError, TrainingError
 from ...model.synthesis.degrade import Degraded, RandomLayers, from_underexposed_pair, synthesize
-from ...model.synthesis.severities import Severities, sample_combination
+from ...model.synthesis.severities import Severities
 from ...model.vocabulary import DEGRADATIONS
 from .mix import Mix
 from .pairs import match_files
@@ -35,9 +35,6 @@ MANY_PAIRS = 2000
 
 Pair = tuple[np.ndarray, np.ndarray]
 """A degraded and a clean photograph of one size, [H, W, 3] in bytes."""
-
-IMAGINED = {"snow": 0.5, "rain": 0.3, "haze_snow": 0.1, "haze_rain": 0.1}
-"""Weather that an MLLM may see in vain, and its shares: the local branch can tell that there is none."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +152,7 @@ class SceneSampler:
         return clean, synthesize(clean, severities, rng, rain_layers=self.rain_layers)
 
     def draw_steered(
-        self,
-        rng: np.random.Generator,
-        sides: tuple[int, int],
-        share: float,
-        set_share: float = 0.0,
-        imagined_share: float = 0.0,
+        self, rng: np.random.Generator, sides: tuple[int, int], share: float, set_share: float = 0.0
     ) -> SteeredScene:
         """Draw a scene for a restorer that can be told what to keep, and how strong what it removes is.
 
@@ -171,8 +163,6 @@ class SceneSampler:
                 target is the scene with only these (partly: mixed with the clean scene). In the others it is clean.
             set_share: Share of the scenes in which the restorer is told strengths. In some of them the MLLM does not
                 see what is there, or sees what is not, so that what is told holds.
-            imagined_share: Share of the scenes without degradation in which the MLLM sees weather that is not there
-                (`IMAGINED`), and nothing is told: no streak and no flake, nothing is to be removed.
         """
         removal, nothing = np.ones(len(DEGRADATIONS), np.float32), np.full(len(DEGRADATIONS), np.nan, np.float32)
         pair = self.draw_pair(rng, sides)
@@ -187,9 +177,6 @@ class SceneSampler:
         degraded = synthesize(clean, severities, rng, rain_layers=self.rain_layers, layers=layers)
         if not degraded.truth.presence.any() or rng.random() >= share:
             scene = SteeredScene(clean, degraded, removal, nothing, degraded.image)
-            if imagined_share and severities == Severities() and rng.random() < imagined_share:
-                imagined = sample_combination(str(rng.choice(list(IMAGINED), p=list(IMAGINED.values()))), rng)
-                return replace(scene, seen=synthesize(clean, imagined, rng, rain_layers=self.rain_layers).image)
             if not set_share or rng.random() >= set_share:
                 return scene
             return self._with_severities(

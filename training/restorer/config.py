@@ -60,8 +60,6 @@ class BatchConfig:
         steered_share: Share of the scenes in which some degradations are to be kept, so that users can steer.
         set_share: Share of the scenes in which the restorer is told strengths, beside the embedding or against it;
             needs `severity_width` in `[model]`.
-        imagined_share: Share of the scenes without degradation in which the MLLM sees rain or snow that is not there.
-        only_local: Whether what sees the whole image (tone branch, global branch, guidance vector) stays as it is.
         validation_images: Composites of a validation.
 
     Raises:
@@ -74,15 +72,13 @@ class BatchConfig:
     sides: tuple[int, int] = (224, 384)
     steered_share: float = 0.2
     set_share: float = 0.0
-    imagined_share: float = 0.0
-    only_local: bool = False
     validation_images: int = 44
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_minimum(self, "batch", {"scenes": 0, "crops": 1, "crop": 1, "validation_images": 1})
         check_sides(self.sides, "batch", self.crop)
-        check_shares(self, "batch", ("steered_share", "set_share", "imagined_share"))
+        check_shares(self, "batch", ("steered_share", "set_share"))
 
 
 @dataclass(frozen=True)

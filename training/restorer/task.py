@@ -123,9 +123,6 @@ class RestorerTask:
             _copy_weights(trained, run.data.initial, restorer)
         if restorer.camera is not None:
             restorer.camera.requires_grad_(False)
-        if run.batch.only_local:
-            for part in (restorer.tone, restorer.overview, restorer.guidance):
-                part.requires_grad_(False)
         self._camera = deepcopy(restorer.camera)  # batches are made on the CPU, and in other processes
         if run.batch.crop % restorer.multiple:
             raise TrainingError(
@@ -189,8 +186,7 @@ class RestorerTask:
     ) -> tuple[SteeredScene, dict[str, Tensor]]:
         """Return a scene, and its entries as a whole."""
         config, restorer = self.run.batch, self.network.restorer
-        shares = config.steered_share, config.set_share, config.imagined_share
-        scene = sampler.draw_steered(rng, config.sides, *shares)
+        scene = sampler.draw_steered(rng, config.sides, config.steered_share, config.set_share)
         thumbnail, statistics = restorer.look_at(to_tensor(scene.degraded.image)[None])
         whole = {
             "views": self.guidance.prepare(to_tensor(scene.seen), scene.degraded.truth, view_sets),

@@ -163,13 +163,3 @@ def test_pairs_of_two_sizes_are_named(photos: Path, tmp_path: Path) -> None:
         Image.new("RGB", size).save(tmp_path / folder / "a.png")
     with pytest.raises(ImageFileError, match=r"a\.png and .*a\.png differ in size"):
         SceneSampler.read(photos, low_light=tmp_path)
-
-
-def test_weather_that_is_only_imagined_is_seen_and_nothing_is_to_be_removed(photos: Path) -> None:
-    sampler = SceneSampler.read(photos, Mix(clean_share=1.0), min_side=64)
-    imagined = [sampler.draw_steered(sample_generator(3, index), (64, 64), 0.5, 0.5, 1.0) for index in range(12)]
-    for scene in imagined:
-        assert np.allclose(scene.degraded.image, scene.target, atol=1 / 255) and not scene.degraded.truth.presence.any()
-        assert np.abs(scene.seen - scene.target).mean() > 0.003 and np.isnan(scene.severities).all()
-    plain = [sampler.draw_steered(sample_generator(3, index), (64, 64), 0.5) for index in range(3)]
-    assert all(np.array_equal(scene.seen, scene.degraded.image) for scene in plain)

@@ -281,13 +281,3 @@ def test_training_goes_on_from_trained_weights(task: RestorerTask, tmp_path: Pat
     assert torch.equal(more.network.restorer.intro.weight, again.network.restorer.intro.weight)
     with pytest.raises(TrainingError, match="does not fit"):
         make_task(replace(settings, model={**MODEL, "vector_width": 8}))
-
-
-def test_what_sees_the_whole_image_can_be_kept(task: RestorerTask) -> None:
-    made = make_task(replace(task.run, batch=replace(task.run.batch, only_local=True)))
-    restorer = made.network.restorer
-    for part in (restorer.tone, restorer.overview, restorer.guidance):
-        assert not any(parameter.requires_grad for parameter in part.parameters())
-    assert all(parameter.requires_grad for parameter in restorer.encoder.parameters())
-    made.loss(made.network, made.prepare(made.batch(0)), 0)["loss"].backward()
-    assert restorer.outro.weight.grad is not None
