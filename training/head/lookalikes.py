@@ -8,6 +8,7 @@ pale wall like haze (our design; hard negatives, as in arXiv 1604.03540).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ from .second_look_images import WIDE_SHARE, draw_weather_alone, part_of, with_fa
 
 DARKISH = -3.0
 """Logit of low light from which on a photograph may be meant dark."""
+
+DARK_WEIGHT = 0.5
+"""Weight of such photographs: with that of others twice as many dark images with noise are missed."""
 
 HAZY_SHARE, HAZY = 0.4, ("haze", "haze_rain", "haze_snow")
 """Of the toned photographs that are degraded, those that get one of these combinations."""
@@ -83,7 +87,8 @@ def see_dark(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, clean: Tenso
                 rng = np.random.default_rng((fit.seed, number, _DARK + index))
                 yield _with_fault_seen(mllm, cleaner, photo, settings.mix, rng)
 
-    return _undegraded(rows, len(darkish) * fit.dark, cache / "dark.safetensors", says_dark=True)
+    seen = _undegraded(rows, len(darkish) * fit.dark, cache / "dark.safetensors", says_dark=True)
+    return [replace(each, weight=DARK_WEIGHT * each.weight) for each in seen]
 
 
 def see_toned(mllm: Mllm, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:

@@ -69,7 +69,7 @@ def test_photographs_that_may_be_meant_dark_are_seen_with_faults(
     sees(mllm, "noise", 4.0)
     (seen,) = see_dark(mllm, Untouched(), settings, clean, tmp_path)
     assert 0 < len(seen.first) == 2 * darkish
-    assert not seen.presence.any() and bool((seen.weight == 1).all()), "they are not degraded, nor dark"
+    assert not seen.presence.any() and bool((seen.weight == lookalikes.DARK_WEIGHT).all()), "nor dark"
     assert seen.statistics.shape == (len(seen.first), IMAGE_STATISTICS)
     sees(mllm, "noise", -4.0)
     assert (tmp_path / "dark.safetensors").is_file()
