@@ -179,3 +179,10 @@ def write_mllm_folder(folder: Path, scratch: Path) -> Path:
     card = Card("second_look", "tiny", "0", {"width": MLLM_WIDTH, "hidden": 4}, {}, {}, "", "", "", "")
     write_weights(folder / SECOND_LOOK_FILE, second, card, torch.float32)
     return folder
+
+
+class Untouched:
+    """A cleaner that cleans nothing."""
+
+    def clean(self, crops: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
+        return crops

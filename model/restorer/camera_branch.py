@@ -162,8 +162,7 @@ class CameraBranch(ResidualUnet):
 
     def _jpeg_alone(self, strengths: Tensor) -> Tensor:
         """Return where weights of its own undo a JPEG, [B] bool."""
-        others = [index for index in range(len(CAMERA_FAULTS)) if index != _JPEG]
-        alone = (strengths[:, _JPEG] > 0) & (strengths[:, others] == 0).all(1)
+        alone = (strengths[:, _JPEG] > 0) & (strengths[:, :_JPEG] == 0).all(1)
         return alone & (self.jpeg is not None)
 
     @torch.inference_mode()

@@ -25,8 +25,8 @@ from ..data.mix import Mix
 from ..data.photos import list_photos, read_photo
 from ..data.scenes import to_tensor
 from .config import SecondLookRun
-from .examples import cached, cut_out, shrunk
-from .looks import SeenTwice, see_once, see_twice
+from .examples import cached, shrunk
+from .looks import SeenTwice, presence_in, see_once, see_twice, seen_alone, weights_of
 from .second_look_images import WIDE_SHARE, draw_weather_alone, part_of, with_fault
 
 DARKISH = -3.0
@@ -93,10 +93,10 @@ def see_dark(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, clean: Tenso
 
 def see_toned(mllm: Mllm, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
     """See the photographs in other tones, half of them degraded, where no fault of a camera is seen in them."""
-    fit, photos = settings.fit, list_photos(settings.data.photos)
-
+    fit = settings.fit
     if not fit.toned:
         return []
+    photos = list_photos(settings.data.photos)
 
     def rows() -> Iterator[dict[str, Tensor]]:
         for number, photo in enumerate(photos):
@@ -104,14 +104,10 @@ def see_toned(mllm: Mllm, settings: SecondLookRun, cache: Path) -> list[SeenTwic
             for index in range(fit.toned):
                 rng = np.random.default_rng((fit.seed, number, _TONED + index))
                 degraded = draw_toned(whole, fit.side, rng, index)
-                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
-                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence}
+                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence_in(degraded)}
 
     stored = cached(cache / "toned.safetensors", rows, len(photos) * fit.toned)
-    weight = torch.ones_like(stored["presence"])
-    weight[stored["presence"][:, _LOW_LIGHT] == 0, _LOW_LIGHT] = 0.0  # a tone may be a darker one
-    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], stored["presence"], weight)
-    return [every.where(~stored["hidden"].bool())]
+    return [seen_alone(stored, torch.ones(len(stored["presence"]), dtype=torch.bool))]  # a tone may be a darker one
 
 
 def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
@@ -121,11 +117,10 @@ def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
     if any. Streaks with noise are better not unlearned: rain is missed then.
     """
     fit = settings.fit
-    folders = (settings.data.photos, settings.data.more_photos)
-    photos = [path for folder in folders if folder for path in list_photos(folder)]
-
     if not fit.parts:
         return []
+    folders = (settings.data.photos, settings.data.more_photos)
+    photos = [path for folder in folders if folder for path in list_photos(folder)]
 
     def parts(wanted: Tensor) -> Iterator[tuple[int, int, np.ndarray]]:
         for number, path in enumerate(photos):
@@ -133,7 +128,7 @@ def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
             photo = read_photo(path) if indices else np.empty(0)
             for index in indices:
                 rng = np.random.default_rng((fit.seed, number, _PARTS + index))
-                yield number, index, _small_part(photo, fit.side, rng)
+                yield number, index, shrunk(part_of(photo, rng, SMALL_PART, LEAST_SIDE), fit.side)
 
     def quick() -> Iterator[dict[str, Tensor]]:
         every = torch.ones(len(photos), fit.parts)
@@ -151,11 +146,11 @@ def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
             rng = np.random.default_rng((fit.seed, number, _FAULTS + index))
             yield _with_fault_seen(mllm, cleaner, part, settings.mix, rng)
 
-    alone = _undegraded(plain, int(suspected.sum()), cache / "suspects.safetensors")
+    once = _undegraded(plain, int(suspected.sum()), cache / "suspects.safetensors")
     twice = _undegraded(faulty, int(every_second.sum()), cache / "suspects_faulty.safetensors")
     for each in twice:
         each.weight[:, JUDGED.index("rain")] = 0.0
-    return alone + twice
+    return once + twice
 
 
 def draw_toned(photo: np.ndarray, side: int, rng: np.random.Generator, index: int) -> Degraded:
@@ -179,12 +174,6 @@ def toned(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     saturation, gray = np.float32(rng.uniform(*GRAYEST)), (photo @ LUMA)[..., None]
     photo = np.clip(gray + (photo - gray) * saturation, 0, 1)
     return (photo ** np.float32(np.exp(rng.normal(0.0, GAMMA)))).astype(np.float32)
-
-
-def _small_part(photo: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    sides = (max(LEAST_SIDE, round(length * rng.uniform(*SMALL_PART))) for length in photo.shape[:2])
-    height, width = (min(each, length) for each, length in zip(sides, photo.shape[:2], strict=True))
-    return shrunk(cut_out(photo, height, width, rng), side)
 
 
 @torch.inference_mode()
@@ -216,9 +205,8 @@ def _undegraded(
     if not count:
         return []
     stored = cached(cache, make, count)
-    is_twice, weight = "second" in stored, torch.ones(count, len(JUDGED))
-    if not says_dark:  # a part may be dark by itself
-        weight[:, _LOW_LIGHT] = 0.0
+    is_twice, presence = "second" in stored, torch.zeros(count, len(JUDGED))
+    weight = weights_of(presence, torch.full((count,), not says_dark))  # a part may be dark by itself
     second = stored["second" if is_twice else "first"]
-    every = SeenTwice(stored["first"], second, stored["statistics"], torch.zeros_like(weight), weight)
+    every = SeenTwice(stored["first"], second, stored["statistics"], presence, weight)
     return [every.where(stored["hidden"].bool() == is_twice)]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ...model.mllm.describer import Mllm
-from ...model.mllm.second_look import Cleaner
+from ...model.mllm.second_look import INDICES, JUDGED, Cleaner
+from ...model.synthesis.degrade import Degraded
 from ...model.whole_image import image_statistics
 from ..data.scenes import to_tensor
 from .examples import cached
@@ -66,3 +67,32 @@ def statistics_of(images: Callable[[], Iterable[np.ndarray]], count: int, cache:
     return cached(cache, lambda: ({"statistics": image_statistics(to_tensor(each))} for each in images()), count)[
         "statistics"
     ]
+
+
+def presence_in(degraded: Degraded) -> Tensor:
+    """Return what is there of `JUDGED` in a degraded image, [4] of 0 and 1."""
+    return torch.from_numpy(degraded.truth.presence)[INDICES].float()
+
+
+def weights_of(presence: Tensor, may_be_dark: Tensor) -> Tensor:
+    """Return the weights [N, 4] of presences [N, 4].
+
+    An image that may be dark by itself ([N] bool), as a part of a photograph may, teaches nothing about low light
+    unless it was made dark.
+    """
+    weight, dark = torch.ones_like(presence), JUDGED.index("low_light")
+    weight[may_be_dark & (presence[:, dark] == 0), dark] = 0.0
+    return weight
+
+
+def seen_alone(stored: dict[str, Tensor], may_be_dark: Tensor) -> SeenTwice:
+    """Return images that `see_once` saw, with their presences, but for those in which there is a reason for a second.
+
+    Args:
+        stored: What was seen of N images.
+        may_be_dark: [N] bool, see `weights_of`.
+    """
+    presence = stored["presence"]
+    weight = weights_of(presence, may_be_dark)
+    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, weight)
+    return every.where(~stored["hidden"].bool())

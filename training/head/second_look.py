@@ -38,7 +38,7 @@ from ..engine.provenance import training_record
 from .config import SecondLookFit, SecondLookRun
 from .examples import cached, embed, shrunk
 from .lookalikes import see_dark, see_suspects, see_toned
-from .looks import SeenTwice, see_once, see_twice, statistics_of
+from .looks import SeenTwice, presence_in, see_once, see_twice, seen_alone, statistics_of, weights_of
 from .presence import merge_into, minimize
 from .second_look_images import CROPPED, FIRST_PART, draw_alone, draw_image, with_fault
 
@@ -114,8 +114,8 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
         for clean, images in sets():
             pooled = embed(mllm, to_tensor(clean))[1]
             for degraded in images:
-                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
-                yield {**see_twice(mllm, cleaner, to_tensor(degraded.image)), "presence": presence, "clean": pooled}
+                seen = see_twice(mllm, cleaner, to_tensor(degraded.image))
+                yield {**seen, "presence": presence_in(degraded), "clean": pooled}
 
     def pixels() -> Iterator[np.ndarray]:
         return (degraded.image for _, images in sets() for degraded in images)
@@ -126,7 +126,7 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
     with torch.no_grad():
         meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
     cropped = torch.arange(count) % fit.images == CROPPED
-    weight = _weights(stored["presence"], meant_dark | cropped)
+    weight = weights_of(stored["presence"], meant_dark | cropped)
     every = SeenTwice(stored["first"], stored["second"], statistics, stored["presence"], weight)
     return every.where(stored["hidden"].bool())
 
@@ -141,14 +141,10 @@ def see_alone(mllm: Mllm, settings: SecondLookRun, cache: Path) -> SeenTwice:
             for index in range(fit.alone):
                 rng = np.random.default_rng((fit.seed, number, fit.images + index))
                 degraded = draw_alone(whole, fit.side, rng, index)
-                presence = torch.from_numpy(degraded.truth.presence)[INDICES].float()
-                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence}
+                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence_in(degraded)}
 
     stored = cached(cache / "alone.safetensors", rows, len(photos) * fit.alone)
-    presence = stored["presence"]
-    weight = _weights(presence, torch.arange(len(presence)) % fit.alone >= FIRST_PART)
-    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, weight)
-    return every.where(~stored["hidden"].bool())
+    return seen_alone(stored, torch.arange(len(stored["presence"])) % fit.alone >= FIRST_PART)
 
 
 def see_real(
@@ -191,17 +187,6 @@ def see_real(
     alone = SeenTwice(plain["first"], plain["first"], plain["statistics"], presence, weight)
     twice = SeenTwice(faulty["first"], faulty["second"], statistics, presence, weight)
     return alone.where(~hidden).and_more(twice.where(faulty["hidden"].bool()))
-
-
-def _weights(presence: Tensor, may_be_dark: Tensor) -> Tensor:
-    """Return the weights [N, 4] of presences [N, 4].
-
-    An image that may be dark by itself ([N] bool), as a part of a photograph may, teaches nothing about low light
-    unless it was made dark.
-    """
-    weight, dark = torch.ones_like(presence), JUDGED.index("low_light")
-    weight[may_be_dark & (presence[:, dark] == 0), dark] = 0.0
-    return weight
 
 
 def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLook:

@@ -72,9 +72,18 @@ def draw_alone(photo: np.ndarray, side: int, rng: np.random.Generator, index: in
     return synthesize(clean, Severities() if untouched else draw_weather_alone(rng), rng)
 
 
-def part_of(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a random part of a photograph [H, W, 3]."""
-    height, width = (round(length * rng.uniform(*PART)) for length in photo.shape[:2])
+def part_of(
+    photo: np.ndarray, rng: np.random.Generator, shares: tuple[float, float] = PART, least: int = 1
+) -> np.ndarray:
+    """Return a random part of a photograph [H, W, 3].
+
+    Args:
+        photo: The photograph.
+        rng: Source of randomness.
+        shares: Sides of the part, as shares of those of the photograph.
+        least: Its smallest side in px, where the photograph has as many.
+    """
+    height, width = (min(length, max(least, round(length * rng.uniform(*shares)))) for length in photo.shape[:2])
     return cut_out(photo, height, width, rng)
 
 

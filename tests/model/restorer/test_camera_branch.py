@@ -28,16 +28,20 @@ def test_an_untrained_branch_is_the_identity() -> None:
         assert torch.equal(CameraBranch((8, 8, 16), (1, 1, 1), (1, 1))(crop, torch.rand(2, 3)), crop)
 
 
-@pytest.mark.parametrize("depths", [DEPTHS, ((1, 1, 1), (1, 1)), ((2, 0, 1), (0, 3))])
-def test_nothing_beyond_the_stated_reach_is_felt(depths: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
-    made, border = branch(*depths), 256
-    image, strengths = torch.rand(1, 3, 16, 512), torch.rand(1, 3)
+def reach_of(made: CameraBranch, strengths: torch.Tensor) -> int:
+    """Return how far from a changed half of an image something changes in the other half, in px."""
+    border = 256
+    image = torch.rand(1, 3, 16, 512)
     changed = image.clone()
     changed[..., border:] = torch.rand(1, 3, 16, 512 - border)
     with torch.no_grad():
         felt = (made(image, strengths) - made(changed, strengths)).abs().amax((0, 1, 2)) > 0
-    first = int(felt.nonzero()[0])
-    assert camera_reach(*depths) - 8 < border - first <= camera_reach(*depths)
+    return border - int(felt.nonzero()[0])
+
+
+@pytest.mark.parametrize("depths", [DEPTHS, ((1, 1, 1), (1, 1)), ((2, 0, 1), (0, 3))])
+def test_nothing_beyond_the_stated_reach_is_felt(depths: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    assert camera_reach(*depths) - 8 < reach_of(branch(*depths), torch.rand(1, 3)) <= camera_reach(*depths)
 
 
 def test_strengths_change_the_result_and_images_of_a_batch_have_their_own() -> None:
@@ -75,16 +79,10 @@ def test_weights_of_its_own_undo_a_jpeg_alone_and_nothing_else() -> None:
 
 def test_weights_of_its_own_feel_nothing_beyond_the_stated_reach() -> None:
     torch.manual_seed(0)
-    made, border = CameraBranch((8, 8, 16), *DEPTHS, own_jpeg=True).eval(), 256
+    made = CameraBranch((8, 8, 16), *DEPTHS, own_jpeg=True).eval()
     assert made.jpeg is not None
     nn.init.normal_(made.jpeg.outro.weight, std=0.2)
-    image, strengths = torch.rand(1, 3, 16, 512), torch.tensor([[0.0, 0.0, 0.5]])
-    changed = image.clone()
-    changed[..., border:] = torch.rand(1, 3, 16, 512 - border)
-    with torch.no_grad():
-        felt = (made(image, strengths) - made(changed, strengths)).abs().amax((0, 1, 2)) > 0
-    first = int(felt.nonzero()[0])
-    assert camera_reach(*DEPTHS) - 8 < border - first <= camera_reach(*DEPTHS)
+    assert camera_reach(*DEPTHS) - 8 < reach_of(made, torch.tensor([[0.0, 0.0, 0.5]])) <= camera_reach(*DEPTHS)
 
 
 def test_a_crop_off_the_multiple_is_refused() -> None:

@@ -15,16 +15,10 @@ from mofe_restore.model.mllm.loading import load_mllm
 from mofe_restore.model.mllm.second_look import JUDGED
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.model.whole_image import IMAGE_STATISTICS
+from mofe_restore.tests import factories
 from mofe_restore.training.head import lookalikes
 from mofe_restore.training.head.config import SecondLookData, SecondLookFit, SecondLookRun
 from mofe_restore.training.head.lookalikes import draw_toned, see_dark, see_suspects, see_toned, toned
-
-
-class Untouched:
-    """A cleaner that cleans nothing."""
-
-    def clean(self, crops: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
-        return crops
 
 
 @pytest.fixture
@@ -67,16 +61,16 @@ def test_photographs_that_may_be_meant_dark_are_seen_with_faults(
         mllm.network.head.read.bias[0] = 0.0
         darkish = int((mllm.network.head(clean).presence[:, 0] > lookalikes.DARKISH).sum())
     sees(mllm, "noise", 4.0)
-    (seen,) = see_dark(mllm, Untouched(), settings, clean, tmp_path)
+    (seen,) = see_dark(mllm, factories.Untouched(), settings, clean, tmp_path)
     assert 0 < len(seen.first) == 2 * darkish
     assert not seen.presence.any() and bool((seen.weight == lookalikes.DARK_WEIGHT).all()), "nor dark"
     assert seen.statistics.shape == (len(seen.first), IMAGE_STATISTICS)
     sees(mllm, "noise", -4.0)
     assert (tmp_path / "dark.safetensors").is_file()
     (tmp_path / "dark.safetensors").unlink()
-    (seen,) = see_dark(mllm, Untouched(), settings, clean, tmp_path)
+    (seen,) = see_dark(mllm, factories.Untouched(), settings, clean, tmp_path)
     assert len(seen.first) == 0, "no reason for a second look"
-    assert see_dark(mllm, Untouched(), settings, torch.full_like(clean, -50.0), tmp_path) == []
+    assert see_dark(mllm, factories.Untouched(), settings, torch.full_like(clean, -50.0), tmp_path) == []
 
 
 def test_a_tone_keeps_black_and_what_is_seen(settings: SecondLookRun) -> None:
@@ -112,18 +106,18 @@ def test_only_parts_that_are_taken_for_weather_are_seen(
     cache.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(lookalikes, "see_once", lambda *_: pytest.fail("nothing is taken for weather"))
-        assert see_suspects(mllm, Untouched(), settings, cache) == []
+        assert see_suspects(mllm, factories.Untouched(), settings, cache) == []
     sees(mllm, "haze", 1.0)
     cache = tmp_path / "all"
     cache.mkdir()
     more = replace(settings, data=replace(settings.data, more_photos=str(photos)))
-    seen, faulty = see_suspects(mllm, Untouched(), more, cache)
+    seen, faulty = see_suspects(mllm, factories.Untouched(), more, cache)
     assert len(load_file(cache / "parts.safetensors")["logit"]) == 2 * 6 * 3
     assert len(seen.first) == 2 * 6 * 3 and not len(faulty.first), "no fault is seen in those that have one"
     assert not seen.presence.any() and not seen.weight[:, 0].any() and bool((seen.weight[:, 1:] == 1).all())
     sees(mllm, "noise", 4.0)
     cache = tmp_path / "faulty"
     cache.mkdir()
-    seen, faulty = see_suspects(mllm, Untouched(), more, cache)
+    seen, faulty = see_suspects(mllm, factories.Untouched(), more, cache)
     assert not len(seen.first) and len(faulty.first) == 6 * 3, "those of every second photograph"
     assert faulty.weight.unique(dim=0).tolist() == [[0.0, 1.0, 0.0, 1.0]], "streaks with noise are not unlearned"

@@ -117,13 +117,6 @@ def test_a_run_writes_a_network_that_fits_its_mllm(
     assert (before - after).tolist() == pytest.approx([float(name == "haze") for name in JUDGED], abs=0.01)
 
 
-class Untouched:
-    """A cleaner that cleans nothing."""
-
-    def clean(self, crops: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
-        return crops
-
-
 def test_images_in_which_no_fault_is_seen_teach_nothing(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +159,7 @@ def test_real_photographs_without_a_fault_are_given_one(
     monkeypatch.setattr(program, "see_twice", lambda _, __, image: see(image, 2.0))
     settings, folder = SecondLookRun.from_raw(read_toml(config)), tmp_path / "weak" / "rain" / "train"
     mllm = load_mllm(tmp_path / "mllm")
-    examples = see_real(mllm, Untouched(), settings, folder, {"rain": 1.0}, tmp_path, "rain")
+    examples = see_real(mllm, factories.Untouched(), settings, folder, {"rain": 1.0}, tmp_path, "rain")
     assert len(seen) == 2 and seen[0].shape == seen[1].shape and not torch.equal(*seen)
     assert examples.first[:, 0].tolist() == [1.0, 2.0] and examples.second[:, 0].tolist() == [1.0, -2.0]
     for image, statistics in zip(seen, examples.statistics, strict=True):
