@@ -61,7 +61,7 @@ def make_restorer(
     if with_estimator:
         config = replace(config, camera_estimator_width=8)
     if own_jpeg:
-        config = replace(config, camera_own_jpeg=True)
+        config = replace(config, camera_jpeg_encoder_blocks=(1, 1, 1), camera_jpeg_decoder_blocks=(1, 1))
     network = Restorer(config).eval()
     with torch.no_grad():
         for parameter in network.parameters():

@@ -98,7 +98,9 @@ class CameraBranch(ResidualUnet):
         encoder_blocks: Number of residual blocks at each of these sizes on the way down.
         decoder_blocks: The same on the way up, which has no block at the coarsest size.
         estimator_width: Hidden width of the estimator of a blur's kernel; 0 for a branch without it.
-        own_jpeg: Whether it has weights of its own for a JPEG.
+        jpeg_encoder_blocks: The same for weights of its own for a JPEG, which borrow the first so many of the blocks at
+            the coarsest size; empty for a branch without them.
+        jpeg_decoder_blocks: The same for them on the way up.
     """
 
     def __init__(
@@ -107,14 +109,18 @@ class CameraBranch(ResidualUnet):
         encoder_blocks: tuple[int, ...],
         decoder_blocks: tuple[int, ...],
         estimator_width: int = 0,
-        own_jpeg: bool = False,
+        jpeg_encoder_blocks: tuple[int, ...] = (),
+        jpeg_decoder_blocks: tuple[int, ...] = (),
     ) -> None:
         filters = len(CAUTION) if estimator_width else 0
         estimator = BlurEstimator(estimator_width) if estimator_width else None
         super().__init__(12 * (1 + filters) + len(CAMERA_FAULTS), widths, encoder_blocks, decoder_blocks)
         self.multiple, self.filters = 2 ** len(widths), filters
         self.estimator = estimator
-        self.jpeg = ResidualUnet(13, widths, encoder_blocks[:-1], decoder_blocks) if own_jpeg else None
+        self.jpeg = None
+        if jpeg_encoder_blocks:
+            self.jpeg = ResidualUnet(13, widths, jpeg_encoder_blocks[:-1], jpeg_decoder_blocks)
+            self._borrowed = jpeg_encoder_blocks[-1]
 
     def forward(self, crop: Tensor, strengths: Tensor, deconvolved: Tensor | None = None) -> Tensor:
         """Return crops without what the strengths name.
@@ -150,7 +156,8 @@ class CameraBranch(ResidualUnet):
         """Return what `forward` does of crops that are all undone by the same weights."""
         pixels = crop.permute(0, 2, 3, 1).float()
         if jpeg_alone and self.jpeg is not None:
-            residual = self.jpeg.residual(_with_maps(pixels, strengths[:, _JPEG:]), self.encoder[-1])
+            borrowed = nn.Sequential(*list(self.encoder[-1].children())[: self._borrowed])
+            residual = self.jpeg.residual(_with_maps(pixels, strengths[:, _JPEG:]), borrowed)
         else:
             residual = self.residual(self._seen(pixels, strengths, deconvolved))
         return (pixels + residual.float()).permute(0, 3, 1, 2)

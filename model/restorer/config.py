@@ -62,7 +62,9 @@ class RestorerConfig:
         camera_encoder_blocks: Number of its residual blocks at each of these sizes on the way down.
         camera_decoder_blocks: The same on the way up, without the coarsest size.
         camera_estimator_width: Hidden width of its estimator of a blur's kernel; 0 for a branch without it.
-        camera_own_jpeg: Whether it has weights of its own for a JPEG that is to be undone alone.
+        camera_jpeg_encoder_blocks: The same of weights of its own for a JPEG that is to be undone alone; the last is
+            how many of the branch's blocks at the coarsest size they borrow. Empty for none.
+        camera_jpeg_decoder_blocks: Those on the way up, without the coarsest size.
     """
 
     guidance_width: int
@@ -89,7 +91,8 @@ class RestorerConfig:
     camera_encoder_blocks: tuple[int, ...] = ()
     camera_decoder_blocks: tuple[int, ...] = ()
     camera_estimator_width: int = 0
-    camera_own_jpeg: bool = False
+    camera_jpeg_encoder_blocks: tuple[int, ...] = ()
+    camera_jpeg_decoder_blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, length in (
@@ -145,19 +148,25 @@ class RestorerConfig:
 
     def _check_camera_branch(self) -> None:
         levels = len(self.camera_widths)
+        jpeg_levels = levels if self.camera_jpeg_encoder_blocks else 0
         for name, length, minimum in (
             ("camera_widths", levels, 1),
             ("camera_encoder_blocks", levels, 0),
             ("camera_decoder_blocks", max(0, levels - 1), 0),
+            ("camera_jpeg_encoder_blocks", jpeg_levels, 0),
+            ("camera_jpeg_decoder_blocks", max(0, jpeg_levels - 1), 0),
         ):
             value = getattr(self, name)
             if not _are_integers(value, minimum) or len(value) != length:
                 raise ValueError(f"{name} must be {length} integers from {minimum} up, not {value!r}")
-        if not isinstance(self.camera_own_jpeg, bool):
-            raise ValueError(f"camera_own_jpeg must be true or false, not {self.camera_own_jpeg!r}")
-        for name in ("camera_estimator_width", "camera_own_jpeg"):
+        for name in ("camera_estimator_width", "camera_jpeg_encoder_blocks"):
             if getattr(self, name) and not levels:
                 raise ValueError(f"{name} belongs to a camera branch, which camera_widths must give")
+        if jpeg_levels and self.camera_jpeg_encoder_blocks[-1] > self.camera_encoder_blocks[-1]:
+            raise ValueError(
+                f"camera_jpeg_encoder_blocks can borrow {self.camera_encoder_blocks[-1]} blocks at the coarsest size, "
+                f"not {self.camera_jpeg_encoder_blocks[-1]}"
+            )
         if levels > LEVELS:
             raise ValueError(f"camera_widths must have at most {LEVELS} levels, not {levels}")
         if self.camera_halo > HALO_BUDGET:
@@ -172,6 +181,8 @@ class RestorerConfig:
         if not self.camera_widths:
             return 0
         reach = camera_reach(self.camera_encoder_blocks, self.camera_decoder_blocks)
+        if self.camera_jpeg_encoder_blocks:
+            reach = max(reach, camera_reach(self.camera_jpeg_encoder_blocks, self.camera_jpeg_decoder_blocks))
         return round_up(reach, 2 ** len(self.camera_widths))
 
     @property
@@ -223,6 +234,10 @@ class RestorerConfig:
             ValueError: A field is unknown or invalid, `guidance_width` is missing, or a `DERIVED` key differs from the
                 value that follows from the fields.
         """
+        values = dict(values)
+        if values.pop("camera_own_jpeg", False):  # what cards said before the blocks could differ
+            for part in ("encoder", "decoder"):
+                values[f"camera_jpeg_{part}_blocks"] = values.get(f"camera_{part}_blocks", ())
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known - DERIVED)
         if unknown:

@@ -65,6 +65,7 @@ def _check_size(config: RestorerConfig, state: Mapping[str, Tensor]) -> None:
     """
     layers = sum(config.encoder_blocks) + sum(config.decoder_blocks) + config.global_blocks + config.extra_tone_blocks
     layers += sum(config.camera_encoder_blocks) + sum(config.camera_decoder_blocks)
+    layers += sum(config.camera_jpeg_encoder_blocks) + sum(config.camera_jpeg_decoder_blocks)
     values = sum(tensor.numel() for tensor in state.values())
     vector = config.vector_width
     smallest = (

@@ -79,7 +79,8 @@ class Restorer(nn.Module):
                 config.camera_encoder_blocks,
                 config.camera_decoder_blocks,
                 config.camera_estimator_width,
-                config.camera_own_jpeg,
+                config.camera_jpeg_encoder_blocks,
+                config.camera_jpeg_decoder_blocks,
             )
             if config.camera_widths
             else None

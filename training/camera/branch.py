@@ -86,7 +86,7 @@ def write_restorer(
 def _may_become(before: RestorerConfig, name: str, value: Any) -> bool:
     """Return whether a trained branch can get this value of a field without unlearning anything."""
     now, wanted = getattr(before, name, None), _as_field(value)
-    if name in ("camera_estimator_width", "camera_own_jpeg") and not now:
+    if not now and (name == "camera_estimator_width" or name.startswith("camera_jpeg_")):
         return True
     if name.endswith("_blocks") and isinstance(now, tuple) and isinstance(wanted, tuple) and len(now) == len(wanted):
         return all(isinstance(more, int) and more >= less for less, more in zip(now, wanted, strict=True))
@@ -109,10 +109,10 @@ def _begin_as_the_others(branch: CameraBranch) -> None:
     """Let weights of its own for a JPEG begin as those for all faults, as far as they see the same."""
     if branch.jpeg is None:
         return
-    state = branch.state_dict()
-    begun = {name: state[name].clone() for name in branch.jpeg.state_dict()}
+    state, own = branch.state_dict(), branch.jpeg.state_dict()
+    begun = {name: state[name].clone() for name in own if name in state}
     begun["intro.weight"] = begun["intro.weight"][:, [*range(12), 12 + CAMERA_FAULTS.index("jpeg")]]
-    branch.jpeg.load_state_dict(begun)
+    branch.jpeg.load_state_dict({**own, **begun})
 
 
 def _widened(restorer: Restorer, trained: Restorer) -> dict[str, Tensor]:

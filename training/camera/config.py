@@ -49,7 +49,7 @@ class CameraBatch:
         error: Standard deviation of the errors of the told strengths, which the MLLM's have, too.
         large_error_share: Share of the scenes in which the errors are three times as large.
         validation_photos: Photos of a validation.
-        own_jpeg: Whether only the branch's own weights for a JPEG are trained; it gets some where it has none.
+        own_jpeg: Whether only the branch's own weights for a JPEG are trained.
 
     Raises:
         TrainingError: A value outside its range.
@@ -81,7 +81,8 @@ class CameraRun(Tables):
         data: Paths.
         batch: Crops.
         mix: Degradations of the scenes.
-        model: The fields of `RestorerConfig` that begin with `camera_`; only where the restorer has no branch yet.
+        model: The fields of `RestorerConfig` that begin with `camera_`, where the restorer has no branch yet, or its
+            branch is to get more blocks, or weights of its own for a JPEG.
         card: Name, data and limits for the card; those of the restorer where they are not given.
     """
 
@@ -102,11 +103,6 @@ class CameraRun(Tables):
                 f"own_jpeg in [batch] needs scenes with a JPEG alone: jpeg_share in [mix] must be at least "
                 f"{LEAST_JPEG}, not {self.mix.jpeg_share:g}."
             )
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What the restorer is to have, by field of `RestorerConfig`."""
-        return {**self.model, **({"camera_own_jpeg": True} if self.batch.own_jpeg else {})}
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,6 @@ class EstimatorBatch:
         scenes: Scenes in a batch.
         sides: Smallest and largest side of a scene in px.
         validation_photos: Photos of a validation.
-        own_jpeg: Whether only the branch's own weights for a JPEG are trained; it gets some where it has none.
 
     Raises:
         TrainingError: A value outside its range.

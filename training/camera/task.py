@@ -84,12 +84,16 @@ class CameraTask:
         )
         real = {kind: pairs for kind, pairs in scenes.real.items() if kind in USED_PAIRS}
         self.scenes = replace(scenes, real=real)
-        self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.fields, loop.seed)
+        self.restorer, self._card_before = load_with_branch(Path(data.restorer), run.model, loop.seed)
         assert self.restorer.camera is not None
         self.network: CameraBranch = self.restorer.camera
         if run.batch.own_jpeg:
             self.network.requires_grad_(False)
-            assert self.network.jpeg is not None  # load_with_branch
+            if self.network.jpeg is None:
+                raise TrainingError(
+                    "own_jpeg in [batch] needs weights for a JPEG: give their camera_jpeg_encoder_blocks and "
+                    "camera_jpeg_decoder_blocks in [model]."
+                )
             self.network.jpeg.requires_grad_(True)
         elif self.network.estimator is not None:
             self.network.estimator.requires_grad_(False)

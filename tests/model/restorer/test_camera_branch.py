@@ -64,7 +64,7 @@ def test_clean_crops_have_one_strength_and_stay_within_the_range() -> None:
 
 def test_weights_of_its_own_undo_a_jpeg_alone_and_nothing_else() -> None:
     torch.manual_seed(0)
-    made = CameraBranch((8, 8, 16), (1, 1, 1), (1, 1), own_jpeg=True).eval()
+    made = CameraBranch((8, 8, 16), (1, 1, 1), (1, 1), 0, (2, 1, 0), (1, 2)).eval()
     assert made.jpeg is not None
     crop = torch.rand(3, 3, 32, 32)
     strengths = torch.tensor([[0.0, 0.0, 0.6], [0.4, 0.0, 0.6], [0.0, 0.0, 0.6]])
@@ -79,10 +79,11 @@ def test_weights_of_its_own_undo_a_jpeg_alone_and_nothing_else() -> None:
 
 def test_weights_of_its_own_feel_nothing_beyond_the_stated_reach() -> None:
     torch.manual_seed(0)
-    made = CameraBranch((8, 8, 16), *DEPTHS, own_jpeg=True).eval()
+    depths = ((3, 1, 1), (2, 1))
+    made = CameraBranch((8, 8, 16), (1, 1, 2), (1, 1), 0, *depths).eval()
     assert made.jpeg is not None
     nn.init.normal_(made.jpeg.outro.weight, std=0.2)
-    assert camera_reach(*DEPTHS) - 8 < reach_of(made, torch.tensor([[0.0, 0.0, 0.5]])) <= camera_reach(*DEPTHS)
+    assert camera_reach(*depths) - 8 < reach_of(made, torch.tensor([[0.0, 0.0, 0.5]])) <= camera_reach(*depths)
 
 
 def test_a_crop_off_the_multiple_is_refused() -> None:

@@ -202,8 +202,11 @@ def test_a_branch_that_gets_weights_for_a_jpeg_does_what_it_did_and_they_learn(p
     write_weights(tmp_path / "r.safetensors", network.state_dict(), card, torch.float32)
     data = CameraData(str(photos), str(photos), str(tmp_path / "r.safetensors"))
     batch = CameraBatch(scenes=2, crops=1, crop=64, sides=(96, 112), kept_share=0.0, validation_photos=1, own_jpeg=True)
-    task = CameraTask(CameraRun(data, batch, Mix(jpeg_share=1.0)), LoopConfig("", 1), {})
-    assert task.restorer.config.camera_own_jpeg and task.network.jpeg is not None and network.camera is not None
+    with pytest.raises(TrainingError, match="give their camera_jpeg_encoder_blocks"):
+        CameraTask(CameraRun(data, batch, Mix(jpeg_share=1.0)), LoopConfig("", 1), {})
+    blocks = {"camera_jpeg_encoder_blocks": [1, 1, 1], "camera_jpeg_decoder_blocks": [2, 1]}
+    task = CameraTask(CameraRun(data, batch, Mix(jpeg_share=1.0), blocks), LoopConfig("", 1), {})
+    assert task.network.jpeg is not None and network.camera is not None
     image, strengths = torch.rand(1, 3, 64, 64), torch.tensor([[0.0, 0.0, 0.7]])
     with torch.no_grad():
         assert torch.allclose(task.network(image, strengths), network.camera(image, strengths), atol=1e-5)
@@ -213,7 +216,7 @@ def test_a_branch_that_gets_weights_for_a_jpeg_does_what_it_did_and_they_learn(p
     assert all(parameter.grad is not None for parameter in task.network.jpeg.parameters())
     task.export(task.network, tmp_path / "export", 1, {})
     again, about = load_restorer(tmp_path / "export" / "restorer.safetensors")
-    assert again.config.camera_own_jpeg and "camera_jpeg" in about.training
+    assert again.config.camera_jpeg_decoder_blocks == (2, 1) and "camera_jpeg" in about.training
     go_on = replace(data, restorer=str(tmp_path / "export" / "restorer.safetensors"))
     assert CameraTask(CameraRun(go_on, batch, Mix(jpeg_share=1.0)), LoopConfig("", 1), {}).network.jpeg is not None
     with pytest.raises(TrainingError, match="own_jpeg in .batch. needs scenes with a JPEG alone"):
