@@ -238,7 +238,7 @@ class SecondLookFit:
     side: int = 512
     members: int = 4
     hidden: int = 128
-    steps: int = 900
+    steps: int = 3600
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
@@ -253,12 +253,36 @@ class SecondLookFit:
 
 
 @dataclass(frozen=True)
+class HazeWeights:
+    """The `[haze]` table: how much more than others some examples count of haze, which is hardest to tell.
+
+    Pale photographs look like haze, and generated haze is not like all that is real.
+
+    Attributes:
+        parts: Parts of photographs that are taken for weather.
+        faulty_parts: Such parts with a fault of a camera.
+        real: Real photographs, beside `real_weight`.
+        faulty_real: Real photographs with a fault of a camera, of their own or added, beside `real_weight`.
+    """
+
+    parts: float = 8.0
+    faulty_parts: float = 4.0
+    real: float = 3.0
+    faulty_real: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_minimum(self, "haze", dict.fromkeys(("parts", "faulty_parts", "real", "faulty_real"), 0))
+
+
+@dataclass(frozen=True)
 class SecondLookRun(Tables):
     """All tables of the TOML file.
 
     Attributes:
         data: Paths.
         fit: Sizes.
+        haze: Weights of examples.
         mix: Noise of the images, see `Mix.draw_noise`.
         shift: Of the logits of `JUDGED`, at last.
         card: Data and limits for the card.
@@ -266,6 +290,7 @@ class SecondLookRun(Tables):
 
     data: SecondLookData
     fit: SecondLookFit = field(default_factory=SecondLookFit)
+    haze: HazeWeights = field(default_factory=HazeWeights)
     mix: Mix = field(default_factory=Mix)
     shift: ShiftConfig = field(default_factory=ShiftConfig)
     card: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,6 @@ pale wall like haze (our design; hard negatives, as in arXiv 1604.03540).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +87,7 @@ def see_dark(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, clean: Tenso
                 yield _with_fault_seen(mllm, cleaner, photo, settings.mix, rng)
 
     seen = _undegraded(rows, len(darkish) * fit.dark, cache / "dark.safetensors", says_dark=True)
-    return [replace(each, weight=DARK_WEIGHT * each.weight) for each in seen]
+    return [each.weighted(DARK_WEIGHT) for each in seen]
 
 
 def see_toned(mllm: Mllm, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
@@ -148,9 +147,9 @@ def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
 
     once = _undegraded(plain, int(suspected.sum()), cache / "suspects.safetensors")
     twice = _undegraded(faulty, int(every_second.sum()), cache / "suspects_faulty.safetensors")
-    for each in twice:
-        each.weight[:, JUDGED.index("rain")] = 0.0
-    return once + twice
+    return [each.weighted(settings.haze.parts, "haze") for each in once] + [
+        each.weighted(settings.haze.faulty_parts, "haze").weighted(0.0, "rain") for each in twice
+    ]
 
 
 def draw_toned(photo: np.ndarray, side: int, rng: np.random.Generator, index: int) -> Degraded:

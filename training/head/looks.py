@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,12 @@ class SeenTwice:
     def where(self, chosen: Tensor) -> SeenTwice:
         """Return some of them, by [N] bool."""
         return SeenTwice(*(value[chosen] for value in vars(self).values()))
+
+    def weighted(self, factor: float, name: str | None = None) -> SeenTwice:
+        """Return the same with another weight: of all of `JUDGED`, or of one of them."""
+        weight, judged = self.weight.clone(), slice(None) if name is None else JUDGED.index(name)
+        weight[:, judged] *= factor
+        return replace(self, weight=weight)
 
 
 @torch.inference_mode()

@@ -186,7 +186,8 @@ def see_real(
     weight = fit.real_weight * weight
     alone = SeenTwice(plain["first"], plain["first"], plain["statistics"], presence, weight)
     twice = SeenTwice(faulty["first"], faulty["second"], statistics, presence, weight)
-    return alone.where(~hidden).and_more(twice.where(faulty["hidden"].bool()))
+    once, again = alone.where(~hidden), twice.where(faulty["hidden"].bool())
+    return once.weighted(settings.haze.real, "haze").and_more(again.weighted(settings.haze.faulty_real, "haze"))
 
 
 def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLook:

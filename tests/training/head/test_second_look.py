@@ -24,7 +24,7 @@ from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import read_toml
 from mofe_restore.training.head import looks
 from mofe_restore.training.head import second_look as program
-from mofe_restore.training.head.config import SecondLookFit, SecondLookRun
+from mofe_restore.training.head.config import HazeWeights, SecondLookFit, SecondLookRun
 from mofe_restore.training.head.looks import SeenTwice
 from mofe_restore.training.head.second_look import fit_member, merge, run, see_real
 from mofe_restore.training.head.second_look_images import CROPPED, FIRST_PART, SAVED_DARK, draw_alone, draw_image
@@ -140,7 +140,8 @@ def test_of_real_photographs_what_is_known_counts(
     good, rainy, noisy, noiseless = 12, 13, 14, 15  # in the order of `real_folders`
     presence, weight = given[0].presence, given[0].weight
     assert presence[rainy].tolist() == [0, 0, 1, 0] and weight[rainy].tolist() == [0, 0, 2, 0]
-    assert not presence[[good, noisy, noiseless]].any() and bool((weight[[good, noisy, noiseless]] == 2).all())
+    real = [2.0, 2.0 * HazeWeights().faulty_real, 2.0, 2.0]  # noise is seen in every image
+    assert not presence[[good, noisy, noiseless]].any() and weight[[good, noisy, noiseless]].tolist() == [real] * 3
 
 
 def test_real_photographs_without_a_fault_are_given_one(
