@@ -88,7 +88,7 @@ def test_weights_are_as_small_as_the_readme_says(root: Path) -> None:
     sizes = [sum(numbers_and_types(path)[0] for path in paths) / 1e6 for paths in (MLLM_FILES, [SHIPPED_RESTORER])]
     assert "a language model of {:.1f} M and a restorer of {:.1f} M parameters".format(*sizes) in text
     assert sum(path.stat().st_size for path in MLLM_FILES) <= 13e6
-    assert SHIPPED_RESTORER.stat().st_size <= 21.5e6  # 2.2 MB of it are the weights for a JPEG
+    assert SHIPPED_RESTORER.stat().st_size <= 22e6  # 2.9 MB of it are the weights for a JPEG
 
 
 @pytest.mark.parametrize("path", [*MLLM_FILES, SHIPPED_RESTORER], ids=lambda path: path.name)

@@ -263,16 +263,19 @@ class HazeWeights:
         faulty_parts: Such parts with a fault of a camera.
         real: Real photographs, beside `real_weight`.
         faulty_real: Real photographs with a fault of a camera, of their own or added, beside `real_weight`.
+        scale: Of the logits, at last: these weights and `[shift]` make the network less certain than it is right
+            (arXiv 1706.04599).
     """
 
     parts: float = 8.0
     faulty_parts: float = 4.0
     real: float = 3.0
     faulty_real: float = 2.0
+    scale: float = 2.0
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check_minimum(self, "haze", dict.fromkeys(("parts", "faulty_parts", "real", "faulty_real"), 0))
+        check_minimum(self, "haze", dict.fromkeys(("parts", "faulty_parts", "real", "faulty_real", "scale"), 0))
 
 
 @dataclass(frozen=True)

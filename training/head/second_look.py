@@ -82,6 +82,8 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
     judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
     with torch.no_grad():
         judge.presence.bias.sub_(torch.tensor([getattr(settings.shift, name) for name in JUDGED]))
+        for parameter in (judge.presence.weight, judge.presence.bias):
+            parameter[JUDGED.index("haze")] *= settings.haze.scale
     head = read_card(Path(data.mllm) / HEAD_FILE)
     card = replace(
         head,

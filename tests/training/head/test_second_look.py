@@ -114,7 +114,8 @@ def test_a_run_writes_a_network_that_fits_its_mllm(
         monkeypatch.setattr(module, each, lambda *_: pytest.fail("what is seen is computed once"))
     run(config)
     after = load_file(tmp_path / "out" / SECOND_LOOK_FILE)["presence.bias"].float()
-    assert (before - after).tolist() == pytest.approx([float(name == "haze") for name in JUDGED], abs=0.01)
+    moved = [2.0 * (name == "haze") for name in JUDGED]  # and scaled
+    assert (before - after).tolist() == pytest.approx(moved, abs=0.02)
 
 
 def test_images_in_which_no_fault_is_seen_teach_nothing(
@@ -288,3 +289,15 @@ def test_a_restorer_without_a_camera_branch_is_named(config: Path, tmp_path: Pat
     config.write_text(config.read_text().replace("camera.safetensors", "plain.safetensors"))
     with pytest.raises(TrainingError, match=r"plain.safetensors in .data. has no camera branch"):
         run(config)
+
+
+def test_the_scale_of_haze_makes_its_logit_steeper_and_leaves_the_others(config: Path, tmp_path: Path) -> None:
+    judges = []
+    for scale in (1.0, 2.0):
+        raw = read_toml(config) | {"haze": {"scale": scale}}
+        judges.append(load_file(program.fit_second_look(SecondLookRun.from_raw(raw), raw)))
+    haze = JUDGED.index("haze")
+    for name in ("presence.weight", "presence.bias"):
+        plain, steep = judges[0][name].float(), judges[1][name].float()
+        assert torch.allclose(steep[haze], 2 * plain[haze], rtol=1e-2) and bool(plain[haze].any())
+        assert torch.equal(steep[haze + 1 :], plain[haze + 1 :]) and torch.equal(steep[:haze], plain[:haze])
