@@ -117,10 +117,10 @@ class CameraBranch(ResidualUnet):
         super().__init__(12 * (1 + filters) + len(CAMERA_FAULTS), widths, encoder_blocks, decoder_blocks)
         self.multiple, self.filters = 2 ** len(widths), filters
         self.estimator = estimator
-        self.jpeg = None
-        if jpeg_encoder_blocks:
-            self.jpeg = ResidualUnet(13, widths, jpeg_encoder_blocks[:-1], jpeg_decoder_blocks)
-            self._borrowed = jpeg_encoder_blocks[-1]
+        self.jpeg = (
+            ResidualUnet(13, widths, jpeg_encoder_blocks[:-1], jpeg_decoder_blocks) if jpeg_encoder_blocks else None
+        )
+        self._borrowed = sum(jpeg_encoder_blocks[-1:])
 
     def forward(self, crop: Tensor, strengths: Tensor, deconvolved: Tensor | None = None) -> Tensor:
         """Return crops without what the strengths name.
@@ -156,8 +156,10 @@ class CameraBranch(ResidualUnet):
         """Return what `forward` does of crops that are all undone by the same weights."""
         pixels = crop.permute(0, 2, 3, 1).float()
         if jpeg_alone and self.jpeg is not None:
-            borrowed = nn.Sequential(*list(self.encoder[-1].children())[: self._borrowed])
-            residual = self.jpeg.residual(_with_maps(pixels, strengths[:, _JPEG:]), borrowed)
+            coarsest = self.encoder[-1]
+            assert isinstance(coarsest, nn.Sequential)  # `_blocks`
+            seen = _with_maps(pixels, strengths[:, _JPEG:])
+            residual = self.jpeg.residual(seen, coarsest[: self._borrowed])
         else:
             residual = self.residual(self._seen(pixels, strengths, deconvolved))
         return (pixels + residual.float()).permute(0, 3, 1, 2)
