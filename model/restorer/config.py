@@ -148,6 +148,9 @@ class RestorerConfig:
 
     def _check_camera_branch(self) -> None:
         levels = len(self.camera_widths)
+        for name in ("camera_estimator_width", "camera_jpeg_encoder_blocks"):
+            if getattr(self, name) and not levels:
+                raise ValueError(f"{name} belongs to a camera branch, which camera_widths must give")
         jpeg_levels = levels if self.camera_jpeg_encoder_blocks else 0
         for name, length, minimum in (
             ("camera_widths", levels, 1),
@@ -159,9 +162,6 @@ class RestorerConfig:
             value = getattr(self, name)
             if not _are_integers(value, minimum) or len(value) != length:
                 raise ValueError(f"{name} must be {length} integers from {minimum} up, not {value!r}")
-        for name in ("camera_estimator_width", "camera_jpeg_encoder_blocks"):
-            if getattr(self, name) and not levels:
-                raise ValueError(f"{name} belongs to a camera branch, which camera_widths must give")
         if jpeg_levels and self.camera_jpeg_encoder_blocks[-1] > self.camera_encoder_blocks[-1]:
             raise ValueError(
                 f"camera_jpeg_encoder_blocks can borrow {self.camera_encoder_blocks[-1]} blocks at the coarsest size, "
@@ -180,9 +180,10 @@ class RestorerConfig:
         """Context with which a tile of the camera branch is read, in image pixels a side; 0 without a branch."""
         if not self.camera_widths:
             return 0
-        reach = camera_reach(self.camera_encoder_blocks, self.camera_decoder_blocks)
-        if self.camera_jpeg_encoder_blocks:
-            reach = max(reach, camera_reach(self.camera_jpeg_encoder_blocks, self.camera_jpeg_decoder_blocks))
+        reach = max(
+            camera_reach(self.camera_encoder_blocks, self.camera_decoder_blocks),
+            camera_reach(self.camera_jpeg_encoder_blocks, self.camera_jpeg_decoder_blocks),
+        )
         return round_up(reach, 2 ** len(self.camera_widths))
 
     @property
@@ -235,7 +236,10 @@ class RestorerConfig:
                 value that follows from the fields.
         """
         values = dict(values)
-        if values.pop("camera_own_jpeg", False):  # what cards said before the blocks could differ
+        own_jpeg = values.get("camera_own_jpeg")
+        if isinstance(own_jpeg, bool):  # what cards said before the blocks could differ
+            del values["camera_own_jpeg"]
+        if own_jpeg is True:
             for part in ("encoder", "decoder"):
                 values[f"camera_jpeg_{part}_blocks"] = values.get(f"camera_{part}_blocks", ())
         known = {field.name for field in fields(cls)}

@@ -40,25 +40,30 @@ def test_a_config_survives_its_dict(tiny_config: RestorerConfig) -> None:
         RestorerConfig.from_dict({**tiny_config.to_dict(), "color": 1})
 
 
+CAMERA = {"camera_widths": [8, 8], "camera_encoder_blocks": [1, 2], "camera_decoder_blocks": [1]}
+"""Fields of a camera branch."""
+
+
 def test_weights_for_a_jpeg_borrow_what_is_there_and_are_read_with_context_enough(tiny_config: RestorerConfig) -> None:
-    camera = {"camera_widths": [8, 8], "camera_encoder_blocks": [1, 2], "camera_decoder_blocks": [1]}
-    without = RestorerConfig.from_dict({**tiny_config.to_dict(), **camera})
-    deep = {**camera, "camera_jpeg_encoder_blocks": [4, 1], "camera_jpeg_decoder_blocks": [5]}
+    without = RestorerConfig.from_dict({**tiny_config.to_dict(), **CAMERA})
+    deep = {**CAMERA, "camera_jpeg_encoder_blocks": [4, 1], "camera_jpeg_decoder_blocks": [5]}
     assert RestorerConfig.from_dict({**tiny_config.to_dict(), **deep}).camera_halo > without.camera_halo
     for wrong in ({"camera_jpeg_encoder_blocks": [1, 3]}, {"camera_jpeg_decoder_blocks": [5, 1]}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             RestorerConfig.from_dict({**tiny_config.to_dict(), **deep, **wrong})
-    with pytest.raises(ValueError, match="belongs to a camera branch"):
-        RestorerConfig.from_dict({**tiny_config.to_dict(), "camera_estimator_width": 8})
+    for alone in ({"camera_estimator_width": 8}, {"camera_jpeg_encoder_blocks": [1, 1]}):
+        with pytest.raises(ValueError, match=f"{next(iter(alone))} belongs to a camera branch"):
+            RestorerConfig.from_dict({**tiny_config.to_dict(), **alone})
 
 
 def test_a_card_that_says_own_jpeg_means_as_many_blocks_as_the_branch_has(tiny_config: RestorerConfig) -> None:
-    camera = {"camera_widths": [8, 8], "camera_encoder_blocks": [1, 2], "camera_decoder_blocks": [1]}
-    card = {**tiny_config.to_dict(), **camera}
+    card = {**tiny_config.to_dict(), **CAMERA}
     old = {name: value for name, value in card.items() if not name.startswith("camera_jpeg_")}
     config = RestorerConfig.from_dict({**old, "camera_own_jpeg": True})
     assert (config.camera_jpeg_encoder_blocks, config.camera_jpeg_decoder_blocks) == ((1, 2), (1,))
     assert RestorerConfig.from_dict({**old, "camera_own_jpeg": False}) == RestorerConfig.from_dict(card)
+    with pytest.raises(ValueError, match="camera_own_jpeg"):
+        RestorerConfig.from_dict({**old, "camera_own_jpeg": "yes"})
 
 
 def test_a_card_may_state_halo_and_reach_and_they_are_checked(tiny_config: RestorerConfig) -> None:
