@@ -24,7 +24,7 @@ def draw_curve(log: Path, png: Path) -> None:
     if not rows:
         return
     parts = [name for name in columns if name not in FIXED and name != "loss" and not name.startswith(VALIDATION)]
-    panels = [["loss"]] + ([parts] if parts else []) + [[n] for n in columns if n.startswith(VALIDATION)] + [["lr"]]
+    panels = [["loss"]] * ("loss" in columns) + ([parts] if parts else []) + [[n] for n in columns if n.startswith(VALIDATION)] + [["lr"]]
     width = min(3, len(panels))
     height = math.ceil(len(panels) / width)
     figure = Figure(figsize=(4.6 * width, 2.9 * height), dpi=100, layout="constrained")
