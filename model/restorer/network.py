@@ -198,11 +198,8 @@ class Restorer(nn.Module):
             conditioning: Of the B images.
             statistics: Of the whole images, see `forward_tone`.
         """
-        return (affine + self._tone_of_mirrored(thumbnail, conditioning, statistics)) / 2
-
-    def _tone_of_mirrored(self, thumbnail: Tensor, conditioning: Conditioning, statistics: Tensor | None) -> Tensor:
         mirrored = None if statistics is None else statistics.flip(3)
-        return self.forward_tone(thumbnail.flip(3), conditioning, mirrored).flip(2)
+        return (affine + self.forward_tone(thumbnail.flip(3), conditioning, mirrored).flip(2)) / 2
 
     def encode_context(
         self,
@@ -225,22 +222,19 @@ class Restorer(nn.Module):
         if (conditioning.tokens is None) != (conditioning.pooled is None):
             raise ValueError("tokens and pooled belong together: give both, or neither for neutral guidance")
         batch = len(thumbnail)
-        tones: list[Tensor] = []
+        tones = [] if affine is None else [affine]
         overviews: list[tuple[Tensor, tuple[Tensor | None, ...]]] = []
 
         def find_tone() -> None:
-            tones.append(self.forward_tone(thumbnail, conditioning, statistics))
-
-        def find_mirrored_tone() -> None:
-            tones.append(self._tone_of_mirrored(thumbnail, conditioning, statistics))
+            tone = self.forward_tone(thumbnail, conditioning, statistics)
+            tones.append(self.mirrored_tone(tone, thumbnail, conditioning, statistics))
 
         def find_overview() -> None:
             overviews.append(self.overview(thumbnail, self.guidance(batch, conditioning)))
 
-        run_parts([find_tone, find_mirrored_tone, find_overview] if affine is None else [find_overview])
+        run_parts([find_overview] if tones else [find_tone, find_overview])
         vector, maps = overviews[0]
-        tone = (tones[0] + tones[1]) / 2 if affine is None else affine
-        return Context(vector, self.tokens(batch, conditioning), maps, tone)
+        return Context(vector, self.tokens(batch, conditioning), maps, tones[0])
 
     def restore_crop(self, crop: Tensor, context: Context, position: Position) -> tuple[Tensor, list[Tensor]]:
         """Run the local branch.
