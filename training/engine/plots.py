@@ -24,7 +24,10 @@ def draw_curve(log: Path, png: Path) -> None:
     if not rows:
         return
     parts = [name for name in columns if name not in FIXED and name != "loss" and not name.startswith(VALIDATION)]
-    panels = [["loss"]] * ("loss" in columns) + ([parts] if parts else []) + [[n] for n in columns if n.startswith(VALIDATION)] + [["lr"]]
+    validations = [name for name in columns if name.startswith(VALIDATION)]
+    together = [["loss"]] if "loss" in columns else []
+    together += [parts] if parts else []
+    panels = [*together, *([name] for name in validations), ["lr"]]
     width = min(3, len(panels))
     height = math.ceil(len(panels) / width)
     figure = Figure(figsize=(4.6 * width, 2.9 * height), dpi=100, layout="constrained")

@@ -415,6 +415,17 @@ def test_the_curve_is_a_readable_image_also_with_gaps_and_infinite_values(tmp_pa
         assert image.width > 800 and len(image.convert("RGB").getcolors(1 << 20)) > 20
 
 
+def test_the_curve_of_a_log_without_a_loss_has_no_panel_for_it(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "log.csv").write_text("step,seconds,lr,val_psnr\n1,1,0.1,20\n2,2,0.1,21\n")
+    draw_curve(tmp_path / "log.csv", tmp_path / "two.png")
+    (tmp_path / "log.csv").write_text("step,seconds,lr,loss,val_psnr\n1,1,0.1,2,20\n2,2,0.1,1,21\n")
+    draw_curve(tmp_path / "log.csv", tmp_path / "three.png")
+    with Image.open(tmp_path / "two.png") as two, Image.open(tmp_path / "three.png") as three:
+        assert 3 * two.width == 2 * three.width and two.height == three.height
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------
 
 
