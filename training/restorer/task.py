@@ -109,25 +109,11 @@ class RestorerTask:
         self._validation: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
     def _make_restorer(self, seed: int) -> Restorer:
-        run = self.run
         torch.manual_seed(seed)
-        trained = load_restorer(Path(run.data.initial))[0] if run.data.initial else None
-        try:
-            config = RestorerConfig.from_dict(
-                {**_camera_fields(trained), **run.model, "guidance_width": self.guidance.width}
-            )
-        except ValueError as error:
-            raise TrainingError(f"[model] cannot be built: {error}.") from error
-        restorer = Restorer(config)
-        if trained is not None:
-            _copy_weights(trained, run.data.initial, restorer)
+        restorer = build_restorer(self.run, self.guidance.width)
         if restorer.camera is not None:
             restorer.camera.requires_grad_(False)
         self._camera = deepcopy(restorer.camera)  # batches are made on the CPU, and in other processes
-        if run.batch.crop % restorer.multiple:
-            raise TrainingError(
-                f"crop in [batch] must be a multiple of {restorer.multiple} px for this network, not {run.batch.crop}."
-            )
         return restorer
 
     def batch(self, index: int) -> dict[str, Any]:
@@ -358,6 +344,27 @@ def train_restorer(raw_config: RawConfig) -> dict[str, float]:
     """Train as the tables of a TOML file say; return what `train` returns."""
     loop = parse_table(LoopConfig, raw_config, "loop")
     return train(RestorerTask(RestorerRun.from_raw(raw_config), loop, raw_config), loop)
+
+
+def build_restorer(run: RestorerRun, guidance_width: int) -> Restorer:
+    """Build the restorer of a configuration, with the weights from which it goes on, if it names any.
+
+    Raises:
+        TrainingError: `[model]` cannot be built, does not fit these weights, or does not fit the crops.
+    """
+    trained = load_restorer(Path(run.data.initial))[0] if run.data.initial else None
+    try:
+        config = RestorerConfig.from_dict({**_camera_fields(trained), **run.model, "guidance_width": guidance_width})
+    except ValueError as error:
+        raise TrainingError(f"[model] cannot be built: {error}.") from error
+    restorer = Restorer(config)
+    if trained is not None:
+        _copy_weights(trained, run.data.initial, restorer)
+    if run.batch.crop % restorer.multiple:
+        raise TrainingError(
+            f"crop in [batch] must be a multiple of {restorer.multiple} px for this network, not {run.batch.crop}."
+        )
+    return restorer
 
 
 def _camera_fields(trained: Restorer | None) -> dict[str, Any]:

@@ -19,14 +19,14 @@ from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.synthesis.severities import Severities
-from mofe_restore.model.weights import write_weights
+from mofe_restore.model.weights import read_card, write_weights
 from mofe_restore.tests import factories
 from mofe_restore.training.data.mix import Mix
 from mofe_restore.training.engine.config import LoopConfig, parse_table, read_toml
 from mofe_restore.training.mllm.families import build_family
 from mofe_restore.training.restorer.config import BatchConfig, DataConfig, LossConfig, RestorerRun, ToneConfig
 from mofe_restore.training.restorer.network import RestorerInTraining
-from mofe_restore.training.restorer.task import RestorerTask, run
+from mofe_restore.training.restorer.task import RestorerTask, build_restorer, run
 
 MODEL = {
     "widths": [8, 8, 16, 16],
@@ -124,7 +124,18 @@ def test_the_shipped_configuration_can_be_read(root: Path) -> None:
     assert parse_table(LoopConfig, raw_config, "loop").steps > 0
     settings = RestorerRun.from_raw(raw_config)
     assert settings.tone_mix.rain_share == 0.28 and settings.tone_mix.noise_share == settings.mix.noise_share
-    RestorerConfig.from_dict({**settings.model, "guidance_width": 256})
+
+
+@pytest.mark.parametrize("name", ["restorer", "real", "texture", "tone", "dark"])
+def test_the_recipes_go_on_from_the_shipped_weights(root: Path, name: str) -> None:
+    """A key of `[model]` that is missing in one of them would end the README's command at once."""
+    settings = RestorerRun.from_raw(read_toml(root / "training" / "configs" / f"{name}.toml"))
+    shipped = root / settings.data.initial
+    card = read_card(shipped)
+    restorer = build_restorer(
+        replace(settings, data=replace(settings.data, initial=str(shipped))), card.architecture["guidance_width"]
+    )
+    assert restorer.state_dict().keys() == load_restorer(shipped)[0].state_dict().keys()
 
 
 def test_crops_of_a_scene_lie_on_the_grid_and_match_their_targets(task: RestorerTask) -> None:
