@@ -312,10 +312,13 @@ def _read_loaded(file: Image.Image, stream: BinaryIO, name: str, deep: bool, tur
         notes.append(f"more than 8 bits a channel are read as 8 (they stay after {extras.INSTALL})")
     white = 255
     if depth == 16:
-        white, peak = _white_of(values, file), int(values.max(initial=0))
+        inverted = _is_inverted(file)
+        white, peak = _white_of(values, file, guess=not inverted), int(values.max(initial=0))
         if white < 65535:
             bits = white.bit_length()
             notes.append(f"its values end at {peak} of 65535, so they are read and written as {bits}-bit data")
+        if inverted:
+            values = white - values
     if lost:
         notes.append(f"it loses {listed(lost)}")
     return _image_file(values / np.float32(white), name, depth, metadata, notes, white)
@@ -363,16 +366,27 @@ def _values(image: Image.Image, name: str) -> tuple[np.ndarray, int]:
     return (values[..., None] if values.ndim == 2 else values), 8
 
 
-def _white_of(values: np.ndarray, file: Image.Image) -> int:
+def _is_inverted(file: Image.Image) -> bool:
+    """Return whether 0 is white in a TIFF of 16-bit grey; of fewer bits Pillow inverts the values itself."""
+    return file.mode.startswith("I") and getattr(file, "tag_v2", {}).get(Base.PhotometricInterpretation) == 0
+
+
+def _white_of(values: np.ndarray, file: Image.Image, *, guess: bool) -> int:
     """Return the white of 16-bit values: that of the bits which the file uses, since some hold 8, 10 or 12 of them.
 
-    A TIFF may say so itself. A file whose values all fit is not told from a very dark one: both keep their scale.
+    A TIFF may say so itself.
+
+    Args:
+        values: As they are stored.
+        file: The image.
+        guess: Whether the values may tell. A file whose values all fit is not told from a very dark one: both keep
+            their scale. Where 0 is white it would be a very bright one, and that would not.
     """
     peak = int(values.max(initial=0))
     said = getattr(file, "tag_v2", {}).get(Base.MaxSampleValue)
     limits = [int(np.max(said))] if isinstance(said, int | tuple) and said else []
     limits = [limit for limit in limits if limit & (limit + 1) == 0]  # else it is the largest value that occurs
-    limits += [255, 1023, 4095] if peak else []
+    limits += [255, 1023, 4095] if peak and guess else []
     return next((limit for limit in limits if 255 <= limit < 65535 and peak <= limit), 65535)
 
 

@@ -216,6 +216,18 @@ class TestRow14Depth:
             image = read_image(file_of(np.ascontiguousarray(values), "PNG"))
             assert image.white == 65535 and image.note == ""
 
+    @pytest.mark.parametrize(("bits", "declared"), [(8, None), (16, None), (16, 4095)])
+    def test_grey_whose_zero_is_white_is_no_negative(self, bits: int, declared: int | None, tmp_path: Path) -> None:
+        tifffile = pytest.importorskip("tifffile")
+        top = declared or 2**bits - 1
+        bright = np.linspace(0, top // 20, 24 * 36).reshape(24, 36).astype(np.uint8 if bits == 8 else np.uint16)
+        path, tags = tmp_path / "in.tif", [(281, 3, 1, declared, True)] if declared else []
+        tifffile.imwrite(path, bright, photometric="miniswhite", extratags=tags)
+        image = read_image(path)
+        assert np.abs(image.pixels[0, 0].numpy() - (1 - bright / top)).max() < 1e-6
+        again = read_image(io.BytesIO(encode_image(image, "tif", like=image).data))
+        assert torch.equal(again.pixels, image.pixels)
+
 
 def extras_or_pillow(path: Path) -> np.ndarray:
     import imagecodecs
