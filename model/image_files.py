@@ -34,7 +34,7 @@ from .formats.metadata import (
 )
 from .formats.png import insert_chunks
 from .formats.suffixes import FORMATS, QUALITY
-from .images import MIN_SIDE, HasPixels, pixels_of, rgb_of
+from .images import MIN_SIDE, HasPixels, check_form, is_finite, pixels_of, rgb_of
 
 _OTHER_SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
 _DEEP = ("png", "tif")
@@ -169,7 +169,8 @@ def write_image(
         What does not fit into the format, in words for the user, or "".
 
     Raises:
-        ImageFileError: Another suffix, or more pixels than the format holds.
+        ImageFileError: Another suffix, or as `encode_image`.
+        RestorationError: As `encode_image`.
         OSError: The file cannot be written.
     """
     path = Path(path)
@@ -195,9 +196,11 @@ def encode_image(
         quality: Of JPEG and WebP, 1 to 100; a WebP file of 100 is lossless.
 
     Raises:
-        ImageFileError: More pixels than the format holds.
+        ImageFileError: No image or several, values that are not finite, or more pixels than the format holds.
+        RestorationError: Not [1, C, H, W] with C of 1, 3 or 4, or not floating point.
     """
     pixels = pixels_of(image)
+    _check_one(pixels)
     if max(pixels.shape[2:]) > _LONGEST_SIDE.get(kind, 2**31):
         raise ImageFileError(
             f"The image is {pixels.shape[3]} x {pixels.shape[2]} px and {FORMATS[kind]} holds {_LONGEST_SIDE[kind]} px "
@@ -408,6 +411,25 @@ def _turned(values: np.ndarray, turn: int) -> np.ndarray:
     quarters = {3: 2, 6: 3, 7: 2, 8: 1}.get(turn, 0)
     values = np.rot90(values, quarters)
     return values[:, ::-1] if turn == 2 else values[::-1] if turn == 4 else values
+
+
+def _check_one(pixels: Tensor) -> None:
+    """Check that pixels are one image of numbers, which a file can hold.
+
+    Raises:
+        ImageFileError: They are none, several, or not all finite.
+        RestorationError: They are no image.
+    """
+    check_form(pixels)
+    if len(pixels) != 1:
+        raise ImageFileError(f"A batch of {len(pixels)} images does not fit into one file: write them one by one.")
+    if not pixels.numel():
+        height, width = pixels.shape[2:]
+        raise ImageFileError(f"The image is {width} x {height} px: there is nothing to write.")
+    if not is_finite(pixels):
+        raise ImageFileError(
+            "The image holds values that are not finite (NaN or infinity), which no file holds: check what made it."
+        )
 
 
 def _integers(pixels: Tensor, white: int, kind: type[np.unsignedinteger[Any]]) -> np.ndarray:

@@ -104,8 +104,22 @@ def check_image(image: Tensor) -> None:
     """Check shape, type and values of images.
 
     Raises:
-        RestorationError: Not [B, C, H, W] with C of 1, 3 or 4, not floating point, smaller than `MIN_SIDE` px a side,
-            or with values that are not finite.
+        RestorationError: As `check_form`, or smaller than `MIN_SIDE` px a side, or with values that are not finite.
+    """
+    check_form(image)
+    height, width = image.shape[2:]
+    if min(height, width) < MIN_SIDE:
+        raise RestorationError(
+            f"The image is {width} x {height} px: it must be at least {MIN_SIDE} px a side, enlarge it first."
+        )
+    check_finite(image)
+
+
+def check_form(image: Tensor) -> None:
+    """Check dimensions, type and channels of images.
+
+    Raises:
+        RestorationError: Not [B, C, H, W] with C of 1, 3 or 4, or not floating point.
     """
     if image.ndim != 4:
         raise RestorationError(
@@ -116,12 +130,6 @@ def check_image(image: Tensor) -> None:
         kind = str(image.dtype).removeprefix("torch.")
         raise RestorationError(f"The image holds numbers of type {kind}: give floating-point numbers in 0..1.")
     check_channels(image)
-    height, width = image.shape[2:]
-    if min(height, width) < MIN_SIDE:
-        raise RestorationError(
-            f"The image is {width} x {height} px: it must be at least {MIN_SIDE} px a side, enlarge it first."
-        )
-    check_finite(image)
 
 
 def check_channels(image: Tensor) -> None:

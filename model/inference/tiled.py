@@ -66,12 +66,9 @@ class Restoration:
             What does not fit into the format, in words for the user, or "".
 
         Raises:
-            ValueError: A batch of several images.
-            ImageFileError: Another suffix, or more pixels than the format holds.
+            ImageFileError: A batch of several images, another suffix, or more pixels than the format holds.
             OSError: The file cannot be written.
         """
-        if len(self.image) != 1:
-            raise ValueError(f"a batch of {len(self.image)} images does not fit into one file")
         return write_image(path, self.image, like=self.source, quality=quality)
 
 

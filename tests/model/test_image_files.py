@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mofe_restore.model.errors import ImageFileError
+from mofe_restore.model.errors import ImageFileError, MofeError
 from mofe_restore.model.formats import extras, png
 from mofe_restore.model.image_files import encode_image, is_image_file, is_raw_file, read_image, write_image
 
@@ -388,3 +388,22 @@ class TestRow16Kinds:
         writer.start()
         assert torch.equal(read_image(path).pixels, read_image(file_of(COLORS, "PNG")).pixels)
         writer.join()
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (torch.rand(2, 3, 20, 24), "batch of 2 images"),
+        (torch.rand(0, 3, 20, 24), "batch of 0 images"),
+        (torch.rand(1, 3, 0, 24), "24 x 0 px"),
+        (torch.rand(3, 20, 24), "3 dimensions"),
+        (torch.rand(1, 2, 20, 24), "2 channels"),
+        (torch.zeros(1, 3, 20, 24, dtype=torch.uint8), "floating-point"),
+        (torch.full((1, 3, 20, 24), torch.nan), "not finite"),
+        (torch.cat([torch.rand(1, 3, 20, 24), torch.full((1, 1, 20, 24), torch.inf)], 1), "not finite"),
+    ],
+)
+def test_what_is_not_one_image_is_not_written(image: torch.Tensor, says: str, tmp_path: Path) -> None:
+    with pytest.raises(MofeError, match=says):
+        write_image(tmp_path / "out.png", image)
+    assert not list(tmp_path.iterdir())
