@@ -207,7 +207,8 @@ def encode_image(
             "a side: choose another format."
         )
     metadata, notes = dict(like.metadata) if like else {}, []
-    if like is not None and (like.pixels.shape[1] == 1) != (pixels.shape[1] == 1) and metadata.pop("icc_profile", None):
+    grey = pixels.shape[1] == 1 and kind != "webp"  # which holds color only
+    if like is not None and (like.pixels.shape[1] == 1) != grey and metadata.pop("icc_profile", None):
         notes.append("its color profile is not kept, since that is for grey or for color only")
     if kind == "jpg" and pixels.shape[1] == 4:
         pixels, clear = _on_white(pixels)

@@ -135,6 +135,17 @@ class TestRow14Color:
         stream = file_of(COLORS[..., :2], "PNG", icc_profile=b"of grey")
         assert "color profile" in read_image(stream).note
 
+    @pytest.mark.parametrize("depth", [8, 16])
+    @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
+    def test_a_profile_of_grey_stays_where_pixels_are_grey(self, kind: str, depth: int) -> None:
+        values = COLORS[..., 0] if depth == 8 else DEEP[..., 0]
+        image = read_image(file_of(np.ascontiguousarray(values), "PNG", icc_profile=b"of grey"))
+        encoded = encode_image(image, kind, like=image)
+        with Image.open(io.BytesIO(encoded.data)) as file:
+            in_color = file.mode == "RGB"
+            assert in_color == (kind == "webp") and file.info.get("icc_profile") == (None if in_color else b"of grey")
+        assert ("color profile is not kept" in encoded.note) == in_color
+
 
 @pytest.mark.field
 class TestRow14Depth:
