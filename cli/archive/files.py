@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import json
 import posixpath
 import uuid
@@ -60,9 +62,11 @@ def find_images(text: str) -> Iterator[tuple[str, str]]:
     system, root = filesystem(text)
     if system.isdir(root):
         found = system.find(root)
+    elif system.isfile(root):  # whatever its name is: "photo[1].jpg" is a pattern, too
+        found, root = [root], posixpath.dirname(root)
     else:
         found = [path for path in system.glob(root) if system.isfile(path)]
-        root = posixpath.dirname(root.partition("*")[0])
+        root = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), root.split("/"))) or "/"
     some = False
     for path in sorted(found):
         place = PurePosixPath(posixpath.relpath(path, root))

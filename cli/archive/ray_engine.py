@@ -203,7 +203,7 @@ def _rows(args: argparse.Namespace, items: list[dict[str, str]], options: str) -
 def _absolute(args: argparse.Namespace) -> argparse.Namespace:
     """Return arguments whose paths are the same in every folder: actors work in one of their own."""
     absolute = argparse.Namespace(**vars(args))
-    for name in ("restorer", "mllm"):
+    for name in ("restorer", "mllm", "adapters"):
         if getattr(args, name) is not None:
             setattr(absolute, name, getattr(args, name).resolve())
     if not is_url(text_of(args.output)):

@@ -54,6 +54,21 @@ def test_images_of_a_folder_keep_their_places(tmp_path: Path) -> None:
         list(find_images(str(tmp_path / "nowhere")))
 
 
+def test_a_file_is_found_whatever_its_name_is(tmp_path: Path) -> None:
+    for name in ("photo[1].png", "photo1.png", "in [2]/a.png"):
+        save(tmp_path / name, noise(16, 16, 3))
+    for name in ("photo[1].png", "in [2]/a.png"):
+        path = tmp_path / name
+        assert list(find_images(str(path))) == [(str(path), path.name)]
+
+
+@pytest.mark.parametrize("pattern", ["in[ab]/*.png", "in?/1.png", "*/1.png", "**/1.png"])
+def test_images_of_a_pattern_keep_their_places_below_its_plain_part(pattern: str, tmp_path: Path) -> None:
+    for name in ("ina/1.png", "inb/1.png"):
+        save(tmp_path / name, noise(16, 16, 3))
+    assert [place for _, place in find_images(str(tmp_path / pattern))] == ["ina/1.png", "inb/1.png"]
+
+
 def test_images_behind_a_url_are_found() -> None:
     system, _ = filesystem("memory://archive")
     system.pipe_file("/archive/sub/a.png", b"a")

@@ -147,8 +147,10 @@ def test_paths_are_the_same_where_an_actor_works(tmp_path: Path, monkeypatch: py
 
     monkeypatch.chdir(tmp_path)
     parse = build_parser().parse_args
-    local = ray_engine._absolute(parse(["restore", "in", "-o", "out", "--restorer", "a.safetensors"]))
+    words = ["restore", "in", "-o", "out", "--restorer", "a.safetensors", "--adapters", "b"]
+    local = ray_engine._absolute(parse(words))
     assert (local.output, local.restorer, local.mllm) == (tmp_path / "out", tmp_path / "a.safetensors", None)
+    assert local.adapters == tmp_path / "b"
     remote = ray_engine._absolute(parse(["restore", "in", "-o", "s3://bucket/out"]))
     assert ray_engine.text_of(remote.output) == "s3://bucket/out"
 
