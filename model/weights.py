@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,6 +31,12 @@ METADATA_KEY = "mofe_card"
 
 FORMAT_VERSION = 1
 """Version of the card's format."""
+
+_OS_ERRORS = (
+    r"(?P<text>[^:]+) \(os error (?P<number>\d+)\)",
+    r'code: (?P<number>\d+), .*message: "(?P<text>[^"]*)"',  # older versions
+)
+"""How messages of safetensors tell errors of the operating system."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +157,38 @@ def write_weights(
         state: Tensors by name; floating-point ones are stored as `dtype`.
         card: Stored in the metadata.
         dtype: A floating-point type.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).clone()
         for name, tensor in state.items()
     }
+    write_tensors(path, tensors, {METADATA_KEY: card.to_json(), "format": "pt"})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, whole or not at all; `read_weights` reads only those with a card.
+
+    Args:
+        path: The file to write; its folder must exist.
+        tensors: By name; no two may share memory.
+        metadata: Texts by name.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata={METADATA_KEY: card.to_json(), "format": "pt"})
+        try:
+            save_file(whole, temporary, metadata)
+        except SafetensorError as error:
+            if (told := _os_error(path, error)) is not None:
+                raise told from error
+            raise
 
 
 def _existing(path: str | Path) -> Path:
@@ -194,3 +224,12 @@ def _unreadable(path: Path, error: Exception) -> WeightFileError:
     """Return the error for the user about a file that safetensors cannot read."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return WeightFileError(f"{path} is not a complete safetensors file ({reason}): put the original file back.")
+
+
+def _os_error(path: Path, error: SafetensorError) -> OSError | None:
+    """Return the error of the operating system that safetensors only tells in its message; None for other errors."""
+    found = next(filter(None, (re.search(pattern, str(error)) for pattern in _OS_ERRORS)), None)
+    if found is None:
+        return None
+    number = int(found["number"])
+    return OSError(number, found["text"].strip(), str(path), number)  # the second is for Windows, whose numbers differ

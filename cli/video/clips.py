@@ -76,6 +76,17 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn what PyAV raises while a file is written into an error of the operating system that names it."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def timing(path: Path) -> tuple[Fraction, Fraction]:
     """Return the mean frame rate of a video, and the unit of its times in seconds."""
     import av
@@ -139,21 +150,39 @@ def upright(pixels: Tensor, rotation: int) -> Tensor:
     return torch.rot90(pixels, round(rotation / 90) % 4, (-2, -1))
 
 
+@contextmanager
+def new_segment(path: Path, like: Any, rate: Fraction, time_base: Fraction) -> Iterator[SegmentWriter]:
+    """Give a writer of one segment, which is there when the block has ended, whole or not at all.
+
+    Args:
+        path: The file, whose folder must exist.
+        like: The first frame as decoded: its colors and format are kept.
+        rate: Mean frame rate of the video.
+        time_base: Unit of its times in seconds.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    import av
+
+    with atomic_write(path) as temporary, writable(path), av.open(str(temporary), "w", format="nut") as container:
+        writer = SegmentWriter(container, like, rate, time_base)
+        yield writer
+        writer.finish()
+
+
 class SegmentWriter:
     """Encodes frames into one segment: a file of the format NUT, which keeps times exactly.
 
     Args:
-        path: The file, whose folder must exist; it is there once `close` has been called.
+        container: The file, open for writing.
         like: The first frame as decoded: its colors and format are kept.
         rate: Mean frame rate of the video.
         time_base: Unit of its times in seconds.
     """
 
-    def __init__(self, path: Path, like: Any, rate: Fraction, time_base: Fraction) -> None:
-        import av
-
-        self._guard = atomic_write(path)
-        self._container: Any = av.open(str(self._guard.__enter__()), "w", format="nut")
+    def __init__(self, container: Any, like: Any, rate: Fraction, time_base: Fraction) -> None:
+        self._container = container
         self._like, self._time_base, self._rate = like, time_base, rate
         self._stream: Any = None
 
@@ -175,17 +204,10 @@ class SegmentWriter:
         encoded.pts, encoded.time_base = source.pts, source.time_base
         self._container.mux(self._stream.encode(encoded))
 
-    def close(self) -> None:
-        """Finish the file, whole or not at all."""
+    def finish(self) -> None:
+        """Encode what the encoder still holds."""
         if self._stream is not None:
             self._container.mux(self._stream.encode(None))
-        self._container.close()
-        self._guard.__exit__(None, None, None)
-
-    def discard(self, error: BaseException) -> None:
-        """Leave no file."""
-        self._container.close()
-        self._guard.__exit__(type(error), error, error.__traceback__)
 
     def _open(self, pixels: Tensor) -> Any:
         stream = self._container.add_stream(ENCODER, rate=self._rate, options=ENCODER_OPTIONS)
@@ -210,19 +232,20 @@ def join_segments(segments: Sequence[Path], original: Path, target: Path) -> Non
 
     with (
         atomic_write(target) as temporary,
-        readable(original),
-        av.open(str(original)) as source,
+        writable(target),
+        _opened(original) as source,
         av.open(str(temporary), "w", format=_muxer(target)) as result,
     ):
         result.metadata.update(source.metadata)
         picture = _video_of(source, original)
-        with av.open(str(segments[0])) as first:
+        with _opened(segments[0]) as first:
             video = result.add_stream_from_template(first.streams.video[0])
         video.time_base, video.codec_context.framerate = picture.time_base, _rate(picture)
         aspect = picture.codec_context.sample_aspect_ratio
         if aspect:
-            turned = next(source.decode(picture)).rotation % 180 != 0
-            source.seek(0)
+            with readable(original):
+                turned = next(source.decode(picture)).rotation % 180 != 0
+                source.seek(0)
             video.sample_aspect_ratio = 1 / aspect if turned else aspect
         video.metadata.update(picture.metadata)
         others = {}
@@ -232,29 +255,44 @@ def join_segments(segments: Sequence[Path], original: Path, target: Path) -> Non
                 others[stream.index].metadata.update(stream.metadata)
         if hasattr(source, "chapters"):
             result.set_chapters(source.chapters())
-        packets = _in_order(_video_packets(segments, video), _other_packets(source, others))
+        packets = _in_order(_video_packets(segments, video), _other_packets(source, others, original))
         for packet in packets:
             result.mux(packet)
 
 
-def _video_packets(segments: Sequence[Path], video: Any) -> Iterator[Any]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Give a video file open for reading; what is done with it may raise errors that are not its own."""
     import av
 
+    with readable(path):
+        container = av.open(str(path))
+    with container:
+        yield container
+
+
+def _video_packets(segments: Sequence[Path], video: Any) -> Iterator[Any]:
     for path in segments:
-        with av.open(str(path)) as segment:
-            for packet in segment.demux(video=0):
-                if packet.dts is not None:
-                    packet.stream = video
-                    yield packet
+        with _opened(path) as segment:
+            for packet in _packets(segment, path, segment.streams.video[0]):
+                packet.stream = video
+                yield packet
 
 
-def _other_packets(source: Any, others: dict[int, Any]) -> Iterator[Any]:
+def _other_packets(source: Any, others: dict[int, Any], original: Path) -> Iterator[Any]:
     if not others:
         return
-    for packet in source.demux([source.streams[index] for index in others]):
-        if packet.dts is not None:
-            packet.stream = others[packet.stream_index]
-            yield packet
+    for packet in _packets(source, original, *(source.streams[index] for index in others)):
+        packet.stream = others[packet.stream_index]
+        yield packet
+
+
+def _packets(container: Any, path: Path, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of streams that have a time."""
+    with readable(path):  # a generator is not told what happens to its packets
+        for packet in container.demux(*streams):
+            if packet.dts is not None:
+                yield packet
 
 
 def _in_order(first: Iterator[Any], second: Iterator[Any]) -> Iterator[Any]:

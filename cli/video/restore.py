@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from ...model.atomic import atomic_write, write_text
+from ...model.atomic import write_text
 from ...model.guidance import Guidance
-from .clips import Clip, Frame, SegmentWriter, join_segments, open_clip, read_frames, timing
+from ...model.weights import write_tensors
+from .clips import Clip, Frame, join_segments, new_segment, open_clip, read_frames, timing
 from .flicker import Flicker, FlickerMeter
 from .scenes import Scene, find_scenes
 from .steady import Steadier
@@ -85,24 +86,18 @@ def restore_clip(
     frames = read_frames(path, done)
     rate, time_base = timing(path)
     for start in range(done, total, SEGMENT_FRAMES):
+        segment = itertools.islice(frames, SEGMENT_FRAMES)
+        first = next(segment, None)
+        if first is None:
+            break
         meter = FlickerMeter()
-        writer: SegmentWriter | None = None
-        try:
-            for frame in itertools.islice(frames, SEGMENT_FRAMES):
-                if writer is None:
-                    writer = SegmentWriter(parts.path(start), frame.source, rate, time_base)
+        with new_segment(parts.path(start), first.source, rate, time_base) as writer:
+            for frame in itertools.chain([first], segment):
                 writer.write(state.next(frame, meter), frame.source)
                 if on_frame is not None:
                     on_frame(state.number, total)
-        except BaseException as error:
-            if writer is not None:
-                writer.discard(error)
-            raise
-        if writer is None:
-            break
-        # before the segment itself, which makes it count
-        parts.note(start, state.number, meter.total, state.steadier.state())
-        writer.close()
+            # before the segment itself, which makes it count
+            parts.note(start, state.number, meter.total, state.steadier.state())
     join_segments(parts.segments(total), path, output)
     flicker = parts.flicker(total)
     parts.remove()
@@ -159,8 +154,7 @@ class _Parts:
     def note(self, start: int, stop: int, flicker: Flicker, state: dict[str, Tensor]) -> None:
         """Note what was measured in a segment, and keep the steadier's state at its end."""
         earlier = list(self._folder.glob("*.state"))
-        with atomic_write(self._state(stop)) as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+        write_tensors(self._state(stop), state)
         write_text(self._folder / f"{start:08d}.json", json.dumps({"stop": stop, "flicker": asdict(flicker)}))
         for path in earlier:
             if path not in (self._state(start), self._state(stop)):

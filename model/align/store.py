@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from ..atomic import atomic_write
+from ..weights import write_tensors
 
 SHARD = 16
 """Images per file."""
@@ -35,11 +35,10 @@ class Store:
                 return dict(load_file(path))
             except (SafetensorError, OSError):
                 path.unlink(missing_ok=True)  # a damaged file is made again
-        made = {key: value.contiguous() for key, value in make().items()}
+        made = dict(make())
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as temporary:
-                save_file(made, temporary)
+            write_tensors(path, made)
         return made
 
     def clear(self, names: tuple[str, ...]) -> None:

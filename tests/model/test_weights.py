@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from mofe_restore.model import weights
 from mofe_restore.model.errors import WeightFileError
 from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.restorer.network import Restorer
-from mofe_restore.model.weights import METADATA_KEY, Card, read_card, read_weights, write_weights
+from mofe_restore.model.weights import METADATA_KEY, Card, read_card, read_weights, write_tensors, write_weights
+from mofe_restore.tests.factories import full_disk
 
 
 @pytest.fixture
@@ -42,6 +45,38 @@ def test_a_failed_write_leaves_the_old_file(weight_file: Path, card: Card, monke
     with pytest.raises(OSError, match="disk full"):
         write_weights(weight_file, {"x": torch.zeros(3)}, card)
     assert weight_file.read_bytes() == before and len(list(weight_file.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+        'Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })',
+    ],
+)
+def test_a_full_disk_is_an_error_of_the_operating_system(
+    message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError(message)
+
+    monkeypatch.setattr(weights, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(3)})
+    assert (caught.value.errno, caught.value.filename) == (28, str(tmp_path / "a.safetensors"))
+    monkeypatch.undo()
+    with full_disk(100), pytest.raises(OSError, match=r"a\.safetensors"):
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(300)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_of_safetensors_are_defects_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> None:
+        raise SafetensorError("Error while serializing: InvalidTensorView")
+
+    monkeypatch.setattr(weights, "save_file", wrong)
+    with pytest.raises(SafetensorError):
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(3)})
 
 
 def truncated(path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...model.atomic import recover_folder, replace_folder, staging_folder
 from ...model.errors import TrainingError
+from ...model.weights import write_tensors
 from .ema import named_tensors
 
 FOLDER = "checkpoint"
@@ -52,8 +53,8 @@ def save_checkpoint(run: Path, progress: Progress, tensors: Mapping[str, Mapping
     new = staging_folder(target)
     new.mkdir(parents=True)
     for name in TENSORS:
-        state = {key: value.detach().cpu().contiguous().clone() for key, value in tensors[name].items()}
-        save_file(state, new / f"{name}.safetensors")
+        state = {key: value.detach().cpu().clone() for key, value in tensors[name].items()}
+        write_tensors(new / f"{name}.safetensors", state)
     (new / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     replace_folder(new, target)
 

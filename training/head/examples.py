@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ...model.atomic import atomic_write
 from ...model.mllm.describer import Mllm
 from ...model.synthesis.degrade import Degraded, synthesize
+from ...model.weights import write_tensors
 from ..data.photos import list_photos, read_photo
 from ..data.real_photos import presence_of, real_folders
 from ..data.scenes import to_tensor
@@ -124,6 +124,5 @@ def cached(path: Path, make: Callable[[], Iterator[dict[str, Tensor]]], count: i
             return stored
     rows = list(tqdm(make(), total=count, desc=path.stem, unit="image", disable=None))
     stacked = {key: torch.stack([row[key] for row in rows]).clone() for key in rows[0]}
-    with atomic_write(path) as temporary:
-        save_file(stacked, temporary)
+    write_tensors(path, stacked)
     return stacked

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
+from ...model.weights import write_tensors
 from .architecture import CHAT_TEMPLATE
 
 MODEL_FILE = "model.safetensors"
@@ -22,11 +22,11 @@ def save_language_model(language_model: Any, processor: Any, folder: Path) -> No
     language_model.config.save_pretrained(folder)
     language_model.generation_config.save_pretrained(folder)
     state = {
-        name: value.detach().to(torch.bfloat16).contiguous()
+        name: value.detach().to(torch.bfloat16)
         for name, value in language_model.state_dict().items()
         if name != "lm_head.weight"  # tied to the embedding
     }
-    save_file(state, folder / MODEL_FILE, metadata={"format": "pt"})
+    write_tensors(folder / MODEL_FILE, state, {"format": "pt"})
 
 
 def _keep_portable(folder: Path) -> None:

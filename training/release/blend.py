@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ...model.atomic import recover_folder, replace_folder, staging_folder
 from ...model.mllm.loading import DIRECTION_POOLED, DIRECTION_TOKENS, HEAD_FILE, identity_of
-from ...model.weights import read_weights, write_weights
+from ...model.weights import read_weights, write_tensors, write_weights
 from ..mllm.export import MODEL_FILE
 
 
@@ -57,7 +57,7 @@ def blend(first: Path, second: Path, share: float, output: Path) -> None:
     head = _mean(old, new, share)
     output.parent.mkdir(parents=True, exist_ok=True)
     fresh = shutil.copytree(second, staging_folder(output))
-    save_file(model, fresh / MODEL_FILE, metadata={"format": "pt"})
+    write_tensors(fresh / MODEL_FILE, model, {"format": "pt"})
     made = {**card.training, "blend": {"first": identity_of(first), "second": card.mllm_identity, "share": share}}
     write_weights(fresh / HEAD_FILE, head, replace(card, training=made, metrics={}, mllm_identity=identity_of(fresh)))
     replace_folder(fresh, output)

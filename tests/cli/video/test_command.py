@@ -16,8 +16,9 @@ from mofe_restore.cli.video import restore as video_module
 from mofe_restore.cli.video.clips import read_frames
 from mofe_restore.cli.video.restore import restore_clip
 from mofe_restore.cli.video.suffixes import video_name
-from mofe_restore.tests.cli.calls import run, save, sentence
+from mofe_restore.tests.cli.calls import noise, run, save, sentence
 from mofe_restore.tests.cli.video.movies import frames_of, picture, rate_of, sound_of, turn, write_movie
+from mofe_restore.tests.factories import full_disk
 
 
 @pytest.fixture
@@ -184,3 +185,35 @@ def test_an_original_is_never_overwritten(movie: Path, restorer: Path, capsys: p
     before = movie.read_bytes()
     assert run("restore", movie, "-o", movie.parent, "--restorer", restorer) == 1
     assert "overwritten" in sentence(capsys) and movie.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("size", "segment", "file"),
+    [
+        (50_000, 4, "00000004.state"),  # what is noted of four frames is larger than they are
+        (90_000, 40, "00000000.nut"),
+        (90_000, 4, "clip.mp4"),
+    ],
+)
+def test_a_full_disk_is_not_blamed_on_the_original(
+    size: int, segment: int, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_module, "SEGMENT_FRAMES", segment)
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(40)]
+    movie, output = write_movie(tmp_path / "in" / "clip.mp4", images), tmp_path / "clip.mp4"
+    with full_disk(size), pytest.raises(OSError, match="too large") as caught:
+        restore_clip(movie, output, same, None, "")
+    assert Path(caught.value.filename).name == file
+    left = {path.name for path in tmp_path.rglob("*") if path.parent != movie.parent}
+    assert file not in left and not [name for name in left if name.endswith(".tmp")]
+    assert restore_clip(movie, output, same, None, "").frames == 40
+
+
+def test_a_full_disk_costs_one_video_and_not_the_batch(
+    movie: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = save(tmp_path / "in" / "photo.png", noise(20, 20, 3))
+    with full_disk(20_000):
+        assert run("restore", movie, photo, "-o", tmp_path / "out", "--restorer", restorer) == 1
+    assert "File too large" in sentence(capsys) and (tmp_path / "out" / "photo.png").is_file()

@@ -228,7 +228,7 @@ def test_a_kill_before_any_operation_on_the_disk_leaves_a_whole_checkpoint(
             for owner, name in ((Path, "rename"), (Path, "mkdir"), (Path, "write_text"), (shutil, "rmtree")):
                 patch.setattr(owner, name, counted(getattr(owner, name)))
             patch.setattr(atomic, "_sync", counted(atomic._sync))
-            patch.setattr(checkpoint, "save_file", counted(checkpoint.save_file))
+            patch.setattr(checkpoint, "write_tensors", counted(checkpoint.write_tensors))
             try:
                 save_checkpoint(run_folder, Progress(step=2), tensors(2))
                 finished = True
