@@ -121,6 +121,7 @@ def open_clip(path: Path) -> Clip:
             notes.append(
                 f"its colors are HDR ({HDR_TRANSFERS[first.color_trc]}), for which the restorer was not trained"
             )
+        notes += _lost(first, stream)
         return Clip(path, height, width, int(stream.frames or 0), " and ".join(notes))
 
 
@@ -212,12 +213,16 @@ class SegmentWriter:
     def _open(self, pixels: Tensor) -> Any:
         stream = self._container.add_stream(ENCODER, rate=self._rate, options=ENCODER_OPTIONS)
         stream.height, stream.width = pixels.shape[2:]
-        stream.pix_fmt = _format(self._like, stream)
+        stream.pix_fmt = _format(self._like)
         context = stream.codec_context
         context.time_base = self._time_base
         context.max_b_frames = 0  # times rise from packet to packet, so that segments can be joined
         for name in ("color_range", "color_primaries", "color_trc", "colorspace"):
             setattr(context, name, _number(self._like, name))
+        if _range(self._like) == 2:
+            context.color_range = 2
+        if _is_rgb(self._like.format):  # whose own number would say that it still is
+            context.colorspace = _matrix(self._like)
         return stream
 
 
@@ -344,8 +349,12 @@ def _rate(stream: Any) -> Fraction:
     return Fraction(stream.average_rate or stream.guessed_rate or 25)
 
 
-def _depth(source: Any) -> int:
-    return max((int(component.bits) for component in source.format.components), default=8)
+def _depth(pixel_format: Any) -> int:
+    return max((int(component.bits) for component in pixel_format.components), default=8)
+
+
+def _is_rgb(pixel_format: Any) -> bool:
+    return bool(pixel_format.is_rgb or pixel_format.has_palette)
 
 
 def _matrix(source: Any) -> int:
@@ -363,11 +372,40 @@ def _number(source: Any, name: str) -> int:
     return int(getattr(source, name, 2 if name != "color_range" else 0))
 
 
-def _format(source: Any, stream: Any) -> str:
-    """Return the pixel format: that of the source where the encoder knows it, else the nearest common one."""
-    known = {each.name for each in stream.codec_context.codec.video_formats or ()}
-    odd = stream.height % 2 or stream.width % 2  # colors at half the size need even sides
-    deep = _depth(source) > 8
-    if source.format.name in known and not (odd and "444" not in source.format.name):
-        return str(source.format.name)
-    return ("yuv444p" if odd else "yuv420p") + ("10le" if deep else "")
+def _format(source: Any) -> str:
+    """Return the pixel format to encode a frame with.
+
+    That of the source where the encoder knows it, else one that keeps the resolution of its colors, with 8 or 10 bits.
+    """
+    import av
+
+    form = source.format
+    known = {each.name for each in av.codec.Codec(ENCODER, "w").video_formats or ()}
+    odd = source.height % 2 or source.width % 2  # colors at half the size need even sides
+    # the converter takes all values of grey for colors, whatever a file says, and players do not: it becomes YUV
+    grey = not _is_rgb(form) and len(form.components) < 3
+    if form.name in known and not grey and not (odd and "444" not in form.name):
+        return str(form.name)
+    side = 64
+    wide, tall = (not grey and each(side) == side for each in (form.chroma_width, form.chroma_height))
+    if odd or _is_rgb(form) or wide:
+        colors = "yuv444p"
+    elif tall:
+        colors = "yuv422p"
+    else:
+        colors = "yuv420p"
+    return colors + ("10le" if _depth(form) > 8 else "")
+
+
+def _lost(source: Any, stream: Any) -> list[str]:
+    """Return what of a frame's pixels is not kept, in words for the user."""
+    import av
+
+    notes = []
+    bits, kept = (_depth(each) for each in (source.format, av.VideoFormat(_format(source), 2, 2)))
+    if bits > kept:
+        notes.append(f"its {bits} bits a channel become {kept}")
+    # VP8 and VP9 keep transparency beside the picture, where the decoder does not look
+    if any(component.is_alpha for component in source.format.components) or stream.metadata.get("alpha_mode") == "1":
+        notes.append("its transparency is not kept")
+    return notes

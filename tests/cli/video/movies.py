@@ -32,6 +32,7 @@ def write_movie(
     times: Sequence[int] | None = None,
     audio: bool = True,
     quality: int = 4,
+    codec: str = "libx264",
 ) -> Path:
     """A video with noise as its sound.
 
@@ -41,7 +42,8 @@ def write_movie(
     path.parent.mkdir(parents=True, exist_ok=True)
     reach = 2 if full_range else 1
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"crf": str(quality)})
+        options = {"crf": str(quality)} if codec.startswith("lib") else {}
+        stream = container.add_stream(codec, rate=RATE, options=options)
         stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixel_format
         context = stream.codec_context
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = reach, space, space, space

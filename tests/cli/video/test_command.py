@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("av")
 
 from mofe_restore.cli.video import restore as video_module
-from mofe_restore.cli.video.clips import read_frames
+from mofe_restore.cli.video.clips import open_clip, read_frames
 from mofe_restore.cli.video.restore import restore_clip
 from mofe_restore.cli.video.suffixes import video_name
 from mofe_restore.tests.cli.calls import noise, run, save, sentence
@@ -86,6 +86,37 @@ def test_field23_row2_timing_colors_and_sound_are_kept(
     old, new = (np.stack([frame.pixels for frame in read_frames(path)]) for path in (movie, output))
     assert abs(float((new - old).mean())) < 0.6 / 255
     assert float(np.abs(new - old).mean()) < 3 / 255
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "source", "results", "note"),
+    [
+        ("screen.mkv", "ffv1", "bgr0", {"yuvj444p", "yuv444p"}, ""),
+        ("screen.mov", "qtrle", "argb", {"yuvj444p", "yuv444p"}, "its transparency is not kept"),
+        ("deep.mkv", "ffv1", "gbrp12le", {"yuv444p10le"}, "its 12 bits a channel become 10"),
+        ("sharp.mkv", "ffv1", "yuv444p12le", {"yuv444p10le"}, "its 12 bits a channel become 10"),
+        ("half.mkv", "ffv1", "yuv422p12le", {"yuv422p10le"}, "its 12 bits a channel become 10"),
+        ("packed.mov", "rawvideo", "uyvy422", {"yuv422p"}, ""),
+        ("dv.mkv", "ffv1", "yuv411p", {"yuv422p"}, ""),
+        ("tall.mkv", "ffv1", "yuv440p", {"yuv444p"}, ""),
+        ("grey.mkv", "ffv1", "gray", {"yuv420p"}, ""),
+        ("grey.mov", "rawvideo", "gray16be", {"yuv420p10le"}, "its 16 bits a channel become 10"),
+        ("web.webm", "libvpx-vp9", "yuva420p", {"yuv420p"}, "its transparency is not kept"),
+    ],
+)
+def test_what_the_encoder_does_not_know_keeps_its_colors(
+    name: str, codec: str, source: str, results: set[str], note: str, tmp_path: Path
+) -> None:
+    image = picture() // 3
+    if source.startswith(("bgr", "argb", "gbr", "yuv444", "yuv440")):
+        image[:, ::2], image[:, 1::2] = (192, 128, 64), (64, 128, 192)  # colors that half of the columns cannot tell
+    movie = tmp_path / name
+    full = source.startswith(("bgr", "argb", "gbr"))
+    write_movie(movie, [image] * 3, pixel_format=source, full_range=full, space=5, audio=False, codec=codec)
+    output = copy_of(movie, tmp_path / "out")
+    assert frames_of(output)[0].format.name in results and open_clip(movie).note == note
+    before, after = (next(read_frames(path)).pixels for path in (movie, output))
+    assert float((after - before).abs().mean()) < 7 / 255 and abs(float((after - before).mean())) < 1.2 / 255
 
 
 def test_field23_row2_what_was_filmed_upright_stays_upright(tmp_path: Path) -> None:
