@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         from .archive.ray_engine import run_archive
 
         _check_ray(args)
-        return run_archive(args, _options(args))
+        return run_archive(args, options_of(args, open_pipeline(args)))
     if args.address or args.actors:
         raise CommandError("--address and --actors are for --engine ray: add it, or leave them out.")
     check_standard_input([*args.images, *([args.mask] if args.mask else [])])
@@ -175,12 +177,16 @@ class _Batch:
     ) -> None:
         self.args, self.pipe, self.mask, self.sources, self.outputs = args, pipe, mask, sources, outputs
         self.manifest = Manifest(args.manifest) if args.manifest else None
-        self.options = _options(args)
         self.results: list[dict[str, Any]] = []
         self.page = _open_report(args.report, len(sources))
         self.skipped = 0
         self._digest: str | None = None
         self._started = 0.0
+
+    @cached_property
+    def options(self) -> str:
+        """Everything that a result depends on besides its image."""
+        return options_of(self.args, self.pipe, self.mask)
 
     def restore(self, path: Path) -> None:
         """Restore one image, unless its result is there and is not to be made again."""
@@ -458,20 +464,26 @@ def _check_output(args: argparse.Namespace) -> None:
         )
 
 
-def _options(args: argparse.Namespace) -> str:
-    """Return everything that a result depends on besides its image, as one line."""
-    from ..model.image_files import open_file
+def options_of(args: argparse.Namespace, pipe: RestorationPipeline, mask: Tensor | None = None) -> str:
+    """Return everything that a result depends on besides its image, as one line; of files their content counts.
 
-    names = ("format", "quality", "strength", "remove", "keep", "set", "no_guidance", "mllm", "restorer", "precision")
+    Args:
+        args: Of the command.
+        pipe: That restores.
+        mask: [1, H, W] in 0..1, or None.
+
+    Raises:
+        WeightFileError: A weight file cannot be used.
+        MllmError: The folder of the language model cannot be used.
+    """
+    names = ("format", "quality", "strength", "remove", "keep", "set", "no_guidance", "precision")
     values = {name: getattr(args, name) for name in names}
     if args.threshold != ACTION_THRESHOLD:
         values["threshold"] = args.threshold
-    if args.mask and args.mask != STANDARD:
-        with open_file(args.mask) as file:
-            values["mask"] = digest_of(file)
-    elif args.mask:
-        values["mask"] = "standard input"
-    return ", ".join(f"{name}={value}" for name, value in values.items() if value not in (None, False))
+    if mask is not None:
+        values["mask"] = hashlib.sha256(f"{tuple(mask.shape)}".encode() + mask.numpy().tobytes()).hexdigest()
+    told = [f"{name}={value}" for name, value in values.items() if value not in (None, False)]
+    return ", ".join([*told, pipe.fingerprint(guided=not args.no_guidance)])
 
 
 def _check_ray(args: argparse.Namespace) -> None:

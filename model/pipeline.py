@@ -17,13 +17,13 @@ from .inference.plan import plan_restoration
 from .inference.tiled import Restoration
 from .mllm.adapter import default_folder, find_adapter, read_adapter
 from .mllm.describer import Mllm
-from .mllm.loading import load_mllm
+from .mllm.loading import fingerprint_of, load_mllm
 from .precision import resolve_dtype
 from .restorer.camera_branch import CameraBranch
 from .restorer.loading import load_restorer
 from .restorer.network import Restorer
 from .vocabulary import ACTION_THRESHOLD
-from .weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card, read_card
+from .weights import SHIPPED_MLLM, SHIPPED_RESTORER, Card, read_card, weights_digest
 
 
 class RestorationPipeline:
@@ -114,14 +114,40 @@ class RestorationPipeline:
             self._mllm = self._adapted(mllm)
         return self._mllm
 
+    def fingerprint(self, *, guided: bool = True) -> str:
+        """Return all that results depend on besides images and the arguments of calls: weights, settings, precision.
+
+        It changes with the content of the files, not with their places, and nothing is loaded for it. So results can be
+        told from those of other weights.
+
+        Args:
+            guided: Whether the language model guides; False leaves it out.
+
+        Raises:
+            WeightFileError: A weight file cannot be used.
+            MllmError: The model folder cannot be used.
+        """
+        parts = {"restorer": weights_digest(self._restorer_path), "dtype": str(self.dtype).removeprefix("torch.")}
+        if guided:
+            identity, *readers = fingerprint_of(self._mllm_path)
+            parts["mllm"] = " ".join([identity, *readers])
+            adapter = self._find_adapter(identity)
+            if adapter is not None:
+                parts["adapter"] = weights_digest(adapter)
+        return ", ".join(f"{name}={value}" for name, value in parts.items())
+
     def _adapted(self, mllm: Mllm) -> Mllm:
-        if not self._restorer_path.is_file():
-            return mllm  # its own message comes when it is loaded
-        target = read_card(self._restorer_path, "restorer").mllm_identity
-        if target in ("", mllm.identity):
-            return mllm
-        found = find_adapter(mllm.identity, [self._adapters or default_folder()], target)
+        found = self._find_adapter(mllm.identity)
         return mllm if found is None else mllm.with_adapter(read_adapter(found)[0])
+
+    def _find_adapter(self, identity: str) -> Path | None:
+        """Return the file of the adapter from an MLLM to the restorer, None where there is none or none is needed."""
+        if not self._restorer_path.is_file():
+            return None  # its own message comes when it is loaded
+        target = read_card(self._restorer_path, "restorer").mllm_identity
+        if target in ("", identity):
+            return None
+        return find_adapter(identity, [self._adapters or default_folder()], target)
 
     def describe(self, image: Tensor | HasPixels, *, instruction: str = "", with_text: bool = True) -> Guidance:
         """Describe what is wrong with images, in words, scores and embeddings.

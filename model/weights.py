@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -144,6 +145,19 @@ def read_weights(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Card]:
     except WeightFileError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def weights_digest(path: str | Path) -> str:
+    """Return 16 hexadecimal digits that tell the content of a weight file from others.
+
+    Raises:
+        WeightFileError: The file is missing, empty, or cannot be read.
+    """
+    path = _existing(path)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
         raise _unreadable(path, error) from error
 
 

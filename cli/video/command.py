@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -42,7 +41,7 @@ def restore_video(
         args: Of the command.
         mask: [1, H, W] in 0..1, of the size of the frames; None for everywhere.
         steer: Applies the orders of the arguments to guidance.
-        options: All arguments that the result depends on, as text.
+        options: Everything that the result depends on besides the video, as text.
         page: The report that gets a frame of it.
 
     Returns:
@@ -68,10 +67,7 @@ def restore_video(
         restoration = pipe(frame, guidance, strength=args.strength, mask=mask, tile=args.tile, threshold=args.threshold)
         return restoration.image.cpu()
 
-    made_by = [options, str(pipe.dtype), pipe.card.to_json(), None if args.no_guidance else pipe.mllm.identity]
-    done = restore_clip(
-        path, output, restore, None if args.no_guidance else describe, json.dumps(made_by), _frame_bar(path)
-    )
+    done = restore_clip(path, output, restore, None if args.no_guidance else describe, options, _frame_bar(path))
     seconds = time.perf_counter() - start
     if page is not None and done.example is not None:
         before, after, guidance = done.example

@@ -7,7 +7,6 @@ is safetensors with a card that names both MLLMs; it is found by the identity of
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from ..errors import WeightFileError
 from ..guidance import Directions, Guidance
-from ..weights import Card, read_card, read_weights, write_weights
+from ..weights import Card, read_card, read_weights, weights_digest, write_weights
 from .head import Reading
 from .sight import Look, Sight
 
@@ -96,7 +95,6 @@ def read_adapter(path: Path) -> tuple[Adapter, Card]:
         WeightFileError: The file is not an adapter, or damaged.
     """
     state, card = read_weights(path, KIND)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     try:
         tensors = {name: state[name].float() for name in _TENSORS}
         directions = None
@@ -105,7 +103,7 @@ def read_adapter(path: Path) -> tuple[Adapter, Card]:
         adapter = Adapter(
             source=str(card.architecture[SOURCE]),
             target=card.mllm_identity,
-            identity=f"{card.name}:{digest}",
+            identity=f"{card.name}:{weights_digest(path)}",
             look=Look.from_json(card.architecture["look"]),
             directions=directions,
             **tensors,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import MllmError
 from ..guidance import Directions
 from ..precision import dtype_from_name
-from ..weights import SHIPPED_MLLM, Card, read_weights
+from ..weights import SHIPPED_MLLM, Card, read_weights, weights_digest
 from .describer import Mllm
 from .head import DegradationHead
 from .second_look import SecondLook, inputs_of
@@ -131,6 +131,24 @@ def identity_of(folder: Path) -> str:
                 file.seek(offset)
                 digest.update(file.read(_SAMPLE))
     return f"{config.get('mofe_name') or folder.name}:{digest.hexdigest()[:16]}"
+
+
+def fingerprint_of(folder: Path) -> tuple[str, ...]:
+    """Return the identity of a model folder and digests of what reads its embeddings: all that guidance depends on.
+
+    Nothing is loaded.
+
+    Raises:
+        MllmError: The folder cannot be used as an MLLM.
+        WeightFileError: What reads its embeddings cannot be used.
+    """
+    _check_folder(folder)
+    try:
+        identity = identity_of(folder)
+    except (OSError, ValueError) as error:
+        raise MllmError(f"{folder} cannot be read ({error}): put the original files back.") from error
+    readers = (folder / name for name in (HEAD_FILE, SECOND_LOOK_FILE))
+    return (identity, *(weights_digest(path) for path in readers if path.exists()))
 
 
 def _check_folder(folder: Path) -> list[Path]:

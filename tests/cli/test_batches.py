@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from mofe_restore.model.weights import read_weights, write_weights
 from mofe_restore.tests.cli.calls import load, noise, run, save, sentence
+from mofe_restore.tests.factories import write_restorer
 
 
 @pytest.fixture
@@ -84,6 +88,31 @@ class TestRow15:
         assert "3 images were left out" in sentence(capsys) and (out / "a.png").stat().st_mtime_ns == before
         assert run(*words, "--strength", 0.5) == 0
         assert (out / "a.png").stat().st_mtime_ns != before, "other options give another result"
+
+    def test_resume_keeps_no_results_of_other_weights(
+        self, holiday: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        weights, copy = write_restorer(tmp_path / "a.safetensors"), tmp_path / "b.safetensors"
+        shutil.copy(weights, copy)
+        words = ("restore", holiday, "-o", tmp_path / "out", "--resume", "--no-guidance", "--restorer")
+        assert run(*words, weights) == 0
+        before = load(tmp_path / "out" / "a.png")
+        assert run(*words, copy) == 0 and "2 images were left out" in sentence(capsys), "its place does not matter"
+        state, card = read_weights(weights, "restorer")
+        write_weights(weights, {name: -value for name, value in state.items()}, card, torch.float32)
+        assert run(*words, weights) == 0 and capsys.readouterr().err == ""
+        assert (load(tmp_path / "out" / "a.png") != before).any()
+
+    def test_resume_keeps_no_results_of_another_mask(
+        self, holiday: Path, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ("restore", holiday / "a.png", "-o", tmp_path / "out", "--resume", "--restorer", restorer)
+        mask = np.full((20, 24), 255, np.uint8)
+        for name in ("a.png", "b.png"):
+            assert run(*words, "--mask", save(tmp_path / name, mask)) == 0
+        assert "1 image was left out" in sentence(capsys)
+        mask[:10] = 0
+        assert run(*words, "--mask", save(tmp_path / "a.png", mask)) == 0 and capsys.readouterr().err == ""
 
     def test_row15_resume_never_takes_an_original_for_a_result(
         self, restorer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

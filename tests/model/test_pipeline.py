@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,12 @@ from PIL import Image
 from mofe_restore.model import pipeline
 from mofe_restore.model.errors import GuidanceError, ImageFileError, MllmError, RestorationError, WeightFileError
 from mofe_restore.model.image_files import ImageFile, read_image
-from mofe_restore.model.mllm.loading import identity_of
+from mofe_restore.model.mllm.adapter import KIND, SOURCE
+from mofe_restore.model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, identity_of
 from mofe_restore.model.pipeline import RestorationPipeline, best_device, restore
 from mofe_restore.model.precision import native_dtype
 from mofe_restore.model.vocabulary import DEGRADATIONS
-from mofe_restore.model.weights import write_weights
+from mofe_restore.model.weights import Card, write_weights
 from mofe_restore.tests import factories
 from mofe_restore.tests.factories import MLLM_WIDTH, write_restorer
 
@@ -203,6 +208,67 @@ class TestRestore:
     ) -> None:
         with pytest.raises(RestorationError, match="dimensions|floating-point|not finite"):
             pipe(image, guidance)
+
+
+class TestFingerprint:
+    @pytest.fixture
+    def files(self, restorer_file: Path, tiny_mllm_folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+        """Copies of a restorer and an MLLM."""
+        folder = shutil.copytree(tiny_mllm_folder, tmp_path / "mllm")
+        return Path(shutil.copy(restorer_file, tmp_path / "model.safetensors")), folder
+
+    @staticmethod
+    def fingerprint(restorer: Path, mllm: Path, **settings: Any) -> str:
+        """That of a new pipeline."""
+        guided = settings.pop("guided", True)
+        settings = {"device": "cpu", "precision": "fp32"} | settings
+        return RestorationPipeline.from_pretrained(restorer, mllm, **settings).fingerprint(guided=guided)
+
+    def test_it_tells_the_content_of_files_and_not_their_places(
+        self, files: tuple[Path, Path], restorer_file: Path, tiny_mllm_folder: Path, tmp_path: Path
+    ) -> None:
+        config = json.loads((tiny_mllm_folder / "config.json").read_text(encoding="utf-8"))
+        if "mofe_name" in config:  # else the identity has the folder's name
+            assert self.fingerprint(*files) == self.fingerprint(restorer_file, tiny_mllm_folder)
+        elsewhere = shutil.copy(files[0], tmp_path / "other.safetensors")
+        assert self.fingerprint(elsewhere, files[1]) == self.fingerprint(*files)
+
+    @pytest.mark.parametrize("name", ["model.safetensors", HEAD_FILE, SECOND_LOOK_FILE])
+    def test_it_changes_with_all_that_guides(self, name: str, files: tuple[Path, Path]) -> None:
+        before, alone = (self.fingerprint(*files, guided=guided) for guided in (True, False))
+        with (files[1] / name).open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x7f")
+        assert self.fingerprint(*files) != before and self.fingerprint(*files, guided=False) == alone
+
+    def test_it_changes_with_the_restorer_and_the_precision(self, files: tuple[Path, Path]) -> None:
+        before = self.fingerprint(*files, guided=False)
+        assert self.fingerprint(*files, guided=False, precision="bf16") != before
+        network = factories.make_restorer(MLLM_WIDTH)
+        state = {key: value * 0.5 for key, value in network.state_dict().items()}
+        write_weights(files[0], state, factories.make_card(MLLM_WIDTH, identity_of(files[1])), torch.float32)
+        assert self.fingerprint(*files, guided=False) != before
+
+    def test_it_changes_with_the_adapter(self, files: tuple[Path, Path], tmp_path: Path) -> None:
+        write_restorer(files[0], MLLM_WIDTH, "another:00")
+        adapters = tmp_path / "adapters"
+        settings = {"adapters": adapters}
+        found = [self.fingerprint(*files, **settings)]
+        architecture = {SOURCE: identity_of(files[1])}
+        card = Card(KIND, "tiny", "1", architecture, {}, {}, "", "", "", "another:00")
+        for value in (0.0, 1.0):
+            write_weights(adapters / "a.safetensors", {"mean": torch.full((4,), value)}, card)
+            found.append(self.fingerprint(*files, **settings))
+        assert len(set(found)) == 3 and self.fingerprint(*files) == found[0]
+
+    def test_files_that_cannot_be_used_cost_one_sentence(self, files: tuple[Path, Path], tmp_path: Path) -> None:
+        with pytest.raises(WeightFileError, match="does not exist"):
+            self.fingerprint(tmp_path / "missing.safetensors", files[1])
+        with pytest.raises(MllmError, match="no MLLM folder"):
+            self.fingerprint(files[0], tmp_path / "missing")
+        (files[1] / "tokenizer.json").write_text("{")
+        with pytest.raises(MllmError, match="cannot be read"):
+            self.fingerprint(*files)
 
 
 class TestSave:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from mofe_restore.cli import restore as command
 from mofe_restore.cli.archive import ray_engine
+from mofe_restore.cli.common import open_pipeline
 from mofe_restore.cli.manifest import NAME
 from mofe_restore.model.errors import CommandError
+from mofe_restore.model.weights import read_weights, write_weights
 from mofe_restore.tests.cli.calls import run, save, sentence
 
 pytest.importorskip("ray")
@@ -40,7 +44,7 @@ def actor_of(*words: object) -> Any:
     from mofe_restore.cli.main import build_parser
 
     args = build_parser().parse_args([str(word) for word in words])
-    return ray_engine.Restorer(args, command._options(args))
+    return ray_engine.Restorer(args, command.options_of(args, open_pipeline(args)))
 
 
 def rows_of(actor: Any, *pairs: tuple[Path, str]) -> dict[str, list[Any]]:
@@ -77,6 +81,21 @@ def test_field23_row1_what_a_dead_actor_has_done_is_not_done_again(
     assert rows_of(second, (photo, "photo.png")) == first
     other = actor_of(*words, "--strength", 0.5)
     assert rows_of(other, (photo, "photo.png"))["options"] != first["options"]
+
+
+def test_results_of_other_weights_are_not_kept(photo: Path, restorer: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    shutil.copy(restorer, weights)
+    words = ("restore", photo, "-o", tmp_path / "out", "--restorer", weights, "--no-guidance", "--engine", "ray")
+    first = actor_of(*words)
+    rows_of(first, (photo, "photo.png"))
+    state, card = read_weights(weights, "restorer")
+    write_weights(weights, {name: -value for name, value in state.items()}, card, torch.float32)
+    again = actor_of(*words)
+    assert again.options != first.options
+    known = first.results.gather({})
+    assert ray_engine._items(first.args, first.results, known, first.options) == []
+    assert len(ray_engine._items(again.args, again.results, known, again.options)) == 1
 
 
 @pytest.mark.parametrize(

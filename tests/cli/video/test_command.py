@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 
 pytest.importorskip("av")
 
+from mofe_restore.cli.video import command as video_command
 from mofe_restore.cli.video import restore as video_module
 from mofe_restore.cli.video.clips import open_clip, read_frames
 from mofe_restore.cli.video.restore import restore_clip
 from mofe_restore.cli.video.suffixes import video_name
+from mofe_restore.model.weights import read_weights, write_weights
 from mofe_restore.tests.cli.calls import noise, run, save, sentence
 from mofe_restore.tests.cli.video.movies import frames_of, picture, rate_of, sound_of, turn, write_movie
 from mofe_restore.tests.factories import full_disk
@@ -248,3 +251,22 @@ def test_a_full_disk_costs_one_video_and_not_the_batch(
     with full_disk(20_000):
         assert run("restore", movie, photo, "-o", tmp_path / "out", "--restorer", restorer) == 1
     assert "File too large" in sentence(capsys) and (tmp_path / "out" / "photo.png").is_file()
+
+
+def test_segments_of_other_weights_do_not_count(movie: Path, restorer: Path, tmp_path: Path) -> None:
+    options = []
+    weights = tmp_path / "tiny.safetensors"
+    shutil.copy(restorer, weights)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def note(path: Path, output: Path, restore: Any, describe: Any, said: str, on_frame: Any) -> Any:
+            options.append(said)
+            return restore_clip(path, output, same, None, said)
+
+        patch.setattr(video_command, "restore_clip", note)
+        words = ("restore", movie, "-o", tmp_path / "out", "--restorer", weights, "--no-guidance")
+        for sign in (1, -1):
+            state, card = read_weights(weights, "restorer")
+            write_weights(weights, {name: sign * value for name, value in state.items()}, card, torch.float32)
+            assert run(*words) == 0
+    assert len(set(options)) == 2
