@@ -104,8 +104,8 @@ class Guidance:
         parameters: [B, 9] float32, in the order and units of `PARAMETERS`; NaN where the MLLM makes no estimates.
         descriptions: B sentences; empty strings where no description was asked for.
         mllm_identity: Which MLLM, with which weights, made this, or to whose guidance an adapter led.
-        removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it. None, as the
-            MLLM makes it, removes all.
+        removal: [B, 7] float32 in 0..1, how much of each degradation to remove: 1 removes it, 0 keeps it, and so does a
+            severity that was set to 0. None, as the MLLM makes it, removes all.
         forced: [B, 7] bool, degradations to remove even if the MLLM does not detect them; None means none.
         severities: [B, 7] float32 in 0..1, strengths that were set (`with_severities`); NaN where what the MLLM saw
             holds. None sets none.
@@ -116,6 +116,8 @@ class Guidance:
         directions: Of the MLLM's embedding, which severities that are set move; None where it has none.
         notes: Sentences for the user, such as what of an instruction was not understood.
         adapter: Which adapter led from another MLLM to this guidance; empty for none.
+        asked: [B, 7] float32 in 0..1, `removal` before anything was set to be absent: what holds again where a later
+            severity is not 0. None: as `removal`.
     """
 
     tokens: Tensor
@@ -132,6 +134,7 @@ class Guidance:
     directions: Directions | None = None
     notes: tuple[str, ...] = ()
     adapter: str = ""
+    asked: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -165,6 +168,7 @@ class Guidance:
         return replace(
             self,
             removal=self._removal() * factors.to(self._removal()),
+            asked=self._asked() * factors.to(self._removal()),
             forced=self._forced() | named.to(self._forced().device),
         )
 
@@ -175,7 +179,8 @@ class Guidance:
             >>> pipe(image, guidance.with_severities({"noise": 0.4, "rain": 0.2}))
 
         Args:
-            severities: Strength in 0..1 by the degradation's name; 0 means absent, and nothing of it is removed.
+            severities: Strength in 0..1 by the degradation's name; 0 means absent, and nothing of it is removed. Of two
+                calls the later one holds.
 
         Raises:
             GuidanceError: An unknown degradation, or a strength outside 0..1.
@@ -189,9 +194,11 @@ class Guidance:
         told = self._severities().clone()
         for name, strength in severities.items():
             told[:, DEGRADATIONS.index(name)] = strength
-        moved = replace(self.seeing(severities), severities=told)
-        absent = {name: 0.0 for name, strength in severities.items() if strength == 0}
-        return moved.with_removal(absent, [name for name, strength in severities.items() if strength > 0])
+        asked = self._asked()  # not `removal`, in which what an earlier call set to be absent is 0
+        moved = replace(
+            self.seeing(severities), severities=told, asked=asked, removal=asked.masked_fill(told == 0, 0.0)
+        )
+        return moved.with_removal({}, [name for name, strength in severities.items() if strength > 0])
 
     def seeing(self, strengths: Mapping[str, float]) -> Guidance:
         """Return guidance of an MLLM that has seen these degradations at these strengths, and nothing more than that.
@@ -239,7 +246,8 @@ class Guidance:
             one, scores = self[index], dict(zip(DEGRADATIONS, self.scores[index].tolist(), strict=True))
             weak = [name for name in amounts if amounts[name] > 0 and _is_weak(name, scores[name])]
             if self.directions is not None:
-                told = dict(zip(DEGRADATIONS, one._forced()[0].tolist(), strict=True))  # severities that were set stay
+                is_told = (one._forced() | ~one._severities().isnan())[0].tolist()  # severities that were set stay
+                told = dict(zip(DEGRADATIONS, is_told, strict=True))
                 one = one._assuming([name for name in weak if not told[name]])
             limits = _VISIBLE_IF_ASSUMED if weak else _VISIBLE
             kept = {
@@ -306,11 +314,12 @@ class Guidance:
     def camera_faults(self) -> Tensor:
         """Return how strong the faults of the camera are, [B, 3] float32 in 0..1, of `CAMERA_FAULTS`.
 
-        0 where a fault is called absent. A forced one that is not seen has its assumed strength.
+        0 where a fault is called absent. A forced one that is not seen has its assumed strength, unless its severity
+        was set to 0.
         """
         scores, assumed = self.scores[:, _CAMERA], torch.tensor([ASSUMED_SEVERITIES[name] for name in CAMERA_FAULTS])
         seen = ((scores - PRESENT) / (1 - PRESENT)).clamp(LEAST_STRENGTH, 1).masked_fill(scores < PRESENT, 0.0)
-        unseen = self._forced()[:, _CAMERA] & (scores < PRESENT)
+        unseen = (self._forced() & (self._severities() != 0))[:, _CAMERA] & (scores < PRESENT)
         return torch.where(unseen, assumed.to(scores), seen)
 
     def camera_strengths(self) -> Tensor:
@@ -426,6 +435,10 @@ class Guidance:
         """`removal`, ones where there is none."""
         return torch.ones_like(self.scores) if self.removal is None else self.removal.to(self.scores)
 
+    def _asked(self) -> Tensor:
+        """`asked`, `removal` where there is none."""
+        return self._removal() if self.asked is None else self.asked.to(self.scores)
+
     def _forced(self) -> Tensor:
         """`forced`, False where there is none."""
         return torch.zeros_like(self.scores).bool() if self.forced is None else self.forced.to(self.scores.device)
@@ -488,7 +501,7 @@ _VISIBLE = {name: VISIBILITY_RANGES.get(name, (PRESENT, PRESENT)) for name in DE
 _VISIBLE_IF_ASSUMED = dict.fromkeys(DEGRADATIONS, (0.05, 0.2))
 """The same limits where an order had something assumed, which can be taken for a reason to remove others, too."""
 
-_OPTIONAL = ("removal", "forced", "severities", "protected", "certainty")
+_OPTIONAL = ("removal", "asked", "forced", "severities", "protected", "certainty")
 """Tensors that may be None; the method of the same name with an underscore gives what None stands for."""
 
 _TENSORS = ("tokens", "pooled", "scores", "parameters", *_OPTIONAL)

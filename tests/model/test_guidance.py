@@ -158,6 +158,52 @@ class TestSeverities:
         assert moved(told, seen) == [0.0, -3.0, 0.0, 0.0, 0.0, 0.0, 0.0]
         assert told.removal is not None and told.removal[0].tolist() == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 
+    def test_of_several_severities_the_last_one_holds(self) -> None:
+        rain, other = DEGRADATIONS.index("rain"), guidance_with({})
+        seen = guidance_with({"rain": 0.7, "haze": 0.8}).with_removal({"rain": 0.5})
+        absent = seen.with_severities({"rain": 0.0})
+        for same in (
+            absent,
+            absent[0],
+            absent.to("cpu"),
+            absent.for_frame(2, 3),
+            Guidance.join([absent, other])[0],
+            absent.with_severities({"haze": 0.0}).with_severities({"haze": 0.8}),
+            seen.with_severities({"rain": 0.3}).with_severities({"rain": 0.0}),
+        ):
+            removal = same.to_conditioning("cpu").removal
+            assert removal is not None and removal[0].tolist() == [1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+            assert same.removal is not None and torch.equal(same.removal, removal)
+            again = same.with_removal({"rain": 0.8}).with_severities({"rain": 0.6})
+            once = seen.with_removal({"rain": 0.8}).with_severities({"rain": 0.6})
+            for name in ("removal", "tone_removal"):
+                given, expected = (getattr(each.to_conditioning("cpu"), name) for each in (again, once))
+                assert torch.allclose(given, expected), name
+            assert again.severities is not None and float(again.severities[0, rain]) == pytest.approx(0.6)
+            assert again.removal is not None and float(again.removal[0, rain]) == pytest.approx(0.4)
+            assert again.camera_strengths().equal(once.camera_strengths())
+            assert again.share().tolist() == [1.0] and bool(again.has_work()) and bool(again.reaches(PRESENT))
+
+    def test_what_was_set_after_the_camera_branch_has_no_say_before_it(self) -> None:
+        guidance = guidance_with({"noise": 0.7, "rain": 0.8})
+        rest = guidance.after_camera_branch()
+        assert rest.removal is not None and rest.removal[0].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0]
+        told = guidance.with_severities({"noise": 0.0}).with_severities({"noise": 0.4})
+        assert told.camera_strengths()[0].tolist() == pytest.approx([0.4, 0.0, 0.0])
+        assert bool((told.after_camera_branch().camera_strengths() == 0).all())
+
+    def test_a_fault_that_is_absent_at_last_has_no_strength_whatever_was_ordered_before(self) -> None:
+        for ordered in (guidance_with({}).with_removal({}, ["noise"]), guidance_with({}).with_severities({"noise": 1})):
+            assert bool(ordered.camera_faults().any())
+            assert not bool(ordered.with_severities({"noise": 0.0}).camera_faults().any())
+
+    def test_an_order_leaves_what_was_set_to_be_absent(self) -> None:
+        absent = guidance_with({}).with_severities({"rain": 0.0})
+        told = absent.removing_only({"rain": 1.0})
+        assert moved(told, absent) == [0.0] * 7
+        assert told.removal is not None and told.removal[0, DEGRADATIONS.index("rain")] == 0
+        assert told.severities is not None and told.severities[0, DEGRADATIONS.index("rain")] == 0
+
     def test_severities_that_are_set_condition_the_restorer(self) -> None:
         seen = make_guidance(2)
         assert seen.to_conditioning("cpu").severities is None

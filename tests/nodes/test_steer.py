@@ -53,3 +53,13 @@ def test_strengths_are_set_whatever_was_seen(nodes: ModuleType, make_guidance: C
     assert told.severities[0].isnan().tolist() == [name not in ("noise", "rain") for name in DEGRADATIONS]
     (plain,) = run(nodes.SteerRestoration, guidance=given, **ALL).args
     assert plain.severities is None and torch.equal(plain.scores, given.scores)
+
+
+def test_of_two_nodes_in_a_row_the_later_one_sets_a_strength(
+    nodes: ModuleType, make_guidance: Callable[..., Guidance]
+) -> None:
+    rain = DEGRADATIONS.index("rain")
+    (absent,) = run(nodes.SteerRestoration, guidance=make_guidance(), **ALL, set_rain=0.0).args
+    (told,) = run(nodes.SteerRestoration, guidance=absent, **{**ALL, "rain": 0.5}, set_rain=0.6).args
+    assert (float(absent.removal[0, rain]), float(told.removal[0, rain])) == (0.0, 0.5)
+    assert bool(told.forced[0, rain]) and bool(told.reaches(1.0))
