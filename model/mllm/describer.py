@@ -30,7 +30,7 @@ from .answers import answer_from_scores
 from .head import DegradationHead
 from .instructions import Order, read_order
 from .measured import measured, with_measured_jpeg
-from .memory import Memory, content_of
+from .memory import Memory, OneObject, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
 from .second_look import SECOND_SETS, Cleaner, FirstLook, SecondLook, by_both_looks
@@ -314,7 +314,7 @@ class Mllm:
         if on_token is not None:
             on_token()
         key = content_of(image), "" if self.adapter is None else self.adapter.identity
-        looks = ("seen", *key, None if cleaner is None else id(cleaner))
+        looks = ("seen", *key, None if cleaner is None else OneObject(cleaner))
         seen, content = self._memory.recall(looks, lambda: self._see_one(image, on_token, cleaner))
         if not with_text:
             return seen

@@ -7,6 +7,7 @@ words that are known are taken from here. It belongs to one model and goes with 
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
@@ -17,6 +18,28 @@ T = TypeVar("T")
 
 REMEMBERED = 128
 """Entries that are kept: those of 64 images, with a description each. An entry has a megabyte for a large model."""
+
+
+class OneObject:
+    """A key that stands for one object and never for another, which may get its address after it is gone.
+
+    Args:
+        thing: The object, which is not kept alive: a network of gigabytes must not stay for what it once saw.
+    """
+
+    def __init__(self, thing: object) -> None:
+        self._thing, self._hash = weakref.ref(thing), id(thing)
+
+    def __hash__(self) -> int:
+        """Return the address that the object had at first."""
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both stand for the same object, which still exists."""
+        if not isinstance(other, OneObject):
+            return NotImplemented
+        thing = self._thing()
+        return self is other or (thing is not None and thing is other._thing())
 
 
 class Memory:

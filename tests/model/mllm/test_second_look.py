@@ -202,3 +202,13 @@ class TestMllm:
         mllm.describe(image, with_text=False, cleaner=cleaner)
         mllm.describe(image, with_text=False, cleaner=cleaner)
         assert len(cleaner.given) == 1
+
+    def test_the_look_of_a_cleaner_that_is_gone_is_not_taken_for_that_of_another(self, mllm: Mllm) -> None:
+        self._see(mllm, "noise")
+        image, cleaners = torch.rand(1, 3, 120, 120), 0
+        for _ in range(5):  # each at the address of the one before
+            cleaner = Grey()
+            mllm.describe(image, with_text=False, cleaner=cleaner)
+            cleaners += len(cleaner.given)
+            del cleaner
+        assert cleaners == 5
