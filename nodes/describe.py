@@ -107,7 +107,7 @@ class DescribeDegradation(io.ComfyNode):
         with host.release_on_error():
             images.check_describable(batch)  # all of them, before the first one takes its time
             if frames == TYPICAL_FRAME:
-                batch = batch[frames_to_describe(rgb_of(batch))]
+                batch = batch[frames_to_describe(batch)]
             cleaner = None if restorer is None or not describer.looks_twice else restorer.network.camera
             if restorer is not None and cleaner is not None:
                 host.load_to_device(restorer.patcher, 0)

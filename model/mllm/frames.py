@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..guidance import Guidance
+from ..images import rgb_of
 
 LOOKS = 5
 """Frames that are described to find the guidance of all."""
@@ -37,9 +38,10 @@ def frames_to_describe(frames: Tensor) -> list[int]:
     """Return the numbers of at most `LOOKS` frames at even distances, of those that show something.
 
     Args:
-        frames: [B, 3, H, W] in 0..1. Where none shows anything, the first one is returned.
+        frames: [B, C, H, W] in 0..1, C being 1, 3 or 4. Where none shows anything, the first one is returned.
     """
-    shown = [index for index in range(len(frames)) if not is_empty(frames[index : index + 1].float())]
+    # frame by frame: the colors of all frames of a video at once would be a copy of it
+    shown = [index for index in range(len(frames)) if not is_empty(rgb_of(frames[index : index + 1]))]
     if not shown:
         return [0]
     looks = min(LOOKS, len(shown))

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from mofe_restore.cli.memory_probe import allocated
 from mofe_restore.model.errors import MllmError
 from mofe_restore.model.vocabulary import DEGRADATIONS
-from mofe_restore.tests.factories import MLLM_WIDTH, make_restorer
+from mofe_restore.tests.factories import MLLM_WIDTH, make_guidance, make_restorer
 from mofe_restore.tests.nodes.standins import Host, Interrupted, run
 
 
@@ -69,6 +70,18 @@ def test_row11_a_fade_from_black_does_not_speak_for_a_video(describe: Callable[.
     assert description == text and len(json.loads(report)) == 1
     (black, *_) = describe(faded[:3], frames="typical frame")
     assert len(black) == 1
+
+
+def test_a_video_is_not_copied_to_find_its_typical_frame(
+    describe: Callable[..., Any], mllm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mllm.describer, "describe", lambda *_, **__: make_guidance())
+
+    def peak(frames: int) -> int:
+        video = torch.rand(frames, 90, 160, 3)
+        return allocated(lambda: describe(video, frames="typical frame"), torch.device("cpu"))
+
+    assert peak(40) == peak(10), "what is kept are the frames that are described"
 
 
 def test_grey_and_alpha_are_understood(describe: Callable[..., Any]) -> None:
