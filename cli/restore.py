@@ -232,8 +232,8 @@ class _Batch:
         )
         notes = list(filter(None, (image.note, self._save(result, self.outputs[path]))))
         if guidance is not None:
-            share = self.args.strength if mask is None else self.args.strength * mask
-            told = note_on_order(guidance, image.pixels, result.image.to(image.pixels.device), share)
+            after = result.image.to(image.pixels.device)
+            told = note_on_order(guidance, image.pixels, after, self.args.strength, mask)
             notes += [told.rstrip(".")] if told else []
         for note in notes:
             print_error(f"Note on {source.name}: {note}.")

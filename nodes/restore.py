@@ -166,8 +166,8 @@ class Restore(io.ComfyNode):
             progress = host.ImageProgress(into)
             result = plan.run(into=into, on_image=progress.image, on_tile=progress.tile, is_oom=host.is_out_of_memory)
             if guidance is not None and plan.has_work:
-                share = strength if plan.mask is None else strength * plan.mask
-                text = " ".join(filter(None, (text, note_on_order(guidance, batch, into.to(batch.device), share))))
+                order = note_on_order(guidance, batch, into.to(batch.device), strength, plan.mask)
+                text = " ".join(filter(None, (text, order)))
             host.show_on_node(text, host.hidden(cls, "unique_id"))
             routing = RoutedImages(result.routing, make_thumbnails(result.image))
             return io.NodeOutput(result.image.movedim(1, -1), routing, ui={"text": (text,)})

@@ -12,27 +12,37 @@ NEXT_TO_NOTHING = 1 / 255
 is a mean change of 0.016."""
 
 
-def note_on_order(guidance: Guidance, before: Tensor, after: Tensor, strength: float | Tensor = 1.0) -> str:
+def note_on_order(
+    guidance: Guidance, before: Tensor, after: Tensor, strength: float = 1.0, mask: Tensor | None = None
+) -> str:
     """Return a sentence that an order changed next to nothing, or an empty text.
 
     Args:
         guidance: What was to be removed; only what is removed whether it is seen or not is an order.
         before: The images [B, C, H, W] in 0..1.
         after: The restored images; the sentence is about the first one if it holds for all.
-        strength: 0..1, or masks [B or 1, H, W] of it; where it is 0 nothing is expected to change.
+        strength: 0..1.
+        mask: [B or 1, H, W] in 0..1, multiplies the strength; of an image where that is 0 no change is expected.
     """
-    if len(guidance) > 1 or len(before) > 1:
-        notes = [
-            note_on_order(guidance.for_frame(index, len(before)), before[index, None], after[index, None], strength)
-            for index in range(len(before))
-        ]
-        return next((note for note in notes if note), "") if all(notes) else ""
+    first = ""
+    for index in range(len(before)):  # one by one, for a video is not to be copied
+        share = strength if mask is None else strength * float(mask[index if len(mask) > 1 else 0].float().mean())
+        if share <= 0:
+            continue
+        note = _note(guidance.for_frame(index, len(before)), before[index], after[index], share)
+        if not note:
+            return ""
+        first = first or note
+    return first
+
+
+def _note(guidance: Guidance, before: Tensor, after: Tensor, share: float) -> str:
+    """Return the sentence about one image [C, H, W] that was restored with a mean strength of `share`."""
     if guidance.forced is None or guidance.removal is None:
         return ""
-    wanted = (guidance.forced & (guidance.removal > 0)).any(0).tolist()
+    wanted = (guidance.forced & (guidance.removal > 0))[0].tolist()
     names = [DISPLAY_NAMES[name] for name, is_wanted in zip(DEGRADATIONS, wanted, strict=True) if is_wanted]
-    share = float(strength) if isinstance(strength, int | float) else float(strength.float().mean())
-    if not names or share <= 0:
+    if not names:
         return ""
     change = float((after.float() - before.float()).abs().mean()) / share
     if change >= NEXT_TO_NOTHING:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,6 @@ from ..image_files import ImageFile, write_image
 from ..images import fill_hidden, is_finite, is_hidden, rgb_of, round_up
 from ..jpeg_grid import find_grid
 from ..restorer.deconvolution import REACH, deconvolve
-from ..restorer.network import Restorer
 from ..restorer.thumbnail_branches import Context, Position
 from ..threads import parts_at_once
 from ..vocabulary import CAMERA_FAULTS
@@ -86,6 +85,11 @@ def without_hidden(mask: Tensor | None, frame: Tensor) -> Tensor | None:
     return visible if mask is None else mask * visible.to(mask)
 
 
+def part_of(mask: Tensor | None, core: Box) -> Tensor | None:
+    """Return the part [h, w] of a mask [H, W] in a core, without its padding, in 0..1."""
+    return None if mask is None else mask[core.top : core.bottom, core.left : core.right].float().clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class Work:
     """What is to be done in one image.
@@ -138,16 +142,14 @@ class TiledRun:
 
     def restore(self, into: Tensor | None) -> Restoration:
         """Restore image by image, into `into` [B, C, H, W] or a new tensor like the input."""
-        plan, policy = self.plan, self.policy
+        plan = self.plan
         frames, _, height, width = plan.image.shape
         result = plan.image.detach().clone() if into is None else into.copy_(plan.image)
         guides = [plan.guidance_of(index) for index in range(frames)]
         jobs: dict[int, _ImageJob] = {}
         for index in range(frames):
             if plan.has_work_in(index):
-                mask = plan.mask_of(index)
-                work = plan.work_in(index)
-                jobs[index] = _ImageJob(plan.network, policy, plan.image[index], work, plan.strength, mask)
+                jobs[index] = _ImageJob(plan, index, self.policy)
         # before the work: what is kept of every image would otherwise scatter over the memory that tiles use in turn
         blocks = plan.network.mofe_blocks()
         canvases = {
@@ -224,28 +226,30 @@ class _TilePolicy:
 
 
 class _ImageJob:
-    """The restoration of one image [C, H, W] that has something to restore.
+    """The restoration of one image of a plan that has something to restore.
 
-    Attributes:
-        seen: The image, with colors of visible pixels where it is transparent.
+    All images have their job before the first one is restored, so a job makes nothing of an image's size before its
+    turn comes.
     """
 
-    def __init__(
-        self,
-        network: Restorer,
-        policy: _TilePolicy,
-        frame: Tensor,
-        work: Work,
-        strength: float,
-        mask: Tensor | None,
-    ) -> None:
-        self.network, self.policy = network, policy
-        self.frame, self.work, self.strength, self.mask = frame, work, strength, mask
-        self.seen = fill_hidden(frame[None])[0]
-        self.height, self.width = frame.shape[-2:]
-        self.padded = padded_box(self.height, self.width, network.multiple)
-        self.device = next(network.parameters()).device
+    def __init__(self, plan: RestorationPlan, index: int, policy: _TilePolicy) -> None:
+        self.network, self.policy, self.strength = plan.network, policy, plan.strength
+        self.frame, self.work = plan.image[index], plan.work_in(index)
+        self.height, self.width = self.frame.shape[-2:]
+        self.padded = padded_box(self.height, self.width, self.network.multiple)
+        self.device = next(self.network.parameters()).device
+        self._make_mask = partial(plan.mask_of, index)
         self._counted = (0, 0)
+
+    @cached_property
+    def seen(self) -> Tensor:
+        """The image [C, H, W], with colors of visible pixels where it is transparent."""
+        return fill_hidden(self.frame[None])[0]
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """What is to be restored, [H, W] in 0..1, without what is transparent; None for all of it."""
+        return self._make_mask()
 
     def restore(self, result: Tensor, canvases: Collection[RoutingCanvas]) -> Iterator[int]:
         """Write the restored image into result [C, H, W] and its routing to canvases.
@@ -253,11 +257,11 @@ class _ImageJob:
         Yields:
             After each tile, the number of tiles that are left.
         """
-        tiles = self._cut(self.padded)
+        tiles = self._cut(self.padded, self.mask)
         while tiles:
             outcome = self._try(tiles[0])
             if outcome is None:  # out of memory: what is left to do goes on in smaller tiles, what is done stays
-                tiles = [smaller for tile in tiles for smaller in self._cut(tile.core)]
+                tiles = [smaller for tile in tiles for smaller in self._cut(tile.core, self.mask)]
                 continue
             tile = tiles.pop(0)
             restored, routing = outcome
@@ -270,7 +274,7 @@ class _ImageJob:
         """Return how many tiles the whole image takes at the present size of tiles."""
         side, tiles = self._counted
         if side != self.policy.side:
-            tiles = len(self._cut(self.padded))
+            tiles = len(self._cut(self.padded, self._make_mask()))  # which is not kept for those that come later
             self._counted = (self.policy.side, tiles)
         return tiles
 
@@ -293,17 +297,11 @@ class _ImageJob:
         conditioning = Conditioning() if guidance is None else guidance.to_conditioning(self.device)
         return self.network.encode_context(thumbnail.to(self.device), conditioning, statistics)
 
-    def _cut(self, area: Box) -> list[Tile]:
-        """Return the tiles of an area that have something to restore."""
+    def _cut(self, area: Box, mask: Tensor | None) -> list[Tile]:
+        """Return the tiles of an area that have something to restore with a mask [H, W]."""
         halo = self.network.halo if self.work.is_local else 0
         tiles = cut_tiles(area, self.padded, self.policy.side, halo, self.network.multiple)
-        return [tile for tile in tiles if has_work(self.strength, self._mask_in(tile.core))]
-
-    def _mask_in(self, core: Box) -> Tensor | None:
-        """Return the part [h, w] of the mask in a core, without its padding, in 0..1."""
-        if self.mask is None:
-            return None
-        return self.mask[core.top : core.bottom, core.left : core.right].float().clamp(0, 1)
+        return [tile for tile in tiles if has_work(self.strength, part_of(mask, tile.core))]
 
     def _try(self, tile: Tile) -> tuple[Tensor, list[Tensor]] | None:
         """Return the tile's result, or None after an out-of-memory error that made the tiles smaller."""
@@ -382,7 +380,7 @@ class _ImageJob:
         after = restored[:, : rows.stop - core.top, : columns.stop - core.left].to(result.device)
         if self._is_grey:  # a black-and-white photograph gets no tint, whatever number of channels it is kept in
             after = after.mean(0, keepdim=True).expand(colors, -1, -1)
-        mask = self._mask_in(core)
+        mask = part_of(self.mask, core)
         amount = after.new_full((1, 1, 1), self.strength)
         if mask is not None:
             amount = amount * mask[None].to(amount)

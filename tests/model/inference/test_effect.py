@@ -39,7 +39,7 @@ def test_row13_a_small_strength_and_a_small_mask_are_taken_into_account() -> Non
     mask[:, :2] = 1
     assert note_on_order(guidance, image(), changed)
     assert note_on_order(guidance, image(), changed, strength=0.1) == ""
-    assert note_on_order(guidance, image(), changed, strength=mask) == ""
+    assert note_on_order(guidance, image(), changed, mask=mask) == ""
 
 
 def test_row13_of_a_batch_it_is_said_where_no_image_changed() -> None:
@@ -48,6 +48,17 @@ def test_row13_of_a_batch_it_is_said_where_no_image_changed() -> None:
     assert note_on_order(guidance, before, after).startswith(SAID)
     after[1] += 0.1
     assert note_on_order(guidance, before, after) == ""
+
+
+def test_of_a_batch_each_image_is_judged_by_its_own_mask() -> None:
+    guidance, before, masks = make_guidance(1).removing_only({"noise": 1.0}), image(2), torch.zeros(2, 24, 32)
+    after = before.clone()
+    masks[0] = 1
+    assert note_on_order(guidance, before, after, mask=masks).startswith(SAID), "of the second nothing is expected"
+    masks[1, :2] = 1
+    after[1, :, :2] += 2 * NEXT_TO_NOTHING
+    assert note_on_order(guidance, before, after, mask=masks) == ""
+    assert note_on_order(guidance, before, before, mask=torch.zeros(1, 24, 32)) == ""
 
 
 def paper(height: int = 160, width: int = 192) -> np.ndarray:

@@ -161,12 +161,15 @@ def test_half_precision_takes_less_memory_and_the_estimate_knows() -> None:
     assert bytes_per_pixel(SHALLOW, torch.bfloat16) < 0.6 * bytes_per_pixel(SHALLOW)
 
 
-def test_memory_does_not_grow_with_the_number_of_images(restorer: Restorer) -> None:
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_memory_does_not_grow_with_the_number_of_images(restorer: Restorer, channels: int, is_masked: bool) -> None:
     def beside_the_images(frames: int) -> int:
-        images = torch.rand(frames, 3, 96, 96)
-        return peak_bytes(lambda: restore(restorer, images, None, into=result[:frames]))
+        images, mask = torch.rand(frames, channels, 96, 96), torch.ones(frames, 96, 96) if is_masked else None
+        images[:, 3:, :40] = 0  # transparent
+        return peak_bytes(lambda: restore(restorer, images, None, into=result[:frames], mask=mask))
 
-    result = torch.empty(12, 3, 96, 96)
+    result = torch.empty(12, channels, 96, 96)
     few, many = beside_the_images(2), beside_the_images(12)
     routing_of_ten = 10 * 4 * (6 * 6 + 3 * 3) * 4
     assert many <= few + 2 * routing_of_ten
