@@ -59,7 +59,10 @@ def fit_mask(
     if size != (height, width):
         if size == default and is_black(mask):
             return None
-        mask = F.interpolate(mask[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
+        is_shrunk = height < size[0] or width < size[1]  # where only some pixels were looked at, thin strokes would go
+        mask = F.interpolate(mask[:, None], (height, width), mode="bilinear", align_corners=False, antialias=is_shrunk)[
+            :, 0
+        ]
     traces = (mask > 0) & (mask <= ROUNDING)
     if bool(traces.any()):
         mask = mask.masked_fill(traces, 0.0)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NO_STRENGTH = "Nothing was changed: the strength is 0."
 BLACK_MASK = "Nothing was changed: the mask is black everywhere. Paint what is to be repaired, or disconnect the mask."
+TRANSPARENT = "Nothing was changed: all of it is fully transparent."
+TRANSPARENT_THERE = "Nothing was changed: what the mask leaves to repair is fully transparent."
 IGNORED_MASK = "The mask is the alpha channel of an opaque image and counts as no mask."
 NOTHING_TO_REMOVE = (
     "the guidance leaves nothing to remove, or the image only looks degraded, such as a drawing. Ask for a removal in "
@@ -37,7 +39,6 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
     worked_on = [index for index in range(images) if plan.has_work_in(index)]
     repaired = len(worked_on)
     guarded = [index for index in range(images) if index not in clean and not plan.is_wanted(index)]
-    masked = images - repaired - len(clean) - len(guarded)
     lines = []
     if repaired:
         lines.append(f"{_counted('Repaired', repaired, images)}. {_seen(plan.guidance)}")
@@ -53,14 +54,31 @@ def note(plan: RestorationPlan, *, mask_ignored: bool = False) -> str:
         )
     if guarded:
         lines.append(f"{_counted('Left alone, bit by bit', len(guarded), images)}: {NOTHING_TO_REMOVE}")
-    if masked:
-        everywhere = masked == images
-        lines.append(BLACK_MASK if everywhere else f"{_counted('Unchanged', masked, images)}: the mask is black there.")
+    explained = {*worked_on, *clean, *guarded}
+    lines += _out_of_sight(plan, [index for index in range(images) if index not in explained])
     if mask_ignored:
         lines.append(IGNORED_MASK)
     if plan.threshold not in (0, ACTION_THRESHOLD) and plan.guidance is None:
         lines.append(NO_GUIDANCE)
     return "\n".join(lines)
+
+
+def _out_of_sight(plan: RestorationPlan, left: list[int]) -> list[str]:
+    """Return why images are left in which the mask and what is transparent leave nothing to repair."""
+    transparent = [index for index in left if plan.is_transparent(index)]
+    black = [index for index in left if index not in transparent and plan.is_masked_out(index)]
+    rest = [index for index in left if index not in transparent and index not in black]
+    reasons = (
+        (transparent, TRANSPARENT, "fully transparent"),
+        (black, BLACK_MASK, "the mask is black there"),
+        (rest, TRANSPARENT_THERE, "what the mask leaves to repair there is fully transparent"),
+    )
+    images = len(plan.image)
+    return [
+        everywhere if len(some) == images else f"{_counted('Unchanged', len(some), images)}: {there}."
+        for some, everywhere, there in reasons
+        if some
+    ]
 
 
 def _counted(what: str, number: int, images: int) -> str:

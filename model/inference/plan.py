@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import RestorationError
 from ..guidance import Guidance
-from ..images import check_image, round_up
+from ..images import check_image, is_hidden, round_up
 from ..restorer.camera_branch import noise_variance
 from ..restorer.config import RestorerConfig
 from ..restorer.network import Restorer
@@ -101,8 +101,19 @@ class RestorationPlan:
 
     def mask_of(self, index: int) -> Tensor | None:
         """Return the mask [H, W] of one image, without what is fully transparent in it."""
-        mask = None if self.mask is None else self.mask[index if len(self.mask) > 1 else 0]
-        return without_hidden(mask, self.image[index])
+        return without_hidden(self._given_mask_of(index), self.image[index])
+
+    def is_masked_out(self, index: int) -> bool:
+        """Return whether strength and mask leave nothing of one image to restore, whatever is transparent in it."""
+        return not has_work(self.strength, self._given_mask_of(index))
+
+    def _given_mask_of(self, index: int) -> Tensor | None:
+        return None if self.mask is None else self.mask[index if len(self.mask) > 1 else 0]
+
+    def is_transparent(self, index: int) -> bool:
+        """Return whether one image is fully transparent, so that nothing of it is to be seen or restored."""
+        hidden = is_hidden(self.image[index, None])
+        return hidden is not None and bool(hidden.all())
 
     def guidance_of(self, index: int) -> Guidance | None:
         """Return the guidance of one image."""

@@ -82,6 +82,29 @@ def test_row1_a_mask_of_another_size_has_black_areas_too(restore: Callable[..., 
     assert torch.equal(result[:, :, :28], image[:, :, :28]) and not torch.equal(result, image)
 
 
+def test_thin_strokes_of_a_larger_mask_are_repaired(restore: Callable[..., Any], image: torch.Tensor) -> None:
+    from mofe_restore.nodes.masks import fit_mask
+
+    for axis in (1, 2):
+        strokes = torch.zeros(1, 640, 896).index_fill(axis, torch.tensor([160, 320, 321, 500]), 1.0)
+        fitted = fit_mask(strokes, 40, 56, 0)
+        assert fitted is not None
+        painted = (fitted > 0).all(3 - axis)[0]
+        assert painted[[10, 20, 31]].all() and not painted[[5, 15, 25]].any()
+        assert float(fitted.sum()) * 16**2 == pytest.approx(float(strokes.sum()), rel=0.05), "as much as was painted"
+        assert not torch.equal(restore(image, mask=strokes).args[0], image)
+
+
+def test_a_mask_that_is_shrunk_on_one_side_grows_on_the_other_as_ever(nodes: ModuleType) -> None:
+    from mofe_restore.nodes.masks import fit_mask
+
+    mask = torch.zeros(1, 20, 560)
+    mask[:, 10:] = 1
+    fitted, smooth = fit_mask(mask, 40, 56, 0), fit_mask(mask[:, :, :56], 40, 56, 0)
+    assert fitted is not None and smooth is not None and torch.allclose(fitted, smooth, atol=1e-6)
+    assert not fitted[:, :19].any() and bool((fitted[:, 21:] > 0.999).all())
+
+
 def test_row1_the_node_counts_the_images_that_a_mask_leaves_out(
     restore: Callable[..., Any], image: torch.Tensor, host: Host
 ) -> None:
@@ -91,6 +114,31 @@ def test_row1_the_node_counts_the_images_that_a_mask_leaves_out(
     assert [torch.equal(frame, image[0]) for frame in result] == [True, False, True]
     assert "Repaired: 1 of 3 images." in host.texts[0][0]
     assert "Unchanged: 2 of 3 images: the mask is black there." in host.texts[0][0]
+
+
+def test_the_node_tells_what_is_transparent_from_what_is_masked(
+    restore: Callable[..., Any], image: torch.Tensor, host: Host
+) -> None:
+    batch, mask = torch.cat([image, torch.ones(1, 40, 56, 1)], -1).repeat(4, 1, 1, 1), torch.ones(4, 40, 56)
+    batch[0, ..., 3] = 0
+    mask[1] = 0
+    batch[2, :20, :, 3], mask[2, 20:] = 0, 0
+
+    def said(frames: slice, **settings: Any) -> str:
+        result = restore(batch[frames], **settings).args[0]
+        assert torch.equal(result[:3], batch[frames][:3])
+        return host.texts[-1][0]
+
+    black, there = "Nothing was changed: the mask is black everywhere.", "Unchanged: 1 of 4 images: "
+    assert said(slice(1)) == said(slice(1), mask=mask[:1]) == "Nothing was changed: all of it is fully transparent."
+    assert said(slice(1, 2), mask=mask[1:2]).startswith(black)
+    covered = "Nothing was changed: what the mask leaves to repair is fully transparent."
+    assert said(slice(2, 3), mask=mask[2:3]) == covered
+    assert said(slice(4), mask=mask).splitlines()[1:] == [
+        f"{there}fully transparent.",
+        f"{there}the mask is black there.",
+        f"{there}what the mask leaves to repair there is fully transparent.",
+    ]
 
 
 def test_row1_a_mask_that_is_not_finite_is_still_refused(restore: Callable[..., Any], image: torch.Tensor) -> None:
