@@ -81,7 +81,9 @@ class AlignMllm(io.ComfyNode):
 
         describer, target = mllm.describer, restorer.network.mllm_identity
         if describer.identity == target:
-            return io.NodeOutput(mllm, json.dumps({"adapter": None, "note": "It is the restorer's own model."}))
+            # it may come with an adapter, which leads to another restorer
+            own = dataclasses.replace(mllm, describer=describer.with_adapter(None))
+            return io.NodeOutput(own, json.dumps({"adapter": None, "note": "It is the restorer's own model."}))
         folders = model_paths.adapter_folders()
         path = None if again else find_adapter(describer.identity, folders, target)
         if path is None:

@@ -58,7 +58,8 @@ class LoadMllm(io.ComfyNode):
         """Return a digest that changes when the chosen model is replaced, so that ComfyUI loads it again."""
         try:
             adapters = [model_paths.fingerprint(folder) for folder in model_paths.adapter_folders() if folder.is_dir()]
-            return model_paths.fingerprint(model_paths.mllm_path(model or ""), precision or "", *adapters)
+            own = sorted(model_paths.restorer_mllms()) if adapters else []  # these are not adapted
+            return model_paths.fingerprint(model_paths.mllm_path(model or ""), precision or "", *adapters, *own)
         except OSError:
             return ""  # `execute` reports what is missing
 
@@ -77,8 +78,14 @@ class LoadMllm(io.ComfyNode):
 
 
 def _adapted(describer: Any) -> Any:
-    """Return a model with the newest adapter that was made for it, where there is one."""
+    """Return a model with the newest adapter that was made for it, where there is one.
+
+    A model with which a restorer was trained guides that one by itself: an adapter to another restorer would end it, so
+    only Align MLLM, which knows the restorer, gives it one.
+    """
     from ..model.mllm.adapter import find_adapter, read_adapter
 
     path = find_adapter(describer.identity, model_paths.adapter_folders())
-    return describer if path is None else describer.with_adapter(read_adapter(path)[0])
+    if path is None or describer.identity in model_paths.restorer_mllms():
+        return describer
+    return describer.with_adapter(read_adapter(path)[0])

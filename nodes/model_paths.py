@@ -69,6 +69,20 @@ def restorer_path(name: str) -> Path:
     return Path(path)
 
 
+def restorer_mllms() -> set[str]:
+    """Return the identities of the MLLMs with which the restorers were trained, that of the shipped one included."""
+    from ..model.errors import WeightFileError
+    from ..model.weights import read_card
+
+    found = set()
+    for name in restorer_choices():
+        try:
+            found.add(read_card(restorer_path(name), "restorer").mllm_identity)
+        except (WeightFileError, FileNotFoundError):
+            continue  # said when it is chosen
+    return found - {""}
+
+
 def mllm_choices() -> list[str]:
     """Return the names that Load MLLM offers."""
     return [SHIPPED, *sorted(_mllm_folders())]

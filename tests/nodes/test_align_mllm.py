@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 
 from mofe_restore.model.errors import MllmError
-from mofe_restore.tests.factories import WIDTH, scored_guidance, write_restorer
+from mofe_restore.model.mllm.adapter import KIND, SOURCE, Adapter, file_name, write_adapter
+from mofe_restore.model.mllm.sight import Look
+from mofe_restore.model.weights import Card
+from mofe_restore.tests.factories import MLLM_WIDTH, WIDTH, scored_guidance, write_restorer
 from mofe_restore.tests.nodes.standins import Clip, Host, Interrupted, run
 
 GUIDE = "guide:00112233445566aa"
@@ -48,6 +51,18 @@ def align(nodes: ModuleType, loaded: dict[str, Any], **changed: Any) -> tuple[An
     del inputs["clip"]
     mllm, text = run(nodes.AlignMllm, **inputs).args
     return mllm, json.loads(text)
+
+
+def an_adapter(source: str, target: str) -> Adapter:
+    """An adapter that has learned nothing."""
+    sizes = ((3,), (3, 2), (WIDTH,), (2, WIDTH), (1, WIDTH), (2, 1, WIDTH), (23,), (2, 23))
+    return Adapter(source, target, "", Look(), *map(torch.zeros, sizes))
+
+
+def write_adapter_to(folder: Path, source: str, target: str) -> None:
+    adapter = an_adapter(source, target)
+    card = Card(KIND, "a", "1", {SOURCE: source, "look": adapter.look.to_json()}, {}, {}, "", "", "", target)
+    write_adapter(folder / file_name(source, target), adapter, card)
 
 
 def test_it_aligns_once_and_the_guidance_is_taken(
@@ -108,10 +123,40 @@ def test_cancel_keeps_what_was_looked_at(nodes: ModuleType, loaded: dict[str, An
     assert len(list(folder.glob("*.safetensors"))) == 1
 
 
-def test_the_restorers_own_model_needs_no_adapter(nodes: ModuleType, loaded: dict[str, Any]) -> None:
-    loaded["mllm"].describer.identity = GUIDE
-    mllm, report = align(nodes, loaded)
-    assert mllm is loaded["mllm"] and report["adapter"] is None
+def test_the_restorers_own_model_needs_no_adapter_and_loses_that_to_another(
+    nodes: ModuleType, loaded: dict[str, Any]
+) -> None:
+    own = replace(loaded["mllm"], describer=loaded["mllm"].describer.with_adapter(an_adapter("any", "another")))
+    own.describer.identity = GUIDE
+    mllm, report = align(nodes, loaded, mllm=own)
+    assert mllm.describer.identity == GUIDE and mllm.patcher is own.patcher
+    assert mllm.describer.adapter is None and report["adapter"] is None
+    assert own.describer.adapter is not None, "what other nodes hold stays as it is"
+
+
+def test_load_mllm_adapts_no_model_that_is_a_restorers_own(
+    nodes: ModuleType, tmp_path: Path, tiny_mllm_folder: Path
+) -> None:
+    models = tmp_path / "models"
+    (models / "LLM").mkdir(parents=True)
+    (models / "LLM" / "tiny").symlink_to(tiny_mllm_folder, target_is_directory=True)
+    inputs = {"model": "tiny", "precision": "auto"}
+    identity = run(nodes.LoadMllm, **inputs).args[0].describer.identity
+    write_adapter_to(models / "mofe" / "adapters", identity, GUIDE)
+    (models / "mofe" / "broken.safetensors").write_text("not weights")
+    assert run(nodes.LoadMllm, **inputs).args[0].describer.adapter is not None
+    before = nodes.LoadMllm.fingerprint_inputs(**inputs)
+    write_restorer(models / "mofe" / "own" / "tiny.safetensors", MLLM_WIDTH, identity)
+    assert nodes.LoadMllm.fingerprint_inputs(**inputs) != before, "so that ComfyUI loads it again"
+    assert run(nodes.LoadMllm, **inputs).args[0].describer.adapter is None
+
+
+@pytest.mark.weights
+def test_the_shipped_models_go_on_working_together(nodes: ModuleType, tmp_path: Path) -> None:
+    inputs = {"model": "shipped default", "precision": "auto"}
+    identity = run(nodes.LoadMllm, **inputs).args[0].describer.identity
+    write_adapter_to(tmp_path / "models" / "mofe" / "adapters", identity, GUIDE)
+    assert run(nodes.LoadMllm, **inputs).args[0].describer.adapter is None
 
 
 def test_a_restorer_whose_model_is_not_there_is_said(nodes: ModuleType, host: Host) -> None:
