@@ -20,6 +20,7 @@ from mofe_restore.model.guidance import Guidance
 from mofe_restore.model.inference.out_of_memory import is_out_of_memory
 from mofe_restore.model.inference.plan import plan_restoration
 from mofe_restore.model.inference.tiled import Restoration
+from mofe_restore.model.mllm.instructions import read_order
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
@@ -111,6 +112,12 @@ def make_guidance(
         descriptions=tuple(f"image {index} is hazy" for index in range(images)),
         mllm_identity=identity,
     )
+
+
+def ordered_amounts(text: str) -> dict[str, float]:
+    """How much of each degradation an order in words removes; empty where the text gives no order to follow."""
+    order = read_order(text)
+    return {} if order.rest is None else {name: order.amounts.get(name, order.rest) for name in DEGRADATIONS}
 
 
 class FakeMllm:

@@ -6,7 +6,7 @@ They are read by a small grammar and not by the MLLM: what an image loses must b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..guidance import Guidance
@@ -17,11 +17,6 @@ from .order_words import Token, is_strange, normalized, tokenize
 
 MAX_CHARACTERS = 2000
 """Length up to which an instruction is read as an order."""
-
-
-def only(removed: Collection[str]) -> dict[str, float]:
-    """Return the amounts for `Guidance.with_removal` that remove these degradations and keep all others."""
-    return {name: float(name in removed) for name in DEGRADATIONS}
 
 
 @dataclass(frozen=True)
@@ -53,29 +48,13 @@ class Order:
         return guidance.with_notes(self.notes)
 
 
-def parse_removal(instruction: str) -> dict[str, float]:
-    """Return how much of each degradation an instruction removes, in 0..1 by name; empty where it gives no order.
+def read_order(instruction: str) -> Order:
+    """Read a text, in English or Chinese, that may be an order; anything else gives an order without effect.
 
     What is named after "remove" is removed, and all others are kept; what is named after "keep" or "do not remove" is
     kept, and all others are removed. Amounts are percent, fractions and words: "a little" is 0.25, "some" 0.5, "most"
     0.75; without one, also after "reduce" and "less", all of it is removed. "Keep half" removes the other half.
     """
-    order = read_order(instruction)
-    return {} if order.rest is None else {name: order.amounts.get(name, order.rest) for name in DEGRADATIONS}
-
-
-def is_instruction(text: str) -> bool:
-    """Return whether a text says what to remove or to keep, understood or not, and is not to be asked as a question."""
-    return read_order(text).is_order
-
-
-def apply_instruction(guidance: Guidance, instruction: str) -> Guidance:
-    """Return guidance that removes what an instruction says (`Order.apply`)."""
-    return read_order(instruction).apply(guidance)
-
-
-def read_order(instruction: str) -> Order:
-    """Read a text, in English or Chinese, that may be an order; anything else gives an order without effect."""
     whole = instruction.strip()
     text = normalized(whole[:MAX_CHARACTERS])
     reader = Reader(text)

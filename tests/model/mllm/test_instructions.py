@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mofe_restore.model.guidance import Guidance
-from mofe_restore.model.mllm.instructions import apply_instruction, is_instruction, parse_removal
+from mofe_restore.model.mllm.instructions import read_order
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
+from mofe_restore.tests.factories import ordered_amounts
 
 ALL = set(DEGRADATIONS)
 
@@ -86,7 +87,7 @@ ALL = set(DEGRADATIONS)
     ],
 )
 def test_an_instruction_says_what_to_remove_and_what_to_keep(instruction: str, removed: set[str]) -> None:
-    assert parse_removal(instruction) == {name: float(name in removed) for name in DEGRADATIONS}
+    assert ordered_amounts(instruction) == {name: float(name in removed) for name in DEGRADATIONS}
 
 
 @pytest.mark.parametrize(
@@ -103,20 +104,21 @@ def test_an_instruction_says_what_to_remove_and_what_to_keep(instruction: str, r
     ],
 )
 def test_other_text_changes_no_amounts(text: str) -> None:
-    assert parse_removal(text) == {}
+    assert ordered_amounts(text) == {}
 
 
 def described(instruction: str) -> Guidance:
     vector = torch.zeros(1, 4)
     scores, parameters = torch.zeros(1, len(DEGRADATIONS)), torch.zeros(1, len(PARAMETERS))
-    return apply_instruction(Guidance(vector[None], vector, scores, parameters, ("No rain.",), "an MLLM"), instruction)
+    seen = Guidance(vector[None], vector, scores, parameters, ("No rain.",), "an MLLM")
+    return read_order(instruction).apply(seen)
 
 
 @pytest.mark.parametrize(
     "text", ["Remove dust and scratches", "Please keep the people", "clean up", "Could you remove the scratches?"]
 )
 def test_the_description_says_that_an_instruction_names_no_degradation(text: str) -> None:
-    assert is_instruction(text)
+    assert read_order(text).is_order
     guidance = described(text)
     assert guidance.removal is None
     assert guidance.descriptions[0].startswith(f'"{text}" names none of low light, haze,')
@@ -127,12 +129,12 @@ def test_the_description_says_that_an_instruction_names_no_degradation(text: str
     "text", ["", "Is there haze?", "What should I remove?", "Describe the noise.", "A dark street"]
 )
 def test_questions_are_not_instructions(text: str) -> None:
-    assert not is_instruction(text)
+    assert not read_order(text).is_order
     assert described(text).descriptions == ("No rain.",)
 
 
 def test_an_instruction_with_an_adjective_for_a_degradation_gets_no_such_sentence() -> None:
-    assert is_instruction("Clean up this noisy photo")
+    assert read_order("Clean up this noisy photo").is_order
     assert described("Clean up this noisy photo").descriptions == ("No rain.",)
 
 
@@ -155,7 +157,7 @@ def test_what_an_instruction_names_is_removed_even_if_it_is_not_detected(instruc
 
 def test_an_instruction_that_is_obeyed_leaves_the_description_as_it_is() -> None:
     guidance = described("Remove only the rain")
-    assert is_instruction("Remove only the rain")
+    assert read_order("Remove only the rain").is_order
     assert guidance.descriptions == ("No rain.",)
     assert guidance.removal is not None
     kept = {

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mofe_restore.model.mllm.instructions import MAX_CHARACTERS, parse_removal, read_order
+from mofe_restore.model.mllm.instructions import MAX_CHARACTERS, read_order
 from mofe_restore.model.mllm.order_words import normalized, tokenize
 from mofe_restore.model.vocabulary import DEGRADATIONS
+from mofe_restore.tests.factories import ordered_amounts
 
 pytestmark = pytest.mark.field
 
@@ -319,8 +320,8 @@ CHINESE = {
 
 @pytest.mark.parametrize(("text", "wanted"), [*ENGLISH.items(), *CHINESE.items()])
 def test_row3_a_phrase_removes_what_it_says(text: str, wanted: str) -> None:
-    assert parse_removal(text) == pytest.approx(amounts(wanted), abs=1e-5)
-    assert parse_removal(text.upper()) == pytest.approx(amounts(wanted), abs=1e-5)
+    assert ordered_amounts(text) == pytest.approx(amounts(wanted), abs=1e-5)
+    assert ordered_amounts(text.upper()) == pytest.approx(amounts(wanted), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +370,7 @@ AROUND = [
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=80))
 def test_row3_random_text_never_crashes_and_amounts_stay_in_their_range(text: str) -> None:
-    amounts = parse_removal(text)
+    amounts = ordered_amounts(text)
     assert set(amounts) in (set(), set(DEGRADATIONS))
     assert all(0 <= amount <= 1 for amount in amounts.values())
 
@@ -380,7 +381,7 @@ WORDS = sorted({token.text for text in [*ENGLISH, *CHINESE] for token in tokeniz
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from([*WORDS, ", ", ". ", "? ", "150%", "-20%"]), max_size=12))
 def test_row3_words_of_orders_in_any_order_never_crash(words: list[str]) -> None:
-    amounts = parse_removal(" ".join(words))
+    amounts = ordered_amounts(" ".join(words))
     assert all(0 <= amount <= 1 for amount in amounts.values())
 
 
@@ -399,7 +400,7 @@ def test_row3_what_is_named_only_after_keep_is_never_removed(
     after = [word for word in after if word not in AMOUNTS]  # "keep the fog, half" is not all of it
     words = [" ".join(word for word in part if word != "denoise" or name != "noise") for part in (before, after)]
     text = between.join(part for part in (words[0], keep, words[1]) if part)
-    assert parse_removal(text)[name] == 0, text
+    assert ordered_amounts(text)[name] == 0, text
 
 
 @pytest.mark.parametrize("part", ["keep ", "((((", "not ", "雾去", "50% ", "a", "remove the rain and ", "\n", "...."])
