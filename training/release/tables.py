@@ -85,7 +85,7 @@ where it is seen ("n"): what the order to remove it alone makes of it, against n
 """,
     "ablation": """## Ablation
 `mofe train ablation`: PSNR of the eleven combinations after equal training from random weights, on the same scenes for
-all variants.
+all variants. These are not the shipped weights, and the network is that of run 12, before strengths could be set.
 """,
     "language_model": """## The language model
 `mofe evaluate descriptions` and `mofe evaluate answers`, on generated degradations. The rank correlation is Spearman's,
@@ -103,7 +103,8 @@ two images' vectors minus the mean vector; the table gives the correlation over 
     "align": """## Foreign models, aligned
 `mofe evaluate align`: PSNR under the guidance of small foreign models, each through its adapter ([mllms.md](mllms.md)),
 of the restorer's own model and without guidance. "Share" is the gain's share of the own model's, "other" the PSNR under
-the same model's guidance of another image, F1 the mean over the degradations on images of the training mix.
+the same model's guidance of another image, F1 the mean over the degradations on images of the training mix. "The
+shipped model" is the pair of networks that was shipped in run 15.
 """,
 }
 """Heading and introduction of each section of docs/results.md."""
