@@ -175,6 +175,22 @@ def test_row6_every_photo_has_its_before_and_after(path: Path) -> None:
         assert [port["link"] is not None for port in node["inputs"]] == [True, True, False]
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_note_says_what_the_slider_of_its_workflow_needs(path: Path) -> None:
+    """The core node compares by a slider in the front end's new nodes only; the old ones show nothing to move."""
+    nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+    (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
+    has_slider = any(node["type"] == "ImageCompare" for node in nodes)
+    assert ("*Nodes 2.0*" in note["widgets_values"][0]) == has_slider
+
+
+def test_the_note_of_load_clip_leaves_its_type_as_it_is() -> None:
+    path = ROOT / "workflows" / "Guide with your own vision model.json"
+    nodes = {node["type"]: node for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]}
+    assert "stable_diffusion" in nodes["CLIPLoader"]["widgets_values"]
+    assert "Leave its *type* at *stable_diffusion*." in nodes["MarkdownNote"]["widgets_values"][0]
+
+
 def test_the_video_has_one_guidance_for_all_its_frames() -> None:
     file = json.loads((ROOT / "workflows" / "Restore a video.json").read_text(encoding="utf-8"))
     (describe,) = [node for node in file["nodes"] if node["type"] == "MoFE_DescribeDegradation"]
