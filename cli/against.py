@@ -378,7 +378,8 @@ def check_extra() -> None:
     missing = [name for name in ("cv2", "bm3d", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(
-            f'mofe bench --against needs {" and ".join(missing)}: pip install "mofe-restore[bench]" brings it.'
+            f'mofe bench --against needs {" and ".join(missing)}: pip install ".[bench]" in a checkout of this pack '
+            "brings it."
         )
 
 

@@ -68,7 +68,9 @@ def report_errors() -> Iterator[None]:
         extra = next((extra for extra, modules in EXTRAS.items() if error.name in modules), None)
         if extra is None:
             raise
-        print_error(f'This command needs {error.name}, which comes with pip install "mofe-restore[{extra}]".')
+        print_error(
+            f'This command needs {error.name}, which comes with pip install ".[{extra}]" in a checkout of this pack.'
+        )
         raise SystemExit(1) from None
     except MofeError as error:
         print_error(str(error))

@@ -145,6 +145,12 @@ def test_no_file_names_a_path_of_one_machine() -> None:
         assert found is None, f"{path.relative_to(HERE)}: {found}"
 
 
+def test_no_command_installs_the_pack_from_an_index_that_lacks_it() -> None:
+    """`publish.yml` publishes to the Comfy registry alone, from which pip installs nothing."""
+    command = re.compile(r"pip install [^\n]*\bmofe-restore\b")
+    assert {path.name for path in text_files() if command.search(path.read_text(encoding="utf-8"))} == set()
+
+
 def test_every_package_is_declared(project: dict[str, Any]) -> None:
     names = [".".join(path.parent.relative_to(HERE).parts) for path in HERE.glob("[a-z]*/**/__init__.py")]
     ours = {"mofe_restore", *(f"mofe_restore.{name}" for name in names if not name.startswith((".", "build")))}

@@ -26,8 +26,8 @@ from ..errors import ImageFileError
 from .metadata import DAMAGED
 from .suffixes import RAW_SUFFIXES
 
-INSTALL = 'pip install "mofe-restore[formats]"'
-"""How to get all of the packages."""
+INSTALL = 'pip install ".[formats]" in a checkout of this pack'
+"""How to get all of the packages; no index has the pack."""
 
 MODULES = {"HEIC": "pillow_heif", "JPEG XL": "pillow_jxl", "raw": "rawpy"}
 """Kinds of files, and the module that reads each."""

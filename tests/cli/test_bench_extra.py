@@ -124,7 +124,7 @@ def test_a_folder_that_is_no_checkout_is_named(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(against.importlib.util, "find_spec", lambda name: None if name == "bm3d" else object())
-    with pytest.raises(against.CommandError, match=r'needs bm3d: pip install "mofe-restore\[bench\]"'):
+    with pytest.raises(against.CommandError, match=r'needs bm3d: pip install "\.\[bench\]" in a checkout'):
         against.check_extra()
 
 

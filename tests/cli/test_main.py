@@ -131,4 +131,4 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
     monkeypatch.setattr(main, "build_parser", lambda: SimpleNamespace(parse_args=lambda _: SimpleNamespace(run=lack)))
     assert main.main([]) == 1
-    assert "mofe-restore[train]" in capsys.readouterr().err
+    assert 'pip install ".[train]" in a checkout' in capsys.readouterr().err
