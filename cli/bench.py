@@ -41,10 +41,11 @@ SEEN: dict[str, tuple[str, ...]] = {
     "haze": ("haze",),
     "noise": ("noise",),
     "blur": ("blur",),
+    "JPEG": ("jpeg",),
     "haze and noise": ("haze", "noise"),
 }
 """What counts as seen while a restoration is timed: work for the experts, for the camera branch without and with
-deconvolution, and for both."""
+deconvolution and with its own, larger weights for a JPEG, and for both."""
 
 MIB = 2**20
 
