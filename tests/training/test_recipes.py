@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ MOCE_IR = {
     "low_light": ("llie/LOLv1/Train/input/2.png", "llie/LOLv1/Train/target/2.png"),
 }
 CHANGES = {"haze": 0.1, "rain": 0.05, "blur": 0.0, "low_light": -0.2}
+
+
+def test_cards_name_runs_so_that_nobody_has_to_guess_which_was_the_last(root: Path) -> None:
+    """Several recipes add to one card: "the last run" of one is not that of the next."""
+    relative = re.compile(r"\b(last|latest|newest|most recent)\b")
+    for path in sorted((root / "training" / "configs").rglob("*.toml")):
+        for text in read_toml(path).get("card", {}).values():
+            assert relative.search(text) is None, path.name
 
 
 def write_pairs(folder: Path, places: dict[str, tuple[str, str]]) -> Path:
