@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,13 @@ def test_an_error_that_a_user_can_mend_has_one_base(tmp_path: Path) -> None:
         mofe.load_restorer(tmp_path / "nowhere.safetensors")
     with pytest.raises(mofe.MofeError, match="no MLLM folder"):
         mofe.load_mllm(tmp_path / "nowhere")
+
+
+def test_every_severity_is_in_the_table_of_the_library(root: Path) -> None:
+    text = (root / "docs" / "library.md").read_text(encoding="utf-8").partition("`Severities(...)`")[2]
+    rows = [line for line in text.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    told = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert told == {field.name for field in fields(mofe.Severities)}
 
 
 @pytest.mark.weights

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,12 @@ from mofe_restore.training.data.scenes import sample_generator
 def test_a_mix_that_makes_no_sense_is_refused_by_name(settings: dict[str, Any], name: str) -> None:
     with pytest.raises(TrainingError, match=name):
         Mix(**settings)
+
+
+def test_every_key_of_the_mix_is_explained(root: Path) -> None:
+    text = (root / "docs" / "training.md").read_text(encoding="utf-8").partition("`[mix]` of both networks")[2]
+    table = "\n".join(itertools.takewhile(str.strip, text.partition("\n\n")[2].splitlines()))
+    assert {name for name in (field.name for field in fields(Mix)) if f"`{name}`" not in table} == set()
 
 
 def test_the_share_of_wider_ranges_is_asked_for() -> None:
