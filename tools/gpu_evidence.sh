@@ -1,7 +1,8 @@
 #!/bin/sh
-# Measure the pack on a machine with an NVIDIA GPU, in under eight minutes, and write docs/results/gpu.json (or
-# $OUT/gpu.json). Takes a Python whose torch finds the GPU (PYTHON, or python3), and installs only what it lacks.
-#   tools/gpu_evidence.sh [--comfyui DIR] [other options of mofe bench --gpu]
+# Measure the pack on a machine with an NVIDIA GPU, in --minutes (7.5), and write --json (docs/results/gpu.json, or
+# gpu.json in the folder OUT). Takes a Python whose torch finds the GPU (PYTHON, or python3), and installs only what it
+# lacks.
+#   tools/gpu_evidence.sh [--minutes M] [--json FILE] [--comfyui DIR] [other options of mofe bench --gpu]
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
