@@ -19,7 +19,7 @@ from .results import COUNT, Evaluation, Row, Table
 from .runner import MEAN, Describe, Progress, mean_of, tracked
 
 SCORE_COLUMNS = {COUNT: 0, "present": 0, "precision": 3, "recall": 3, "F1": 3, "rank": 3, "strength error": 3}
-PARAMETER_COLUMNS = {COUNT: 0, "present": 0, "error": 4, "spread": 4}
+PARAMETER_COLUMNS = {COUNT: 0, "present": 0, "estimated": 0, "error": 4, "spread": 4}
 
 
 def evaluate_descriptions(
@@ -36,8 +36,9 @@ def evaluate_descriptions(
     The first table has a row per degradation: all images, and those that have it; precision, recall and F1 of scores
     from `PRESENT` up; and among the images that have it, Spearman's rank correlation of the score with the true
     strength, and the mean absolute error of the strength that the score stands for (`strength_from_score`). The second
-    table has a row per physical parameter, over the images with its degradation: the mean absolute error, and that of
-    always guessing the median ("spread").
+    table has a row per physical parameter: the images with its degradation, and those of them for which there is an
+    estimate, since the degradation is called present; over the latter the mean absolute error, and that of always
+    guessing their median ("spread").
 
     Args:
         describe: What to evaluate.
@@ -62,9 +63,10 @@ def evaluate_descriptions(
     presence = _stack(truth.presence for truth in truths)
     strength = _stack(truth.strength for truth in truths)
     parameters = _stack(truth.parameters for truth in truths)
+    given, estimated = torch.stack(scores), torch.stack(estimates)
     tables = (
-        Table("degradation", SCORE_COLUMNS, _score_rows(torch.stack(scores), presence, strength)),
-        Table("parameter", PARAMETER_COLUMNS, _parameter_rows(torch.stack(estimates), presence, parameters)),
+        Table("degradation", SCORE_COLUMNS, _score_rows(given, presence, strength)),
+        Table("parameter", PARAMETER_COLUMNS, _parameter_rows(estimated, given, presence, parameters)),
     )
     return Evaluation(f"Descriptions of {total} generated images from {len(photos)} photos, seed {seed}", tables)
 
@@ -94,16 +96,21 @@ def _score_rows(scores: Tensor, presence: Tensor, strength: Tensor) -> dict[str,
     return rows
 
 
-def _parameter_rows(estimates: Tensor, presence: Tensor, parameters: Tensor) -> dict[str, Row]:
-    """Return a row per physical parameter, from [B, 9] estimates and truths and the presence [B, 7]."""
+def _parameter_rows(estimates: Tensor, scores: Tensor, presence: Tensor, parameters: Tensor) -> dict[str, Row]:
+    """Return a row per physical parameter, from [B, 9] estimates and truths, and [B, 7] scores and presence.
+
+    What is not called present has no estimate but the value of an absent degradation (`ABSENT`), or NaN.
+    """
     rows: dict[str, Row] = {}
     for i, name in enumerate(PARAMETERS):
         present = presence[:, OWNER[i]]
-        true = parameters[present, i]
+        estimated = present & (scores[:, OWNER[i]] >= PRESENT) & estimates[:, i].isfinite()
+        true = parameters[estimated, i]
         rows[name] = {
             COUNT: len(estimates),
-            "present": len(true),
-            "error": float((estimates[present, i] - true).abs().mean()),
+            "present": int(present.sum()),
+            "estimated": len(true),
+            "error": float((estimates[estimated, i] - true).abs().mean()),
             "spread": float((true - true.median()).abs().mean()) if len(true) else math.nan,
         }
     return rows

@@ -93,8 +93,8 @@ of the scores and the true strengths of the images that have the degradation. Th
 correct answers, about degradations that are there and about degradations that are not.
 """,
     "parameters": """## Physical parameters
-Mean absolute errors of the language model's estimates on the images that have the degradation ("present"), and those of
-always guessing the median ("spread").
+Of the images that have the degradation ("present") those in which it is seen ("estimated"): mean absolute errors of the
+language model's estimates, and those of always guessing the median ("spread").
 """,
     "relations": """## Relations
 `mofe evaluate relations`: whether images that are degraded alike are seen and routed alike. A relation is the cosine of

@@ -58,6 +58,32 @@ def test_parameter_errors_count_only_images_that_have_the_degradation(photos: Pa
     assert result.value("haze_beta", "spread") > 0
 
 
+@pytest.mark.parametrize("silence", ["missed", "not estimated"])
+def test_errors_are_those_of_the_estimates_that_exist(silence: str, photos: Path) -> None:
+    """Where a degradation is missed its value is that of none, and of a drawing nothing is estimated at all."""
+    answers = true_answers(photos, seed=0, repeats=8)
+    beta, haze, silent = PARAMETERS.index("haze_beta"), DEGRADATIONS.index("haze"), []
+
+    def describe(image: Tensor) -> Guidance:
+        answer = answers[image.numpy().tobytes()]
+        if answer.scores[0, haze] >= 0.5:
+            if not silent:
+                silent.append(image)
+                if silence == "missed":
+                    answer.scores[0, haze] = 0.4
+                    answer.parameters[0, beta] = 0.0
+                else:
+                    answer.parameters[0, :] = math.nan
+            answer.parameters[0, beta] += 0.25
+        return answer
+
+    result = evaluate_descriptions(describe, photos, repeats=8)
+    assert result.value("haze_beta", "estimated") == result.value("haze_beta", "present") - 1 > 0
+    assert result.value("haze_beta", "error") == pytest.approx(0.25, abs=1e-5)
+    mute = evaluate_descriptions(lambda image: scored_guidance([0.0] * 7), photos, repeats=8)
+    assert mute.value("haze_beta", "estimated") == 0 and math.isnan(mute.value("haze_beta", "error"))
+
+
 def test_every_row_names_all_images_and_those_that_have_the_degradation(photos: Path) -> None:
     seen: list[tuple[int, int]] = []
     result = evaluate_descriptions(
