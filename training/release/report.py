@@ -1,6 +1,6 @@
 """Rewrites what is made from the shipped weights, logs and results: cards, curves, the plot of relations, tables.
 
-    python -m mofe_restore.training.release.report
+    python -m mofe_restore.training.release.report [--weights FOLDER]
 
 The README gets one table, docs/results.md the others, docs/protocols.md those of the field; they stand between `BEGIN`
 and `END`.
@@ -8,8 +8,9 @@ and `END`.
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,22 @@ def _write_tables(page: Path | None, tables: str) -> None:
         write_text(page, f"{before}{BEGIN}\n{tables}{END}{rest.partition(END)[2]}")
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    root = SHIPPED_MLLM.parents[1]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--weights", type=Path, default=SHIPPED_MLLM.parent, metavar="FOLDER")
+    parser.add_argument(
+        "--results-folder", type=Path, metavar="FOLDER", help="docs/results beside the weights if absent"
+    )
+    parser.add_argument("--readme", type=Path, default=root / "README.md", metavar="FILE")
+    parser.add_argument("--page", type=Path, default=root / "docs" / "results.md", metavar="FILE")
+    parser.add_argument("--protocols", type=Path, default=root / "docs" / "protocols.md", metavar="FILE")
+    parsed = parser.parse_args(arguments)
+    check_marks(parsed.readme, parsed.page, parsed.protocols)
+    regenerate(parsed.weights, parsed.results_folder, parsed.readme, parsed.page)
+    write_field(parsed.protocols)
+
+
 if __name__ == "__main__":
-    ROOT = SHIPPED_MLLM.parents[1]
-    regenerate(SHIPPED_MLLM.parent, readme=ROOT / "README.md", page=ROOT / "docs" / "results.md")
-    write_field(ROOT / "docs" / "protocols.md")
+    main()

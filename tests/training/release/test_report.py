@@ -12,7 +12,7 @@ import pytest
 from mofe_restore.model.weights import SHIPPED_MLLM, SHIPPED_RESTORER, read_card
 from mofe_restore.tests.factories import make_card, write_restorer
 from mofe_restore.training.evaluation.results import Evaluation, Table
-from mofe_restore.training.release.report import BEGIN, END, read_results, readable_card, regenerate
+from mofe_restore.training.release.report import BEGIN, END, main, read_results, readable_card, regenerate
 from mofe_restore.training.release.tables import details, field_sections, summary
 
 COLUMNS = ("n", "PSNR in", "PSNR out", "gain", "SSIM in", "SSIM out")
@@ -60,6 +60,23 @@ def test_results_can_lie_in_another_folder(pack: Path) -> None:
     regenerate(pack / "weights", elsewhere, pack / "README.md")
     text = (pack / "README.md").read_text()
     assert "published pairs: snow | 4 | 10.00 | **12.00** |" in text and "pairs: rain" not in text
+
+
+def test_the_program_writes_where_it_is_told_and_nothing_where_it_is_asked_for_help(pack: Path) -> None:
+    field = pack / "protocols.md"
+    field.write_text(f"{BEGIN}\n{END}\n")
+    before = {path: path.read_bytes() for path in pack.rglob("*") if path.is_file()}
+    places = ("--readme", pack / "README.md", "--page", pack / "docs" / "results.md", "--protocols", field)
+    arguments = [str(part) for part in ("--weights", pack / "weights", *places)]
+    for refused, status in (([*arguments, "--help"], 0), ([*arguments, "--nonsense"], 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(refused)
+        assert ended.value.code == status
+        assert {path: path.read_bytes() for path in pack.rglob("*") if path.is_file()} == before
+    main(arguments)
+    assert "published pairs: rain | 4 |" in (pack / "README.md").read_text()
+    assert "## Pairs of published sets" in (pack / "docs" / "results.md").read_text()
+    assert field.read_text() == f"{BEGIN}\n{field_sections()}{END}\n"
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
