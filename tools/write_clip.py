@@ -5,6 +5,8 @@ A slow pan over one of the demo's photographs in falling rain, with noise that c
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,8 +21,9 @@ HEIGHT, WIDTH = 240, 320
 SEVERITIES = Severities.from_strengths({"rain": 0.5, "noise": 0.15})
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the clip."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None).parse_args(arguments)
     import av
 
     clean, _ = make_example(next(n for n, each in enumerate(EXAMPLES) if Path(each.file).stem == "rocket"))

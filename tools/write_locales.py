@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,8 +37,9 @@ def english(nodes: ModuleType) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the file; stand-ins take the place of ComfyUI."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None).parse_args(arguments)
     sys.modules.update(Host(Path("models")).modules)
     nodes = importlib.import_module("..nodes", __package__)
     importlib.import_module("..nodes.model_paths", __package__).register_folders()

@@ -8,6 +8,7 @@ nodes are screenshots from a browser (`tests/host/browser.py`); without one they
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -301,8 +302,9 @@ def to_tensor(image: Image.Image) -> Tensor:
         return read_image(Path(folder) / "image.png").rgb
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write every image; return the exit status."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None).parse_args(arguments)
     missing = [name for name in ("COMFYUI_PATH", "COMFYUI_VENV") if not os.environ.get(name)]
     if missing:
         print(f"{' and '.join(missing)} not set: name a ComfyUI checkout and an environment in which it starts.")  # noqa: T201

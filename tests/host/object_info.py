@@ -7,6 +7,7 @@ writes it anew to `object_info.json`: after a change that was meant. The test co
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -53,6 +54,7 @@ def _input(name: str, kind: Any, details: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None).parse_args()
     base = Path(tempfile.mkdtemp())
     copy_pack(ROOT, base / "custom_nodes" / "mofe-restore")
     server = Server(Path(os.environ["COMFYUI_PATH"]), Path(os.environ["COMFYUI_VENV"]), base)
