@@ -19,7 +19,6 @@ from .mllm.adapter import default_folder, find_adapter, read_adapter
 from .mllm.describer import Mllm
 from .mllm.loading import fingerprint_of, load_mllm
 from .precision import resolve_dtype
-from .restorer.camera_branch import CameraBranch
 from .restorer.loading import load_restorer
 from .restorer.network import Restorer
 from .vocabulary import ACTION_THRESHOLD
@@ -167,7 +166,7 @@ class RestorationPipeline:
         pixels = pixels_of(image)
         check_image(pixels)
         rgb = rgb_of(fill_hidden(pixels)).to(self.device)
-        return self.mllm.describe(rgb, instruction=instruction, cleaner=self._cleaner(), with_text=with_text)
+        return self.mllm.describe(rgb, instruction=instruction, helper=self._helper(), with_text=with_text)
 
     def __call__(
         self,
@@ -218,10 +217,10 @@ class RestorationPipeline:
         result = plan.run(on_tile=on_tile)
         return replace(result, source=image if isinstance(image, ImageFile) else None)
 
-    def _cleaner(self) -> CameraBranch | None:
+    def _helper(self) -> Restorer | None:
         if not self.mllm.looks_twice or not self._restorer_path.is_file():
             return None  # the message about a missing file comes when it is loaded
-        return self.restorer.camera
+        return self.restorer.helper
 
     def _load_restorer(self) -> tuple[Restorer, Card]:
         if self._restorer is None:

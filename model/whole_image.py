@@ -31,6 +31,17 @@ GRID = 32
 IMAGE_STATISTICS = (STATISTICS + 6) * len(QUANTILES)
 """Number of values of `image_statistics`."""
 
+PREVIEW_QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)
+"""Of the luma of a preview."""
+
+CHANGE_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+"""Of what a preview changes in the luma."""
+
+PREVIEW_STATISTICS = 3 + 3 + 1 + 1 + len(CHANGE_QUANTILES) + len(PREVIEW_QUANTILES)
+"""Number of values of `preview_statistics`."""
+
+_LUMA = (0.299, 0.587, 0.114)
+
 
 def thumbnail_of(image: Tensor, side: int) -> Tensor:
     """Shrink whole images to a fixed square, [B, 3, H, W] in 0..1 to [B, 3, side, side] fp32, antialiased.
@@ -76,6 +87,33 @@ def image_statistics(image: Tensor) -> Tensor:
     """
     seen = torch.cat([fine_statistics(image[None], GRID), with_logarithm(thumbnail_of(image[None], GRID))], dim=1)
     return torch.quantile(seen[0].flatten(1), seen.new_tensor(QUANTILES), dim=1).T.flatten()
+
+
+def preview_statistics(before: Tensor, after: Tensor) -> Tensor:
+    """Return how images differ from what a restoration would make of them, as small squares.
+
+    Args:
+        before: [B, 3, A, A] in 0..1.
+        after: The same of the restored images.
+
+    Returns:
+        [B, `PREVIEW_STATISTICS`] fp32: of each channel the mean change and the logarithm of the gain of contrast, those
+        of the whole change and of its spread, and quantiles of the change and of the luma after it.
+    """
+    before, after = before.float().clamp(0, 1), after.float().clamp(0, 1)
+    change, weights = after - before, before.new_tensor(_LUMA)[:, None, None]
+    luma, brightening = ((each * weights).sum(1).flatten(1) for each in (after, change))
+    return torch.cat(
+        [
+            change.mean((2, 3)),
+            (after.std((2, 3)) + 0.01).log() - (before.std((2, 3)) + 0.01).log(),
+            (change.square().mean((1, 2, 3)).sqrt() + 0.005).log()[:, None],
+            (brightening.std(1) + 0.003).log()[:, None],
+            torch.quantile(brightening, luma.new_tensor(CHANGE_QUANTILES), dim=1).T,
+            torch.quantile(luma, luma.new_tensor(PREVIEW_QUANTILES), dim=1).T,
+        ],
+        dim=1,
+    )
 
 
 def _some_blocks(image: Tensor) -> Tensor:

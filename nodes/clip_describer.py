@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..model.guidance import Guidance
     from ..model.mllm.adapter import Adapter
-    from ..model.mllm.second_look import Cleaner
+    from ..model.mllm.second_look import Helper
     from ..model.mllm.sight import Look, Sight
 
 MAX_PIXELS = 1024 * 1024
@@ -142,7 +142,7 @@ class ClipDescriber:
         instruction: str = "",
         on_token: Callable[[], None] | None = None,
         on_check: Callable[[], None] | None = None,
-        cleaner: Cleaner | None = None,
+        helper: Helper | None = None,
     ) -> Guidance:
         """Describe each image of a batch.
 
@@ -151,7 +151,7 @@ class ClipDescriber:
             instruction: As for `Mllm.describe`.
             on_token: Called before every question to the model; an error that it raises ends the run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
-            cleaner: Not used.
+            helper: Not used.
 
         Raises:
             ValueError: The model gave values that are not finite, or it writes no text and has no adapter.

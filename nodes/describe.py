@@ -66,8 +66,9 @@ class DescribeDegradation(io.ComfyNode):
                     "restorer",
                     optional=True,
                     tooltip=(
-                        "From Load MoFE Restorer. Where the shipped model sees noise or JPEG, it looks a second time "
-                        "without them, and judges low light, haze, rain and snow better."
+                        "From Load MoFE Restorer. The shipped model judges low light, haze, rain and snow better if it "
+                        "knows what the restorer would make of the image, and, where it sees noise or JPEG, looks a "
+                        "second time without them."
                     ),
                 ),
             ],
@@ -108,8 +109,8 @@ class DescribeDegradation(io.ComfyNode):
             images.check_describable(batch)  # all of them, before the first one takes its time
             if frames == TYPICAL_FRAME:
                 batch = batch[frames_to_describe(batch)]
-            cleaner = None if restorer is None or not describer.looks_twice else restorer.network.camera
-            if restorer is not None and cleaner is not None:
+            helper = None if restorer is None or not describer.looks_twice else restorer.network.helper
+            if restorer is not None and helper is not None:
                 host.load_to_device(restorer.patcher, 0)
             if not mllm.loads_itself:
                 host.load_to_device(mllm.patcher, describer.memory_bytes)
@@ -123,7 +124,7 @@ class DescribeDegradation(io.ComfyNode):
                     instruction=instruction.strip(),
                     on_token=counter.token,
                     on_check=host.raise_if_cancelled,
-                    cleaner=cleaner,
+                    helper=helper,
                 )
                 parts.append(described.to(host.intermediate_device()))
             counter.finish()

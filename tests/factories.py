@@ -191,13 +191,6 @@ def write_mllm_folder(folder: Path, scratch: Path) -> Path:
     return folder
 
 
-class Untouched:
-    """A cleaner that cleans nothing."""
-
-    def clean(self, crops: torch.Tensor, strengths: torch.Tensor) -> torch.Tensor:
-        return crops
-
-
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
     """Let every file fail that is written beyond `size` bytes, as on a full disk; where this cannot be done, skip."""

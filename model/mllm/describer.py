@@ -33,7 +33,7 @@ from .measured import measured, with_measured_jpeg
 from .memory import Memory, OneObject, content_of
 from .order_notes import in_language_of
 from .prompts import MAX_QUESTION_CHARACTERS, as_text, checked_at_every_layer, control_tokens, cut_to_tokens
-from .second_look import SECOND_SETS, Cleaner, FirstLook, SecondLook, by_both_looks
+from .second_look import SECOND_SETS, FirstLook, Helper, SecondLook, by_both_looks
 from .sight import QUESTIONS, Look, PatchWatch, Seer, Sight, by_view, layers_worth, statistics_of
 from .views import CROPS, SHIFTS, crop_origin_sets, make_views
 from .wording import DESCRIBE, protection_sentence, uncertainty_sentence
@@ -65,7 +65,7 @@ class Describer(Seer, Protocol):
 
     @property
     def looks_twice(self) -> bool:
-        """Whether it has use for a cleaner."""
+        """Whether it has use for a helper."""
         ...
 
     @property
@@ -84,7 +84,7 @@ class Describer(Seer, Protocol):
         instruction: str = "",
         on_token: Callable[[], None] | None = None,
         on_check: Callable[[], None] | None = None,
-        cleaner: Cleaner | None = None,
+        helper: Helper | None = None,
     ) -> Guidance:
         """Describe each image of a batch.
 
@@ -94,7 +94,7 @@ class Describer(Seer, Protocol):
             on_token: Called before every image and question, and after every token where the model allows it; an error
                 that it raises ends the run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
-            cleaner: Removes noise and JPEG for a second look, by models that look twice.
+            helper: Removes noise and JPEG for a second look, by models that look twice.
         """
         ...
 
@@ -174,7 +174,7 @@ class Mllm:
 
     @property
     def looks_twice(self) -> bool:
-        """Whether it has use for a cleaner: with a network for it, and guiding by itself."""
+        """Whether it has use for a helper: with a network for it, and guiding by itself."""
         return self.network.second_look is not None and self.adapter is None
 
     @property
@@ -196,7 +196,7 @@ class Mllm:
         max_new_tokens: int | None = None,
         on_token: Callable[[], None] | None = None,
         on_check: Callable[[], None] | None = None,
-        cleaner: Cleaner | None = None,
+        helper: Helper | None = None,
         with_text: bool = True,
     ) -> Guidance:
         """Describe each image of a batch.
@@ -212,8 +212,8 @@ class Mllm:
             on_token: Called before every image and question, and after every token; an error that it raises ends the
                 run.
             on_check: The same before every layer of the model, so also while it reads a prompt.
-            cleaner: Removes noise and JPEG, such as the camera branch of a restorer. A model that looks twice and sees
-                either looks again, at crops without them, and judges low light and weather by both looks.
+            helper: A restorer that has a camera branch. A model that looks twice and sees noise or JPEG looks again, at
+                crops without them, and judges low light and weather by both looks and by the restorer's preview.
             with_text: False leaves the descriptions empty and saves their time.
 
         Raises:
@@ -226,7 +226,7 @@ class Mllm:
             question, notes = self._fit(question, order, max_new_tokens or self.max_tokens)
         with checked_at_every_layer(self.network, on_check):
             parts = [
-                self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, cleaner, with_text)
+                self._describe_one(image, question, max_new_tokens or self.max_tokens, on_token, helper, with_text)
                 for image in images
             ]
         guidance = Guidance.join(parts)
@@ -291,15 +291,15 @@ class Mllm:
         return tokens, states[:, -1]
 
     @torch.inference_mode()
-    def embed_cleaned(self, image: Tensor, faults: Tensor, cleaner: Cleaner) -> Tensor:
+    def embed_cleaned(self, image: Tensor, faults: Tensor, helper: Helper) -> Tensor:
         """Return the pooled vector [1, D] of an image [3, H, W] in 0..1 in the second look.
 
         Args:
             image: The image.
             faults: Strengths [1, 3] of the noise and JPEG that the first look saw, see `hiding_faults`.
-            cleaner: Removes them.
+            helper: Removes them.
         """
-        cleaned = self.view_sets(image, SECOND_SETS, lambda crops: cleaner.clean(crops, faults))
+        cleaned = self.view_sets(image, SECOND_SETS, lambda crops: helper.clean(crops, faults))
         return self.embed(cleaned)[1].mean(0, keepdim=True)
 
     def _describe_one(
@@ -308,14 +308,14 @@ class Mllm:
         question: str,
         max_new_tokens: int,
         on_token: Callable[[], None] | None,
-        cleaner: Cleaner | None,
+        helper: Helper | None,
         with_text: bool,
     ) -> Guidance:
         if on_token is not None:
             on_token()
         key = content_of(image), "" if self.adapter is None else self.adapter.identity
-        looks = ("seen", *key, None if cleaner is None else OneObject(cleaner))
-        seen, content = self._memory.recall(looks, lambda: self._see_one(image, on_token, cleaner))
+        looks = ("seen", *key, None if helper is None else OneObject(helper))
+        seen, content = self._memory.recall(looks, lambda: self._see_one(image, on_token, helper))
         if not with_text:
             return seen
         known, reads = None, (seen.scores[0].tolist(), seen.parameters[0].tolist())
@@ -335,7 +335,7 @@ class Mllm:
         return replace(seen, descriptions=(known,))
 
     def _see_one(
-        self, image: Tensor, on_token: Callable[[], None] | None, cleaner: Cleaner | None
+        self, image: Tensor, on_token: Callable[[], None] | None, helper: Helper | None
     ) -> tuple[Guidance, str]:
         """Return the guidance of one image [3, H, W], without a description, and its content, see `measured`."""
         if self.adapter is not None:
@@ -346,13 +346,18 @@ class Mllm:
         look, judge = self.first_look(image), self.network.second_look
         if look.content or judge is None:
             return look.seen, look.content
-        again, reading = look.pooled, None
+        again, reading = None, None
         if look.faults is not None:
-            if cleaner is None:
+            if helper is None:
                 return look.seen, ""
-            again = self.embed_cleaned(image, look.faults, cleaner)
+            again = self.embed_cleaned(image, look.faults, helper)
             reading = self.network.head(again)
-        presence = judge(look.pooled, again, image_statistics(image)[None].to(again))
+        is_read = helper is not None and helper.mllm_identity in (
+            "",
+            self.identity,
+        )  # a restorer of another MLLM cleans
+        preview = helper.preview(image[None], look.pooled) if helper is not None and is_read else None
+        presence = judge.judge(look.pooled, again, image_statistics(image)[None].to(look.pooled), preview)
         return by_both_looks(look.seen, look.reading, reading, presence), ""
 
     @torch.inference_mode()

@@ -2,9 +2,9 @@
 
 Noise and blocks hide the weather: in noise a head misses faint rain and haze, and takes snow for a sign of darkness;
 without it, it no longer knows a dark scene by its noise. So a small network judges these four by both embeddings, that
-of the image as it is and that of the image without its noise and blocks, and by statistics of its pixels. Where nothing
-hides them both embeddings are one, and the network's opinion counts beside the head's: it has learned from photographs
-that are new to the MLLM (docs/experiments.md).
+of the image as it is and that of the image without its noise and blocks, by statistics of its pixels, and by what the
+restorer would make of its light and haze. Where nothing hides them both embeddings are one, and the network's opinion
+counts beside the head's: it has learned from photographs that are new to the MLLM (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..guidance import Guidance
 from ..vocabulary import CAMERA_FAULTS, DEGRADATIONS, PRESENT
-from ..whole_image import IMAGE_STATISTICS
+from ..whole_image import IMAGE_STATISTICS, PREVIEW_STATISTICS
 from .head import OWNER, Reading
 
 SECOND_SETS = 3
@@ -39,11 +39,21 @@ _WEATHER = [DEGRADATIONS.index(name) for name in JUDGED if name != "low_light"]
 _WEATHER_PARAMETERS = [index for index, owner in enumerate(OWNER) if owner in _WEATHER]
 
 
-class Cleaner(Protocol):
-    """Removes faults of the camera, as `CameraBranch` does."""
+class Helper(Protocol):
+    """What a restorer does for the second look, as `Restorer` does it.
+
+    Attributes:
+        mllm_identity: The MLLM whose embeddings it reads; empty for any.
+    """
+
+    mllm_identity: str
 
     def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
         """Return crops [N, 3, S, S] in 0..1 without faults of the strengths [1, 3] in 0..1, of `CAMERA_FAULTS`."""
+        ...
+
+    def preview(self, image: Tensor, pooled: Tensor) -> Tensor:
+        """Return `preview_statistics` [B, `PREVIEW_STATISTICS`] of images [B, 3, H, W] with embeddings [B, D]."""
         ...
 
 
@@ -70,7 +80,7 @@ class FirstLook:
 
 
 class SecondLook(nn.Module):
-    """A network from both embeddings and statistics of an image to the presence logits of what noise and JPEG hide.
+    """A network from what is seen of an image to the presence logits of what noise and JPEG hide.
 
     Args:
         width: D, of one embedding.
@@ -87,25 +97,45 @@ class SecondLook(nn.Module):
         self.widen = nn.Linear(inputs_of(width), hidden)
         self.presence = nn.Linear(hidden, len(JUDGED))
 
-    def forward(self, first: Tensor, second: Tensor, statistics: Tensor) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor, statistics: Tensor, preview: Tensor | None = None) -> Tensor:
         """Judge images.
 
         Args:
             first: Pooled embeddings [B, D] of the images as they are.
             second: The same without noise and JPEG; those of the first look where neither is seen.
             statistics: [B, `IMAGE_STATISTICS`] of the images as they are, see `image_statistics`.
+            preview: [B, `PREVIEW_STATISTICS`] of the restorer, see `Helper`; without one it is as in most images.
 
         Returns:
             Logits [B, 4] of `JUDGED`.
         """
-        seen = (torch.cat([first, second, statistics], dim=-1).float() - self.mean) * self.scale
+        if preview is None:
+            preview = self.mean[-PREVIEW_STATISTICS:].expand(len(first), -1)
+        seen = (torch.cat([first, second, statistics, preview], dim=-1).float() - self.mean) * self.scale
         logits: Tensor = self.presence(F.gelu(self.widen(seen)))
+        return logits
+
+    def judge(self, first: Tensor, second: Tensor | None, statistics: Tensor, preview: Tensor | None) -> Tensor:
+        """Judge images as `forward` does, but low light in noise and JPEG without the preview.
+
+        The tone branch, too, takes noise for a sign of darkness (docs/experiments.md).
+
+        Args:
+            first: Pooled embeddings [B, D] of the images as they are.
+            second: The same without noise and JPEG; None where there was no second look.
+            statistics: As for `forward`.
+            preview: As for `forward`.
+        """
+        logits: Tensor = self(first, first if second is None else second, statistics, preview)
+        if second is not None:
+            low_light = JUDGED.index("low_light")
+            logits[:, low_light] = self(first, second, statistics)[:, low_light]
         return logits
 
 
 def inputs_of(width: int) -> int:
     """Return the number of inputs of a `SecondLook` for embeddings of a width."""
-    return 2 * width + IMAGE_STATISTICS
+    return 2 * width + IMAGE_STATISTICS + PREVIEW_STATISTICS
 
 
 def hiding_faults(seen: Guidance) -> Tensor | None:

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..guidance import Conditioning
 from ..threads import run_parts
-from ..whole_image import fine_statistics, thumbnail_of
+from ..whole_image import fine_statistics, preview_statistics, thumbnail_of
 from .blocks import Down, GatedBlock, Up, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
 from .camera_branch import CameraBranch
 from .conditioning import GuidanceTokens, GuidanceVector, TokenAttention
 from .config import LEVELS, RestorerConfig
 from .experts import FrequencyExperts
-from .thumbnail_branches import Context, GlobalBranch, Position, ToneBranch, apply_affine, sample
+from .thumbnail_branches import Context, GlobalBranch, Position, ToneBranch, affine_preview, apply_affine, sample
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,37 @@ class Restorer(nn.Module):
         """
         mirrored = None if statistics is None else statistics.flip(3)
         return (affine + self.forward_tone(thumbnail.flip(3), conditioning, mirrored).flip(2)) / 2
+
+    @property
+    def helper(self) -> Restorer | None:
+        """Itself, if it can help an MLLM to look twice (`mllm.second_look.Helper`); None without a camera branch."""
+        return None if self.camera is None else self
+
+    def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
+        """Remove faults of the camera from crops, see `CameraBranch.clean`."""
+        assert self.camera is not None  # of a `helper`
+        return self.camera.clean(crops, strengths)
+
+    @torch.inference_mode()
+    def preview(self, image: Tensor, pooled: Tensor) -> Tensor:
+        """Return what the tone branch would make of images if it were to remove whatever there is.
+
+        It is no judge of that, and was trained on more images than any: where nothing is wrong it changes next to
+        nothing. The second look reads it (docs/experiments.md).
+
+        Args:
+            image: [B, 3, H, W] in 0..1, on any device.
+            pooled: Embeddings [B, D] of the images.
+
+        Returns:
+            [B, `PREVIEW_STATISTICS`] fp32, on the device of `pooled`, see `preview_statistics`.
+        """
+        device = next(self.tone.parameters()).device
+        thumbnail, statistics = (None if seen is None else seen.to(device) for seen in self.look_at(image))
+        assert thumbnail is not None
+        affine = self.forward_tone(thumbnail, Conditioning(pooled=pooled.to(device)), statistics)
+        before = F.adaptive_avg_pool2d(thumbnail, affine.shape[1])
+        return preview_statistics(before, affine_preview(thumbnail, affine)).to(pooled.device)
 
     def encode_context(
         self,

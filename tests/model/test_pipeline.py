@@ -103,7 +103,7 @@ class TestDescribe:
         assert quiet.descriptions == ("",)
         assert torch.equal(quiet.scores, pipe.describe(image).scores)
 
-    def test_the_camera_branch_cleans_for_a_second_look(
+    def test_the_restorer_helps_with_a_second_look(
         self, tiny_mllm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         file, network = tmp_path / "camera.safetensors", factories.make_restorer(MLLM_WIDTH, with_camera=True)
@@ -111,11 +111,11 @@ class TestDescribe:
         write_weights(file, network.state_dict(), replace(card, architecture=network.config.to_dict()))
         pipe = RestorationPipeline.from_pretrained(file, tiny_mllm_folder, device="cpu", precision="fp32")
         given: list[object] = []
-        monkeypatch.setattr(pipe.mllm, "describe", lambda image, **settings: given.append(settings["cleaner"]))
+        monkeypatch.setattr(pipe.mllm, "describe", lambda image, **settings: given.append(settings["helper"]))
         pipe.describe(random_image())
         monkeypatch.setattr(pipe.mllm.network, "second_look", None)
         pipe.describe(random_image())
-        assert pipe.restorer.camera is not None and given == [pipe.restorer.camera, None]
+        assert given == [pipe.restorer, None]
 
     def test_without_a_restorer_it_looks_once(self, tiny_mllm_folder: Path, tmp_path: Path) -> None:
         pipe = RestorationPipeline.from_pretrained(tmp_path / "no.safetensors", tiny_mllm_folder, device="cpu")

@@ -11,10 +11,12 @@ from mofe_restore.model.whole_image import (
     BLOCK,
     IMAGE_STATISTICS,
     MOST,
+    PREVIEW_STATISTICS,
     QUANTILES,
     STATISTICS,
     fine_statistics,
     image_statistics,
+    preview_statistics,
     thumbnail_of,
     with_logarithm,
 )
@@ -80,3 +82,24 @@ def test_the_distribution_of_brightness_tells_a_dark_image_from_one_that_is_half
     assert torch.allclose(brightness[0], torch.tensor(-0.4), atol=1e-5)
     assert torch.allclose(brightness[1][:, [1, -2]], torch.tensor([-0.4, 0.5]), atol=1e-5)
     assert image_statistics(dark).shape == (IMAGE_STATISTICS,)
+
+
+def test_a_preview_that_changes_nothing_has_no_change_in_its_statistics() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    seen = preview_statistics(image, image)
+    changes = seen[:, [0, 1, 2, 3, 4, 5, *range(8, 15)]]
+    assert seen.shape == (2, PREVIEW_STATISTICS) and torch.equal(changes, torch.zeros_like(changes))
+    other = preview_statistics(image[:1], image[1:])
+    assert not torch.allclose(other, seen[:1], atol=0.01)
+
+
+def test_a_preview_tells_how_much_brighter_and_richer_in_contrast_images_become() -> None:
+    dark = 0.1 + 0.2 * torch.rand(1, 3, 16, 16)
+    brighter = preview_statistics(dark, dark + 0.3)[0]
+    assert brighter[:3].tolist() == pytest.approx([0.3] * 3, abs=1e-5), "mean change of each channel"
+    assert brighter[3:6].abs().max() < 1e-4, "as much contrast as before"
+    assert brighter[8:15].tolist() == pytest.approx([0.3] * 7, abs=1e-5), "the same change everywhere"
+    pale = 0.4 + 0.2 * torch.rand(1, 3, 16, 16)
+    clearer = preview_statistics(pale, 2 * (pale - pale.mean()) + pale.mean())[0]
+    assert bool((clearer[3:6] > 0.5).all()) and clearer[:3].abs().max() < 0.02
+    assert clearer[8] < -0.02 < 0.02 < clearer[14], "what is dark becomes darker, what is bright brighter"

@@ -202,7 +202,7 @@ def test_row2_a_million_characters_get_one_sentence(describe: Callable[..., Any]
     assert len(host.texts) == 1
 
 
-def test_a_connected_restorer_cleans_for_a_second_look(
+def test_a_connected_restorer_helps_with_a_second_look(
     describe: Callable[..., Any], mllm: Any, nodes: ModuleType, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     types = importlib.import_module(f"{nodes.__name__}.types")
@@ -211,9 +211,9 @@ def test_a_connected_restorer_cleans_for_a_second_look(
     given: list[object] = []
     plain = mllm.describer.describe
     monkeypatch.setattr(
-        mllm.describer, "describe", lambda *images, cleaner, **more: given.append(cleaner) or plain(*images, **more)
+        mllm.describer, "describe", lambda *images, helper, **more: given.append(helper) or plain(*images, **more)
     )
     describe(random_image(), restorer=types.LoadedRestorer(network, patcher, torch.float32))
     describe(random_image())
-    assert given == [network.camera, None]
+    assert given == [network, None]
     assert [each for each, _ in host.loaded] == [patcher, mllm.patcher, mllm.patcher]

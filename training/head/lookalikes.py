@@ -7,7 +7,7 @@ pale wall like haze (our design; hard negatives, as in arXiv 1604.03540).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...model.mllm.describer import Mllm
-from ...model.mllm.second_look import INDICES, JUDGED, Cleaner
+from ...model.mllm.second_look import INDICES, JUDGED
 from ...model.synthesis.degrade import Degraded, synthesize
 from ...model.synthesis.severities import Severities, sample_combination
 from ...model.vocabulary import DEGRADATIONS
@@ -25,7 +25,7 @@ from ..data.photos import list_photos, read_photo
 from ..data.scenes import to_tensor
 from .config import SecondLookRun
 from .examples import cached, shrunk
-from .looks import SeenTwice, presence_in, see_once, see_twice, seen_alone, weights_of
+from .looks import Previewer, SeenTwice, see_once, see_twice, see_weather, weights_of
 from .second_look_images import WIDE_SHARE, draw_weather_alone, part_of, with_fault
 
 DARKISH = -3.0
@@ -63,12 +63,12 @@ _LOW_LIGHT = JUDGED.index("low_light")
 _DARK, _TONED, _PARTS, _FAULTS = 200, 100, 300, 500  # first numbers of their random draws
 
 
-def see_dark(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, clean: Tensor, cache: Path) -> list[SeenTwice]:
+def see_dark(mllm: Mllm, previewer: Previewer, settings: SecondLookRun, clean: Tensor, cache: Path) -> list[SeenTwice]:
     """See photographs that may be meant dark with faults of a camera.
 
     Args:
         mllm: The MLLM.
-        cleaner: Removes noise and JPEG.
+        previewer: Of the restorer.
         settings: Of the run.
         clean: Embeddings of the photographs of `[data]` as they are, [P, D].
         cache: Folder of the embeddings.
@@ -79,37 +79,37 @@ def see_dark(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, clean: Tenso
         logits = mllm.network.head(clean).presence[:, DEGRADATIONS.index("low_light")]
     darkish = torch.nonzero(logits > DARKISH).flatten().tolist()
 
-    def rows() -> Iterator[dict[str, Tensor]]:
+    def images() -> Iterator[np.ndarray]:
         for number in darkish:
             photo = shrunk(read_photo(photos[number]), fit.side)
             for index in range(fit.dark):
                 rng = np.random.default_rng((fit.seed, number, _DARK + index))
-                yield _with_fault_seen(mllm, cleaner, photo, settings.mix, rng)
+                yield _with_fault(photo, settings.mix, rng)
 
-    seen = _undegraded(rows, len(darkish) * fit.dark, cache / "dark.safetensors", says_dark=True)
+    count = len(darkish) * fit.dark
+    seen = _see_good(mllm, previewer, images, count, cache / "dark.safetensors", is_twice=True, says_dark=True)
     return [each.weighted(DARK_WEIGHT) for each in seen]
 
 
-def see_toned(mllm: Mllm, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
+def see_toned(mllm: Mllm, previewer: Previewer, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
     """See the photographs in other tones, half of them degraded, where no fault of a camera is seen in them."""
     fit = settings.fit
     if not fit.toned:
         return []
     photos = list_photos(settings.data.photos)
 
-    def rows() -> Iterator[dict[str, Tensor]]:
+    def images() -> Iterator[Degraded]:
         for number, photo in enumerate(photos):
             whole = read_photo(photo)
             for index in range(fit.toned):
                 rng = np.random.default_rng((fit.seed, number, _TONED + index))
-                degraded = draw_toned(whole, fit.side, rng, index)
-                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence_in(degraded)}
+                yield draw_toned(whole, fit.side, rng, index)
 
-    stored = cached(cache / "toned.safetensors", rows, len(photos) * fit.toned)
-    return [seen_alone(stored, torch.ones(len(stored["presence"]), dtype=torch.bool))]  # a tone may be a darker one
+    may_be_dark = torch.ones(len(photos) * fit.toned, dtype=torch.bool)  # a tone may be a darker one
+    return [see_weather(mllm, previewer, images, may_be_dark, cache / "toned.safetensors")]
 
 
-def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
+def see_suspects(mllm: Mllm, previewer: Previewer, settings: SecondLookRun, cache: Path) -> list[SeenTwice]:
     """See the parts of photographs that are taken for weather, and those of every second one with a fault, too.
 
     They are found in one quick look at each part, by the head, and by the network that the MLLM's folder has already,
@@ -137,16 +137,17 @@ def see_suspects(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
     suspected = logits.view(len(photos), fit.parts) > SUSPECT
     every_second = suspected & (torch.arange(len(photos)) % 2 == 0)[:, None]
 
-    def plain() -> Iterator[dict[str, Tensor]]:
-        return (see_once(mllm, to_tensor(part)) for _, _, part in parts(suspected))
+    def plain() -> Iterator[np.ndarray]:
+        return (part for _, _, part in parts(suspected))
 
-    def faulty() -> Iterator[dict[str, Tensor]]:
+    def faulty() -> Iterator[np.ndarray]:
         for number, index, part in parts(every_second):
             rng = np.random.default_rng((fit.seed, number, _FAULTS + index))
-            yield _with_fault_seen(mllm, cleaner, part, settings.mix, rng)
+            yield _with_fault(part, settings.mix, rng)
 
-    once = _undegraded(plain, int(suspected.sum()), cache / "suspects.safetensors")
-    twice = _undegraded(faulty, int(every_second.sum()), cache / "suspects_faulty.safetensors")
+    once = _see_good(mllm, previewer, plain, int(suspected.sum()), cache / "suspects.safetensors")
+    count, file = int(every_second.sum()), cache / "suspects_faulty.safetensors"
+    twice = _see_good(mllm, previewer, faulty, count, file, is_twice=True)
     return [each.weighted(settings.haze.parts, "haze") for each in once] + [
         each.weighted(settings.haze.faulty_parts, "haze").weighted(0.0, "rain") for each in twice
     ]
@@ -190,22 +191,37 @@ def _likeliest(mllm: Mllm, image: Tensor) -> Tensor:
     return largest
 
 
-def _with_fault_seen(
-    mllm: Mllm, cleaner: Cleaner, photo: np.ndarray, mix: Mix, rng: np.random.Generator
-) -> dict[str, Tensor]:
-    image = to_tensor(synthesize(photo, with_fault(Severities(), mix, rng), rng).image)
-    return {**see_twice(mllm, cleaner, image), "statistics": image_statistics(image)}
+def _with_fault(photo: np.ndarray, mix: Mix, rng: np.random.Generator) -> np.ndarray:
+    return synthesize(photo, with_fault(Severities(), mix, rng), rng).image
 
 
-def _undegraded(
-    make: Callable[[], Iterator[dict[str, Tensor]]], count: int, cache: Path, *, says_dark: bool = False
+def _see_good(
+    mllm: Mllm,
+    previewer: Previewer,
+    images: Callable[[], Iterable[np.ndarray]],
+    count: int,
+    cache: Path,
+    *,
+    is_twice: bool = False,
+    says_dark: bool = False,
 ) -> list[SeenTwice]:
-    """Return what `make` saw of `count` good images, in one look where none is a reason for a second, else in two."""
+    """See `count` good images, in one look where none is a reason for a second, else in two; the others are left out.
+
+    Unless they say that they are meant dark (`says_dark`) they teach nothing about low light: a part may be dark.
+    """
     if not count:
         return []
-    stored = cached(cache, make, count)
-    is_twice, presence = "second" in stored, torch.zeros(count, len(JUDGED))
-    weight = weights_of(presence, torch.full((count,), not says_dark))  # a part may be dark by itself
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for image in map(to_tensor, images()):
+            if is_twice:
+                yield {**see_twice(mllm, previewer.restorer, image), "statistics": image_statistics(image)}
+            else:
+                yield see_once(mllm, image)
+
+    stored, presence = cached(cache, rows, count), torch.zeros(count, len(JUDGED))
+    preview = previewer.of(cache.stem, images, stored["first"])
+    weight = weights_of(presence, torch.full((count,), not says_dark))
     second = stored["second" if is_twice else "first"]
-    every = SeenTwice(stored["first"], second, stored["statistics"], presence, weight)
+    every = SeenTwice(stored["first"], second, stored["statistics"], preview, presence, weight)
     return [every.where(stored["hidden"].bool() == is_twice)]

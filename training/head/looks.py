@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ...model.mllm.describer import Mllm
-from ...model.mllm.second_look import INDICES, JUDGED, Cleaner
+from ...model.mllm.second_look import INDICES, JUDGED, Helper
+from ...model.restorer.network import Restorer
 from ...model.synthesis.degrade import Degraded
 from ...model.whole_image import image_statistics
 from ..data.scenes import to_tensor
@@ -26,6 +29,7 @@ class SeenTwice:
         first: Embeddings of images as they are, [N, D].
         second: Those without noise and JPEG, [N, D]; the same where neither is seen.
         statistics: Of the images as they are, [N, S].
+        preview: Of the images as they are, [N, P].
         presence: [N, 4] in 0..1, of `JUDGED`.
         weight: Of each, [N, 4].
     """
@@ -33,6 +37,7 @@ class SeenTwice:
     first: Tensor
     second: Tensor
     statistics: Tensor
+    preview: Tensor
     presence: Tensor
     weight: Tensor
 
@@ -51,6 +56,43 @@ class SeenTwice:
         return replace(self, weight=weight)
 
 
+@dataclass(frozen=True)
+class Previewer:
+    """Previews of images by a restorer, kept in files that are named after its tone branch: another one sees others.
+
+    Attributes:
+        restorer: The restorer, which has a camera branch.
+        folder: Of the files.
+    """
+
+    restorer: Restorer
+    folder: Path
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the weights of the tone branch."""
+        digest = hashlib.sha256()
+        for tensor in self.restorer.tone.state_dict().values():
+            digest.update(tensor.float().numpy().tobytes())
+        return digest.hexdigest()[:8]
+
+    def of(self, name: str, images: Callable[[], Iterable[np.ndarray]], pooled: Tensor) -> Tensor:
+        """Return the previews [N, P] of images [H, W, 3] with embeddings [N, D].
+
+        Args:
+            name: Of the images, for the file.
+            images: Makes them; called where there is no such file.
+            pooled: Their embeddings.
+        """
+
+        def rows() -> Iterator[dict[str, Tensor]]:
+            for image, embedding in zip(images(), pooled, strict=True):
+                yield {"preview": self.restorer.preview(to_tensor(image)[None], embedding[None])[0]}
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return cached(self.folder / f"{name}_{self.key}.safetensors", rows, len(pooled))["preview"]
+
+
 @torch.inference_mode()
 def see_once(mllm: Mllm, image: Tensor) -> dict[str, Tensor]:
     """Return the embedding [D] of an image [3, H, W], its statistics, and whether there is a reason for a second."""
@@ -60,11 +102,11 @@ def see_once(mllm: Mllm, image: Tensor) -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def see_twice(mllm: Mllm, cleaner: Cleaner, image: Tensor) -> dict[str, Tensor]:
+def see_twice(mllm: Mllm, helper: Helper, image: Tensor) -> dict[str, Tensor]:
     """Return both embeddings of an image [3, H, W], each [D], and whether there is a reason for the second."""
     look = mllm.first_look(image)
     first, faults = look.pooled[0], look.faults
-    second = first if faults is None else mllm.embed_cleaned(image, faults, cleaner)[0]
+    second = first if faults is None else mllm.embed_cleaned(image, faults, helper)[0]
     return {"first": first, "second": second, "hidden": torch.tensor(faults is not None)}
 
 
@@ -91,14 +133,26 @@ def weights_of(presence: Tensor, may_be_dark: Tensor) -> Tensor:
     return weight
 
 
-def seen_alone(stored: dict[str, Tensor], may_be_dark: Tensor) -> SeenTwice:
-    """Return images that `see_once` saw, with their presences, but for those in which there is a reason for a second.
+def see_weather(
+    mllm: Mllm, previewer: Previewer, images: Callable[[], Iterable[Degraded]], may_be_dark: Tensor, cache: Path
+) -> SeenTwice:
+    """See N images that were degraded without a fault of a camera; those in which one is seen are left out.
 
     Args:
-        stored: What was seen of N images.
+        mllm: The MLLM.
+        previewer: Of the restorer.
+        images: Makes them.
         may_be_dark: [N] bool, see `weights_of`.
+        cache: File of what is seen.
     """
+
+    def rows() -> Iterator[dict[str, Tensor]]:
+        for each in images():
+            yield {**see_once(mllm, to_tensor(each.image)), "presence": presence_in(each)}
+
+    stored = cached(cache, rows, len(may_be_dark))
+    preview = previewer.of(cache.stem, lambda: (each.image for each in images()), stored["first"])
     presence = stored["presence"]
     weight = weights_of(presence, may_be_dark)
-    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], presence, weight)
+    every = SeenTwice(stored["first"], stored["first"], stored["statistics"], preview, presence, weight)
     return every.where(~stored["hidden"].bool())

@@ -3,9 +3,9 @@
     mofe train second-look --config training/configs/second_look.toml
 
 Photographs without low light and weather are degraded, some by faults of a camera that hide what else there is, and
-those are seen twice, as they are and after the camera branch of a restorer. Real photographs teach what is known of
-them, as they are and, where they have neither noise nor JPEG, also with such a fault (our design). Good photographs
-that look degraded (`lookalikes.py`) teach restraint.
+those are seen twice, as they are and after the camera branch of a restorer, whose tone branch foretells what it would
+make of each. Real photographs teach what is known of them, as they are and, where they have neither noise nor JPEG,
+also with such a fault (our design). Good photographs that look degraded (`lookalikes.py`) teach restraint.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from ...model.errors import TrainingError
 from ...model.mllm.describer import Mllm
 from ...model.mllm.head import DegradationHead
 from ...model.mllm.loading import HEAD_FILE, SECOND_LOOK_FILE, load_mllm
-from ...model.mllm.second_look import INDICES, JUDGED, Cleaner, SecondLook
+from ...model.mllm.second_look import INDICES, JUDGED, SecondLook
 from ...model.restorer.loading import load_restorer
 from ...model.synthesis.degrade import Degraded, synthesize
 from ...model.synthesis.severities import Severities
 from ...model.vocabulary import DEGRADATIONS, PRESENT
 from ...model.weights import read_card, write_weights
+from ...model.whole_image import PREVIEW_STATISTICS
 from ..data.photos import list_photos, read_photo
 from ..data.real_photos import LONGEST_SIDE, presence_of, real_folders
 from ..data.scenes import to_tensor
@@ -38,9 +39,13 @@ from ..engine.provenance import training_record
 from .config import SecondLookFit, SecondLookRun
 from .examples import cached, embed, shrunk
 from .lookalikes import see_dark, see_suspects, see_toned
-from .looks import SeenTwice, presence_in, see_once, see_twice, seen_alone, statistics_of, weights_of
+from .looks import Previewer, SeenTwice, presence_in, see_once, see_twice, see_weather, statistics_of, weights_of
 from .presence import merge_into, minimize
 from .second_look_images import CROPPED, FIRST_PART, draw_alone, draw_image, with_fault
+
+UNFORESEEN = 0.3
+"""Share of the examples whose preview is withheld: an MLLM can be asked without a restorer, and low light in noise is
+judged without it, see `SecondLook.judge`."""
 
 DEGRADED = "degraded.safetensors"
 """File of the embeddings of images with faults of a camera, and of the photographs as they are."""
@@ -60,25 +65,26 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
     """
     data, fit = settings.data, settings.fit
     mllm, output = load_mllm(data.mllm, precision="fp32"), Path(data.output)
-    camera = load_restorer(data.restorer)[0].camera
+    restorer = load_restorer(data.restorer)[0]
     if mllm.network.head is None:
         raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
-    if camera is None:
+    if restorer.camera is None:
         raise TrainingError(f"{data.restorer} in [data] has no camera branch: train it with mofe train camera first.")
     cache = output / "embeddings"
     cache.mkdir(parents=True, exist_ok=True)
-    examples = see_degraded(mllm, camera, settings, cache).and_more(see_alone(mllm, settings, cache))
+    previewer = Previewer(restorer, output / "previews")
+    examples = see_degraded(mllm, previewer, settings, cache).and_more(see_alone(mllm, previewer, settings, cache))
     clean = load_file(cache / DEGRADED)["clean"][:: fit.images]
     for some in (
-        see_dark(mllm, camera, settings, clean, cache),
-        see_toned(mllm, settings, cache),
-        see_suspects(mllm, camera, settings, cache),
+        see_dark(mllm, previewer, settings, clean, cache),
+        see_toned(mllm, previewer, settings, cache),
+        see_suspects(mllm, previewer, settings, cache),
     ):
         for each in some:
             examples = examples.and_more(each)
     for name, folder, known in real_folders(data.real_weak, data.real_pairs):
         if not known.keys().isdisjoint(JUDGED):
-            examples = examples.and_more(see_real(mllm, camera, settings, folder, known, cache, name))
+            examples = examples.and_more(see_real(mllm, previewer, settings, folder, known, cache, name))
     judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
     with torch.no_grad():
         judge.presence.bias.sub_(torch.tensor([getattr(settings.shift, name) for name in JUDGED]))
@@ -100,7 +106,7 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
     return path
 
 
-def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: Path) -> SeenTwice:
+def see_degraded(mllm: Mllm, previewer: Previewer, settings: SecondLookRun, cache: Path) -> SeenTwice:
     """See the photographs of `[data]` with faults of a camera; images in which none is seen are left out."""
     fit, photos = settings.fit, list_photos(settings.data.photos)
     head = _head_of(mllm)
@@ -116,7 +122,7 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
         for clean, images in sets():
             pooled = embed(mllm, to_tensor(clean))[1]
             for degraded in images:
-                seen = see_twice(mllm, cleaner, to_tensor(degraded.image))
+                seen = see_twice(mllm, previewer.restorer, to_tensor(degraded.image))
                 yield {**seen, "presence": presence_in(degraded), "clean": pooled}
 
     def pixels() -> Iterator[np.ndarray]:
@@ -129,29 +135,29 @@ def see_degraded(mllm: Mllm, cleaner: Cleaner, settings: SecondLookRun, cache: P
         meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
     cropped = torch.arange(count) % fit.images == CROPPED
     weight = weights_of(stored["presence"], meant_dark | cropped)
-    every = SeenTwice(stored["first"], stored["second"], statistics, stored["presence"], weight)
+    preview = previewer.of("degraded", pixels, stored["first"])
+    every = SeenTwice(stored["first"], stored["second"], statistics, preview, stored["presence"], weight)
     return every.where(stored["hidden"].bool())
 
 
-def see_alone(mllm: Mllm, settings: SecondLookRun, cache: Path) -> SeenTwice:
+def see_alone(mllm: Mllm, previewer: Previewer, settings: SecondLookRun, cache: Path) -> SeenTwice:
     """See the photographs of `[data]` without faults of a camera; images in which one is seen are left out."""
     fit, photos = settings.fit, list_photos(settings.data.photos)
 
-    def rows() -> Iterator[dict[str, Tensor]]:
+    def images() -> Iterator[Degraded]:
         for number, photo in enumerate(photos):
             whole = read_photo(photo)
             for index in range(fit.alone):
                 rng = np.random.default_rng((fit.seed, number, fit.images + index))
-                degraded = draw_alone(whole, fit.side, rng, index)
-                yield {**see_once(mllm, to_tensor(degraded.image)), "presence": presence_in(degraded)}
+                yield draw_alone(whole, fit.side, rng, index)
 
-    stored = cached(cache / "alone.safetensors", rows, len(photos) * fit.alone)
-    return seen_alone(stored, torch.arange(len(stored["presence"])) % fit.alone >= FIRST_PART)
+    is_part = torch.arange(len(photos) * fit.alone) % fit.alone >= FIRST_PART
+    return see_weather(mllm, previewer, images, is_part, cache / "alone.safetensors")
 
 
 def see_real(
     mllm: Mllm,
-    cleaner: Cleaner,
+    previewer: Previewer,
     settings: SecondLookRun,
     folder: Path,
     known: dict[str, float],
@@ -163,31 +169,37 @@ def see_real(
     All are seen as they are; where no noise or JPEG is seen, once more with such a fault.
     """
     fit, photos = settings.fit, list_photos(folder)
+
+    def originals() -> Iterator[np.ndarray]:
+        return (read_photo(path) for path in photos)
+
     plain = cached(
         cache / f"{name}_alone.safetensors",
-        lambda: (see_once(mllm, to_tensor(read_photo(path))) for path in photos),
+        lambda: (see_once(mllm, to_tensor(each)) for each in originals()),
         len(photos),
     )
     hidden = plain["hidden"].bool()
 
     def images() -> Iterator[np.ndarray]:
-        for number, path in enumerate(photos):
-            photo = read_photo(path)
+        for number, photo in enumerate(originals()):
             if not hidden[number]:
                 rng = np.random.default_rng((fit.seed, number))
-                photo = synthesize(shrunk(photo, LONGEST_SIDE), with_fault(Severities(), settings.mix, rng), rng).image
+                shown = shrunk(photo, LONGEST_SIDE)
+                photo = synthesize(shown, with_fault(Severities(), settings.mix, rng), rng).image
             yield photo
 
     faulty = cached(
         cache / f"{name}.safetensors",
-        lambda: (see_twice(mllm, cleaner, to_tensor(each)) for each in images()),
+        lambda: (see_twice(mllm, previewer.restorer, to_tensor(each)) for each in images()),
         len(photos),
     )
     statistics = statistics_of(images, len(photos), cache / f"{name}_pixels.safetensors")
     presence, weight = (torch.from_numpy(each)[INDICES].expand(len(photos), -1) for each in presence_of(known))
     weight = fit.real_weight * weight
-    alone = SeenTwice(plain["first"], plain["first"], plain["statistics"], presence, weight)
-    twice = SeenTwice(faulty["first"], faulty["second"], statistics, presence, weight)
+    preview = previewer.of(f"{name}_alone", originals, plain["first"])
+    alone = SeenTwice(plain["first"], plain["first"], plain["statistics"], preview, presence, weight)
+    preview = previewer.of(name, images, faulty["first"])
+    twice = SeenTwice(faulty["first"], faulty["second"], statistics, preview, presence, weight)
     once, again = alone.where(~hidden), twice.where(faulty["hidden"].bool())
     return once.weighted(settings.haze.real, "haze").and_more(again.weighted(settings.haze.faulty_real, "haze"))
 
@@ -195,16 +207,27 @@ def see_real(
 def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLook:
     """Fit a network from random weights of its own."""
     torch.manual_seed(fit.seed + number)
-    seen = torch.cat([examples.first, examples.second, examples.statistics], dim=1)
+    seen = torch.cat([examples.first, examples.second, examples.statistics, examples.preview], dim=1)
     judge = SecondLook(examples.first.shape[1], fit.hidden)
     judge.mean.copy_(seen.mean(0))
     judge.scale.copy_(1 / (seen.std(0) + 1e-4))
     normalized = (seen - judge.mean) * judge.scale
+    is_twice, low_light = (examples.first != examples.second).any(1), JUDGED.index("low_light")
     trained = [*judge.widen.parameters(), *judge.presence.parameters()]
+
+    def answer(given: Tensor) -> Tensor:
+        logits: Tensor = judge.presence(F.dropout(F.gelu(judge.widen(given)), fit.dropout))
+        return logits
 
     def loss() -> Tensor:
         some = torch.randint(len(seen), (fit.batch,))
-        logits = judge.presence(F.dropout(F.gelu(judge.widen(normalized[some])), fit.dropout))
+        given = normalized[some]
+        blind = given.clone()
+        blind[:, -PREVIEW_STATISTICS:] = 0.0
+        given[torch.rand(fit.batch) < UNFORESEEN, -PREVIEW_STATISTICS:] = 0.0
+        logits = answer(given)
+        # as `SecondLook.judge` does
+        logits[:, low_light] = torch.where(is_twice[some], answer(blind)[:, low_light], logits[:, low_light])
         errors = F.binary_cross_entropy_with_logits(logits, examples.presence[some], reduction="none")
         return (errors * examples.weight[some]).mean()
 

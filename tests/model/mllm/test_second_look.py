@@ -14,10 +14,10 @@ from mofe_restore.model.guidance import Directions, Guidance
 from mofe_restore.model.mllm.describer import Mllm
 from mofe_restore.model.mllm.head import Reading
 from mofe_restore.model.mllm.loading import load_mllm
-from mofe_restore.model.mllm.second_look import JUDGED, SECOND_SETS, by_both_looks, hiding_faults
+from mofe_restore.model.mllm.second_look import JUDGED, SECOND_SETS, SecondLook, by_both_looks, hiding_faults
 from mofe_restore.model.mllm.views import CROPS, VIEW_SIDE
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
-from mofe_restore.model.whole_image import image_statistics
+from mofe_restore.model.whole_image import IMAGE_STATISTICS, PREVIEW_STATISTICS, image_statistics
 
 LOW, HAZE, RAIN, NOISE = (DEGRADATIONS.index(name) for name in ("low_light", "haze", "rain", "noise"))
 
@@ -108,14 +108,33 @@ def test_noise_and_jpeg_hide_the_weather_and_blur_does_not(seen: Callable[[Readi
 
 
 class Grey:
-    """A cleaner that leaves nothing but grey, and remembers what it was given."""
+    """A helper that leaves nothing but grey, remembers what it was given, and foretells the same of every image."""
 
-    def __init__(self) -> None:
+    def __init__(self, foretold: float = 0.0, mllm_identity: str = "") -> None:
+        self.mllm_identity = mllm_identity
         self.given: list[tuple[Tensor, Tensor]] = []
+        self.foretold = torch.full((1, PREVIEW_STATISTICS), foretold)
 
     def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
         self.given.append((crops, strengths))
         return torch.full_like(crops, 0.5)
+
+    def preview(self, image: Tensor, pooled: Tensor) -> Tensor:
+        assert image.dim() == 4 and pooled.shape[0] == 1
+        return self.foretold
+
+
+def test_low_light_in_noise_is_judged_without_the_preview() -> None:
+    torch.manual_seed(0)
+    judge, first, second = SecondLook(8, 16), torch.randn(2, 8), torch.randn(2, 8)
+    statistics, preview = torch.randn(2, IMAGE_STATISTICS), torch.randn(2, PREVIEW_STATISTICS)
+    with torch.no_grad():
+        twice = judge.judge(first, second, statistics, preview)
+        assert torch.equal(twice[:, :1], judge(first, second, statistics)[:, :1])
+        assert torch.equal(twice[:, 1:], judge(first, second, statistics, preview)[:, 1:])
+        assert not torch.allclose(twice[:, 1:], judge(first, second, statistics)[:, 1:], atol=1e-3)
+        once = judge.judge(first, None, statistics, preview)
+        assert torch.equal(once, judge(first, first, statistics, preview)), "where nothing hides it counts for all"
 
 
 class TestMllm:
@@ -137,9 +156,9 @@ class TestMllm:
 
     def test_where_noise_is_seen_it_looks_at_clean_crops(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")
-        cleaner, image = Grey(), torch.rand(1, 3, 400, 300)
-        mllm.describe(image, with_text=False, cleaner=cleaner)
-        ((crops, strengths),) = cleaner.given
+        helper, image = Grey(), torch.rand(1, 3, 400, 300)
+        mllm.describe(image, with_text=False, helper=helper)
+        ((crops, strengths),) = helper.given
         assert crops.shape == (SECOND_SETS * CROPS, 3, VIEW_SIDE, VIEW_SIDE)
         top, left = 100 - VIEW_SIDE // 2, 75 - VIEW_SIDE // 2
         assert any(
@@ -156,8 +175,9 @@ class TestMllm:
         once = mllm.describe(image, with_text=False)
         cleaned = mllm.view_sets(image[0], SECOND_SETS, lambda crops: torch.full_like(crops, 0.5))
         statistics = image_statistics(image[0])[None]
-        expected = judge(once.pooled, mllm.embed(cleaned)[1].mean(0, keepdim=True), statistics).sigmoid()[0]
-        twice = mllm.describe(image, with_text=False, cleaner=Grey())
+        again, helper = mllm.embed(cleaned)[1].mean(0, keepdim=True), Grey(0.7)
+        expected = judge.judge(once.pooled, again, statistics, helper.foretold).sigmoid()[0]
+        twice = mllm.describe(image, with_text=False, helper=helper)
         assert twice.certainty is not None and once.certainty is not None
         assert torch.allclose(twice.certainty[0, [HAZE, RAIN]], expected[1:3], atol=1e-4)
         assert not torch.allclose(twice.certainty, once.certainty, atol=1e-2)
@@ -165,15 +185,15 @@ class TestMllm:
     def test_without_its_network_it_looks_once(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")
         mllm.network.second_look = None
-        cleaner, image = Grey(), torch.rand(1, 3, 120, 120)
-        mllm.describe(image, with_text=False, cleaner=cleaner)
-        assert not mllm.looks_twice and not cleaner.given
+        helper, image = Grey(), torch.rand(1, 3, 120, 120)
+        mllm.describe(image, with_text=False, helper=helper)
+        assert not mllm.looks_twice and not helper.given
 
-    def test_without_noise_and_without_cleaner_it_looks_once(self, mllm: Mllm) -> None:
+    def test_without_noise_and_without_helper_it_looks_once(self, mllm: Mllm) -> None:
         self._see(mllm, "haze")
-        cleaner, image = Grey(), torch.rand(1, 3, 120, 120)
-        mllm.describe(image, with_text=False, cleaner=cleaner)
-        assert not cleaner.given
+        helper, image = Grey(), torch.rand(1, 3, 120, 120)
+        mllm.describe(image, with_text=False, helper=helper)
+        assert not helper.given
 
     def test_where_nothing_hides_the_network_sees_the_first_look_twice(self, mllm: Mllm) -> None:
         self._see(mllm, "rain")
@@ -187,6 +207,23 @@ class TestMllm:
         expected = torch.lerp(look.reading.presence[0, [LOW, HAZE]], network[:2], torch.tensor([0.5, 0.8])).sigmoid()
         assert torch.allclose(seen[0, [LOW, HAZE]], expected, atol=1e-5)
 
+    def test_what_a_restorer_foretells_counts_and_without_one_it_is_as_in_most_images(self, mllm: Mllm) -> None:
+        self._see(mllm, "rain")
+        image, judge = torch.rand(1, 3, 120, 120), mllm.network.second_look
+        assert judge is not None
+        judge.mean[-PREVIEW_STATISTICS:] = 0.3
+        alone, usual, other = (
+            mllm.describe(image, with_text=False, helper=helper).certainty for helper in (None, Grey(0.3), Grey(0.9))
+        )
+        assert alone is not None and usual is not None and other is not None
+        assert torch.equal(alone, usual) and not torch.allclose(alone, other, atol=1e-3)
+        own, foreign = (
+            mllm.describe(image, with_text=False, helper=Grey(0.9, identity)).certainty
+            for identity in (mllm.identity, "another:0123")
+        )
+        assert own is not None and torch.equal(own, other)
+        assert foreign is not None and torch.equal(foreign, alone), "it cannot read these embeddings"
+
     def test_noise_that_nobody_removes_leaves_all_to_the_head(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")
         image = torch.rand(1, 3, 120, 120)
@@ -197,18 +234,18 @@ class TestMllm:
 
     def test_one_look_is_not_taken_for_two(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")
-        cleaner, image = Grey(), torch.rand(1, 3, 120, 120)
+        helper, image = Grey(), torch.rand(1, 3, 120, 120)
         mllm.describe(image, with_text=False)
-        mllm.describe(image, with_text=False, cleaner=cleaner)
-        mllm.describe(image, with_text=False, cleaner=cleaner)
-        assert len(cleaner.given) == 1
+        mllm.describe(image, with_text=False, helper=helper)
+        mllm.describe(image, with_text=False, helper=helper)
+        assert len(helper.given) == 1
 
-    def test_the_look_of_a_cleaner_that_is_gone_is_not_taken_for_that_of_another(self, mllm: Mllm) -> None:
+    def test_the_look_of_a_helper_that_is_gone_is_not_taken_for_that_of_another(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")
-        image, cleaners = torch.rand(1, 3, 120, 120), 0
+        image, helps = torch.rand(1, 3, 120, 120), 0
         for _ in range(5):  # each at the address of the one before
-            cleaner = Grey()
-            mllm.describe(image, with_text=False, cleaner=cleaner)
-            cleaners += len(cleaner.given)
-            del cleaner
-        assert cleaners == 5
+            helper = Grey()
+            mllm.describe(image, with_text=False, helper=helper)
+            helps += len(helper.given)
+            del helper
+        assert helps == 5

@@ -13,7 +13,8 @@ from mofe_restore.model.guidance import Conditioning, Guidance
 from mofe_restore.model.restorer.config import RestorerConfig
 from mofe_restore.model.restorer.network import Restorer
 from mofe_restore.model.restorer.thumbnail_branches import Position, affine_preview
-from mofe_restore.model.whole_image import thumbnail_of
+from mofe_restore.model.whole_image import preview_statistics, thumbnail_of
+from mofe_restore.tests import factories
 
 NO_HAZE = torch.tensor([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
 """Remove everything but haze."""
@@ -132,6 +133,24 @@ def test_a_mirrored_image_has_the_mirrored_tone(restorer: Restorer) -> None:
         single = restorer.forward_tone(thumbnail, conditioning)
     assert torch.allclose(tone, mirrored.flip(2), atol=1e-5)
     assert (tone - single).abs().max() > 1e-4
+
+
+def test_a_preview_is_of_what_the_tone_branch_makes_of_the_whole_image(restorer: Restorer) -> None:
+    image, pooled = torch.rand(1, 3, 64, 80), torch.randn(1, restorer.config.guidance_width)
+    thumbnail, statistics = restorer.look_at(image)
+    affine = restorer.forward_tone(thumbnail, Conditioning(pooled=pooled), statistics)
+    before = F.adaptive_avg_pool2d(thumbnail, affine.shape[1])
+    expected = preview_statistics(before, affine_preview(thumbnail, affine))
+    assert torch.allclose(restorer.preview(image, pooled), expected, atol=1e-5)
+    assert not torch.allclose(restorer.preview(image, -pooled), expected, atol=1e-3), "it reads the embedding"
+
+
+def test_only_a_restorer_with_a_camera_branch_helps_an_mllm(restorer: Restorer) -> None:
+    assert restorer.helper is None
+    with_camera = factories.make_restorer(8, with_camera=True)
+    crops, strengths = torch.rand(2, 3, 32, 32), torch.tensor([[0.5, 0.0, 0.0]])
+    assert with_camera.helper is with_camera and with_camera.camera is not None
+    assert torch.equal(with_camera.clean(crops, strengths), with_camera.camera.clean(crops, strengths))
 
 
 def test_statistics_change_the_tone_once_they_are_read(tiny_config: RestorerConfig) -> None:

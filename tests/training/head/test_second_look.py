@@ -18,14 +18,15 @@ from mofe_restore.model.restorer.loading import load_restorer
 from mofe_restore.model.synthesis.degrade import Degraded
 from mofe_restore.model.vocabulary import DEGRADATIONS
 from mofe_restore.model.weights import read_card, write_weights
-from mofe_restore.model.whole_image import IMAGE_STATISTICS, image_statistics
+from mofe_restore.model.whole_image import IMAGE_STATISTICS, PREVIEW_STATISTICS, image_statistics
 from mofe_restore.tests import factories
 from mofe_restore.training.data.mix import Mix
+from mofe_restore.training.data.scenes import to_tensor
 from mofe_restore.training.engine.config import read_toml
 from mofe_restore.training.head import looks
 from mofe_restore.training.head import second_look as program
 from mofe_restore.training.head.config import HazeWeights, SecondLookFit, SecondLookRun
-from mofe_restore.training.head.looks import SeenTwice
+from mofe_restore.training.head.looks import Previewer, SeenTwice
 from mofe_restore.training.head.second_look import fit_member, merge, run, see_real
 from mofe_restore.training.head.second_look_images import CROPPED, FIRST_PART, SAVED_DARK, draw_alone, draw_image
 
@@ -109,6 +110,7 @@ def test_a_run_writes_a_network_that_fits_its_mllm(
         (program, "embed"),
         (program, "see_once"),
         (program, "see_twice"),
+        (looks, "see_once"),
         (looks, "image_statistics"),
     ):
         monkeypatch.setattr(module, each, lambda *_: pytest.fail("what is seen is computed once"))
@@ -161,7 +163,8 @@ def test_real_photographs_without_a_fault_are_given_one(
     monkeypatch.setattr(program, "see_twice", lambda _, __, image: see(image, 2.0))
     settings, folder = SecondLookRun.from_raw(read_toml(config)), tmp_path / "weak" / "rain" / "train"
     mllm = load_mllm(tmp_path / "mllm")
-    examples = see_real(mllm, factories.Untouched(), settings, folder, {"rain": 1.0}, tmp_path, "rain")
+    previewer = Previewer(factories.make_restorer(factories.MLLM_WIDTH, with_camera=True), tmp_path / "previews")
+    examples = see_real(mllm, previewer, settings, folder, {"rain": 1.0}, tmp_path, "rain")
     assert len(seen) == 2 and seen[0].shape == seen[1].shape and not torch.equal(*seen)
     assert examples.first[:, 0].tolist() == [1.0, 2.0] and examples.second[:, 0].tolist() == [1.0, -2.0]
     for image, statistics in zip(seen, examples.statistics, strict=True):
@@ -177,7 +180,8 @@ def test_images_without_faults_teach_too(config: Path, tmp_path: Path) -> None:
     alone = load_file(tmp_path / "out" / "embeddings" / "alone.safetensors")
     assert not alone["hidden"].any() and not alone["presence"][::2].any() and bool(alone["presence"][1::2].any(1).all())
     settings = SecondLookRun.from_raw(read_toml(config))
-    examples = program.see_alone(load_mllm(mllm), settings, tmp_path / "out" / "embeddings")
+    previewer = Previewer(load_restorer(Path(settings.data.restorer))[0], tmp_path / "out" / "previews")
+    examples = program.see_alone(load_mllm(mllm), previewer, settings, tmp_path / "out" / "embeddings")
     assert torch.equal(examples.first, alone["first"]) and torch.equal(examples.second, alone["first"])
 
 
@@ -197,21 +201,64 @@ def test_a_photograph_that_is_dark_by_itself_teaches_nothing_about_darkness(
     assert bool((given[0].weight[generated, 1:] == 1).all())
 
 
-def test_both_embeddings_are_learned_from() -> None:
+def test_both_embeddings_and_the_preview_are_learned_from() -> None:
     torch.manual_seed(0)
     first, second, statistics = torch.randn(400, 8), torch.randn(400, 8), torch.randn(400, IMAGE_STATISTICS)
+    preview = torch.randn(400, PREVIEW_STATISTICS)
     presence = torch.zeros(400, 4)
     presence[:, 1] = ((first[:, 0] + second[:, 3]) > 0).float()
-    examples = SeenTwice(first, second, statistics, presence, torch.ones(400, 4))
+    presence[:, 2] = (preview[:, 5] > 0).float()
+    examples = SeenTwice(first, second, statistics, preview, presence, torch.ones(400, 4))
     fit = SecondLookFit(steps=200, hidden=16, learning_rate=1e-2, dropout=0.0)
     members = [fit_member(examples, fit, number) for number in range(2)]
     merged = merge(members)
     with torch.no_grad():
-        mean = sum(member(first, second, statistics) for member in members) / 2
-        seen = merged(first, second, statistics)
+        mean = sum(member(first, second, statistics, preview) for member in members) / 2
+        seen = merged(first, second, statistics, preview)
         assert torch.allclose(seen, mean, atol=1e-5)
         assert ((seen[:, 1] > 0).float() == presence[:, 1]).float().mean() > 0.93
+        assert ((seen[:, 2] > 0).float() == presence[:, 2]).float().mean() > 0.93
         assert (seen[:, 0] > 0).float().mean() < 0.01
+        blind = merged(first, second, statistics)
+        assert ((blind[:, 1] > 0).float() == presence[:, 1]).float().mean() > 0.85, "what the preview does not tell"
+
+
+def test_low_light_beside_a_fault_is_learned_as_it_is_judged_without_the_preview(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though a preview tells all of it: there it would be judged by noise, which looks dark to the tone branch, too."""
+    monkeypatch.setattr(program, "UNFORESEEN", 0.0)
+    torch.manual_seed(0)
+    first, preview = torch.randn(400, 8), torch.randn(400, PREVIEW_STATISTICS)
+    presence = torch.zeros(400, 4)
+    presence[:, 0] = (first[:, 0] > 0).float()
+    preview[:, 0] = 4.0 * presence[:, 0] - 2.0
+    statistics = torch.zeros(400, IMAGE_STATISTICS)
+    fit = SecondLookFit(steps=200, hidden=16, learning_rate=1e-2, dropout=0.0)
+
+    def right(second: torch.Tensor) -> float:
+        """Return how many are right, of images without noise that were seen without a preview or of others with it."""
+        network = fit_member(SeenTwice(first, second, statistics, preview, presence, torch.ones(400, 4)), fit, 0)
+        with torch.no_grad():
+            blind = network(first, second, statistics)[:, 0] > 0
+        return float((blind.float() == presence[:, 0]).float().mean())
+
+    assert right(first + 1.0) > 0.95 > right(first)
+
+
+def test_previews_are_computed_once_for_each_tone_branch(tmp_path: Path) -> None:
+    images = [np.random.default_rng(seed).random((40, 50, 3)).astype(np.float32) for seed in range(3)]
+    restorer, pooled = factories.make_restorer(8, with_camera=True), torch.randn(3, 8)
+    previews = Previewer(restorer, tmp_path).of("some", lambda: images, pooled)
+    for image, embedding, preview in zip(images, pooled, previews, strict=True):
+        assert torch.equal(restorer.preview(to_tensor(image)[None], embedding[None])[0], preview)
+    again = Previewer(restorer, tmp_path).of("some", lambda: pytest.fail("they are kept"), pooled)
+    assert torch.equal(again, previews)
+    with torch.no_grad():
+        for parameter in restorer.tone.parameters():
+            parameter.add_(0.05)
+    others = Previewer(restorer, tmp_path).of("some", lambda: images, pooled)
+    assert not torch.equal(others, previews), "another tone foretells something else"
 
 
 def named(degraded: Degraded) -> set[str]:
@@ -272,13 +319,12 @@ def test_a_part_of_a_photograph_that_is_not_degraded_says_nothing_about_low_ligh
     tables = read_toml(config)
     tables["fit"] |= {"images": 5, "alone": 5}
     settings, seeing = SecondLookRun.from_raw(tables), load_mllm(mllm)
-    camera = load_restorer(settings.data.restorer)[0].camera
-    assert camera is not None
+    previewer = Previewer(load_restorer(Path(settings.data.restorer))[0], tmp_path / "previews")
     if noise > 0:
-        seen = program.see_degraded(seeing, camera, settings, tmp_path)
+        seen = program.see_degraded(seeing, previewer, settings, tmp_path)
         is_part = torch.arange(len(seen.first)) % 5 == CROPPED
     else:
-        seen = program.see_alone(seeing, settings, tmp_path)
+        seen = program.see_alone(seeing, previewer, settings, tmp_path)
         is_part = torch.arange(len(seen.first)) % 5 >= FIRST_PART
     assert torch.equal(seen.weight[is_part, 0], seen.presence[is_part, 0])
     assert bool((seen.weight[~is_part] == 1).all()) and bool((seen.weight[:, 1:] == 1).all())
