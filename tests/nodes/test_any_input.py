@@ -84,7 +84,7 @@ def outside_of(mask: torch.Tensor | None, batch: int, height: int, width: int) -
         return torch.zeros(batch, height, width, dtype=torch.bool)
     mask = mask.reshape(-1, 1, *mask.shape[-2:])
     if mask.shape[-2:] != (height, width):
-        mask = F.interpolate(mask, (height, width), mode="bilinear", align_corners=False)
+        mask = F.interpolate(mask, (height, width), mode="bilinear", align_corners=False, antialias=True)
     return (mask[:, 0] <= 1 / 255 + 1e-3).expand(batch, height, width)  # one step of 8 bits is black
 
 
