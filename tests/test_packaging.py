@@ -127,6 +127,7 @@ def text_files() -> list[Path]:
         hidden = any(part.startswith(".") and part not in (".ci", ".github") for part in folders)
         return (
             path.name != ".git"
+            and not path.name.startswith(".coverage")
             and not hidden
             and not skipped & set(folders)
             and not any(part.endswith(".egg-info") for part in folders)
