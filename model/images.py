@@ -14,6 +14,9 @@ from torch import Tensor
 
 from .errors import RestorationError
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the brightness of an image (ITU-R BT.601), that of a JPEG (JFIF) among others."""
+
 MIN_SIDE = 16
 """Images have at least this many pixels a side."""
 

@@ -8,7 +8,7 @@ import statistics
 import torch
 from torch import Tensor
 
-from .images import ceil_div, middle
+from .images import LUMA, ceil_div, middle
 from .jpeg_grid import BLOCK, LOOKED_AT, find_grid
 
 LUMINANCE = torch.tensor(
@@ -24,9 +24,6 @@ LUMINANCE = torch.tensor(
     ]
 ).float()
 """Quantization steps of brightness at quality 50, by vertical and horizontal frequency (ITU-T T.81, table K.1)."""
-
-LUMA = torch.tensor([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in a JPEG's brightness (JFIF)."""
 
 ORDER = 6
 """Frequencies whose indices add up to at most this are looked at: higher ones are mostly 0."""
@@ -108,7 +105,7 @@ def _coefficients(image: Tensor) -> Tensor:
     whole = _blocks(red & green & blue).flatten(1).all(1)  # clipping moves all coefficients of a block
     chosen = whole.nonzero()[:, 0]
     chosen = chosen[:: max(1, ceil_div(len(chosen), BLOCKS))]
-    return _COSINES @ _blocks(torch.einsum("c,chw->hw", LUMA, levels))[chosen] @ _COSINES.T
+    return _COSINES @ _blocks(torch.einsum("c,chw->hw", levels.new_tensor(LUMA), levels))[chosen] @ _COSINES.T
 
 
 def _blocks(plane: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .images import ceil_div
+from .images import LUMA, ceil_div
 
 BLOCK = 8
 """Side of a block in px."""
@@ -39,8 +39,6 @@ CHANGE_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 
 PREVIEW_STATISTICS = 3 + 3 + 1 + 1 + len(CHANGE_QUANTILES) + len(PREVIEW_QUANTILES)
 """Number of values of `preview_statistics`."""
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def thumbnail_of(image: Tensor, side: int) -> Tensor:
@@ -101,7 +99,7 @@ def preview_statistics(before: Tensor, after: Tensor) -> Tensor:
         of the whole change and of its spread, and quantiles of the change and of the luma after it.
     """
     before, after = before.float().clamp(0, 1), after.float().clamp(0, 1)
-    change, weights = after - before, before.new_tensor(_LUMA)[:, None, None]
+    change, weights = after - before, before.new_tensor(LUMA)[:, None, None]
     luma, brightening = ((each * weights).sum(1).flatten(1) for each in (after, change))
     return torch.cat(
         [

@@ -60,9 +60,10 @@ def fit_mask(
         if size == default and is_black(mask):
             return None
         is_shrunk = height < size[0] or width < size[1]  # where only some pixels were looked at, thin strokes would go
-        mask = F.interpolate(mask[:, None], (height, width), mode="bilinear", align_corners=False, antialias=is_shrunk)[
-            :, 0
-        ]
+        fitted = F.interpolate(
+            mask[:, None], (height, width), mode="bilinear", align_corners=False, antialias=is_shrunk
+        )
+        mask = fitted[:, 0]
     traces = (mask > 0) & (mask <= ROUNDING)
     if bool(traces.any()):
         mask = mask.masked_fill(traces, 0.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional import spearman_corrcoef
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from ..model.images import PSNR_CAP
+from ..model.images import LUMA, PSNR_CAP
 
 SSIM_WINDOW = 11
 """Side in px of the Gaussian window, which follows from sigma 1.5."""
@@ -119,7 +119,7 @@ def _studio_luma(image: Tensor) -> Tensor:
 
 def luma(image: Tensor) -> Tensor:
     """Return an image [B, 3, H, W] in grey, [B, 1, H, W], in steps of 1/255, as image libraries read it in grey."""
-    weights = torch.tensor([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)
+    weights = torch.tensor(LUMA).reshape(1, 3, 1, 1)
     return quantise((image.detach().float().cpu() * weights).sum(1, keepdim=True))
 
 

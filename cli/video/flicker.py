@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...model.images import LUMA
+
 BLOCK = 16
 """Side in px of the blocks that are static or not."""
 
@@ -71,5 +73,5 @@ class FlickerMeter:
 
 def brightness(image: Tensor) -> Tensor:
     """Return the brightness [B, 1, H, W] of images, on the CPU."""
-    weights = torch.tensor([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1)
+    weights = torch.tensor(LUMA).reshape(1, 3, 1, 1)
     return (image.float().cpu() * weights).sum(1, keepdim=True)

@@ -352,11 +352,9 @@ class Mllm:
                 return look.seen, ""
             again = self.embed_cleaned(image, look.faults, helper)
             reading = self.network.head(again)
-        is_read = helper is not None and helper.mllm_identity in (
-            "",
-            self.identity,
-        )  # a restorer of another MLLM cleans
-        preview = helper.preview(image[None], look.pooled) if helper is not None and is_read else None
+        preview = None
+        if helper is not None and helper.mllm_identity in ("", self.identity):  # one of another MLLM only cleans
+            preview = helper.preview(image[None], look.pooled)
         presence = judge.judge(look.pooled, again, image_statistics(image)[None].to(look.pooled), preview)
         return by_both_looks(look.seen, look.reading, reading, presence), ""
 

@@ -231,7 +231,7 @@ class Restorer(nn.Module):
         assert thumbnail is not None
         affine = self.forward_tone(thumbnail, Conditioning(pooled=pooled.to(device)), statistics)
         before = F.adaptive_avg_pool2d(thumbnail, affine.shape[1])
-        return preview_statistics(before, affine_preview(thumbnail, affine)).to(pooled.device)
+        return preview_statistics(before, affine_preview(before, affine)).to(pooled.device)
 
     def encode_context(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...model.images import LUMA
 from ...model.mllm.describer import Mllm
 from ...model.mllm.second_look import INDICES, JUDGED
 from ...model.synthesis.degrade import Degraded, synthesize
@@ -43,8 +44,6 @@ against that of the photograph."""
 
 GAMMA = 0.15
 """Deviation of the logarithm of its exponent."""
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 SMALL_PART = (0.25, 0.85)
 """Sides of a part that is looked at, as shares of those of the photograph."""
@@ -171,7 +170,7 @@ def toned(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Change white balance, saturation and contrast of a photograph [H, W, 3] in 0..1; black stays black."""
     gains = np.exp(rng.normal(0.0, CAST, 3)).astype(np.float32) * np.float32(rng.uniform(*BRIGHTEST))
     photo = np.clip(photo * gains, 0, 1)
-    saturation, gray = np.float32(rng.uniform(*GRAYEST)), (photo @ LUMA)[..., None]
+    saturation, gray = np.float32(rng.uniform(*GRAYEST)), (photo @ np.array(LUMA, np.float32))[..., None]
     photo = np.clip(gray + (photo - gray) * saturation, 0, 1)
     return (photo ** np.float32(np.exp(rng.normal(0.0, GAMMA)))).astype(np.float32)
 
