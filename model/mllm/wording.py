@@ -7,6 +7,7 @@ from typing import Any
 
 from ..guidance import Guidance
 from ..vocabulary import DEGRADATIONS, DISPLAY_NAMES, PARAMETERS, PRESENT, SURE, strength_from_score, strength_word
+from .head import ABSENT
 
 _DETAILS = {
     "low_light": "exponent {light_exponent:.1f}",
@@ -30,6 +31,9 @@ def yes_no_question(degradation: str) -> str:
 def phrase(degradation: str, strengths: Mapping[str, float], parameters: Sequence[float]) -> str:
     """Return a phrase such as "strong noise (sigma 0.061)", or "no noise".
 
+    Numbers that are, as written, those of an image without the degradation are left out: where a second look finds what
+    the head does not, the head has no estimate of it.
+
     Args:
         degradation: Its name.
         strengths: Of the degradations that are present, by name, in 0..1.
@@ -37,8 +41,13 @@ def phrase(degradation: str, strengths: Mapping[str, float], parameters: Sequenc
     """
     if degradation not in strengths:
         return f"no {DISPLAY_NAMES[degradation]}"
-    details = _DETAILS[degradation].format(**dict(zip(PARAMETERS, parameters, strict=True)))
-    return f"{strength_word(strengths[degradation])} {DISPLAY_NAMES[degradation]} ({details})"
+    named = f"{strength_word(strengths[degradation])} {DISPLAY_NAMES[degradation]}"
+    details, without = (
+        _DETAILS[degradation].format(**dict(zip(PARAMETERS, values, strict=True)))
+        for values in (parameters, ABSENT.tolist())
+    )
+    # the first number says how much there is
+    return named if details.split(",")[0] == without.split(",")[0] else f"{named} ({details})"
 
 
 def description(strengths: Mapping[str, float], parameters: Sequence[float]) -> str:
