@@ -25,9 +25,9 @@ def test_a_description_names_what_is_present_with_numbers_and_then_what_is_not()
 
 def test_numbers_of_an_absent_degradation_are_left_out() -> None:
     unseen = [1.04, 0.0004, 0.0, 0.0, 0.04, 0.01, 0.99, 0.04, 99.6]
-    words = description(dict.fromkeys(DEGRADATIONS, 0.1), unseen)
-    assert words == "Light low light, light haze, light rain, light snow, light noise, light blur, light JPEG artifacts."
-    assert description({"haze": 0.1}, [*unseen[:4], 0.06, *unseen[5:]]).startswith("Light haze (beta 0.1, airlight 0.01")
+    said = description(dict.fromkeys(DEGRADATIONS, 0.1), unseen)
+    assert said == "Light low light, light haze, light rain, light snow, light noise, light blur, light JPEG artifacts."
+    assert description({"haze": 0.1}, [*unseen[:4], 0.06, *unseen[5:]]).startswith("Light haze (beta 0.1, air")
 
 
 def test_scores_are_reported_by_name_and_rounded(make_guidance: Callable[..., Guidance]) -> None:
