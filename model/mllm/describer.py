@@ -354,8 +354,9 @@ class Mllm:
             reading = self.network.head(again)
         preview = None
         if helper is not None and helper.mllm_identity in ("", self.identity):  # one of another MLLM only cleans
-            preview = helper.preview(image[None], look.pooled)
-        presence = judge.judge(look.pooled, again, image_statistics(image)[None].to(look.pooled), preview)
+            preview = helper.preview(image[None], look.pooled, look.faults)
+        second, statistics = look.pooled if again is None else again, image_statistics(image)[None].to(look.pooled)
+        presence = judge(look.pooled, second, statistics, preview)
         return by_both_looks(look.seen, look.reading, reading, presence), ""
 
     @torch.inference_mode()

@@ -3,8 +3,9 @@
 Noise and blocks hide the weather: in noise a head misses faint rain and haze, and takes snow for a sign of darkness;
 without it, it no longer knows a dark scene by its noise. So a small network judges these four by both embeddings, that
 of the image as it is and that of the image without its noise and blocks, by statistics of its pixels, and by what the
-restorer would make of its light and haze. Where nothing hides them both embeddings are one, and the network's opinion
-counts beside the head's: it has learned from photographs that are new to the MLLM (docs/experiments.md).
+restorer would make of the light and haze of the latter. Where nothing hides them both embeddings are one, and the
+network's opinion counts beside the head's: it has learned from photographs that are new to the MLLM
+(docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -52,8 +53,11 @@ class Helper(Protocol):
         """Return crops [N, 3, S, S] in 0..1 without faults of the strengths [1, 3] in 0..1, of `CAMERA_FAULTS`."""
         ...
 
-    def preview(self, image: Tensor, pooled: Tensor) -> Tensor:
-        """Return `preview_statistics` [B, `PREVIEW_STATISTICS`] of images [B, 3, H, W] with embeddings [B, D]."""
+    def preview(self, image: Tensor, pooled: Tensor, faults: Tensor | None = None) -> Tensor:
+        """Return `preview_statistics` [B, `PREVIEW_STATISTICS`] of images [B, 3, H, W] with embeddings [B, D].
+
+        They are of the images without faults of the strengths [1, 3], as for `clean`, if there are any.
+        """
         ...
 
 
@@ -104,7 +108,8 @@ class SecondLook(nn.Module):
             first: Pooled embeddings [B, D] of the images as they are.
             second: The same without noise and JPEG; those of the first look where neither is seen.
             statistics: [B, `IMAGE_STATISTICS`] of the images as they are, see `image_statistics`.
-            preview: [B, `PREVIEW_STATISTICS`] of the restorer, see `Helper`; without one it is as in most images.
+            preview: [B, `PREVIEW_STATISTICS`] of the restorer, without noise and JPEG, see `Helper`; without one it is
+                as in most images.
 
         Returns:
             Logits [B, 4] of `JUDGED`.
@@ -113,23 +118,6 @@ class SecondLook(nn.Module):
             preview = self.mean[-PREVIEW_STATISTICS:].expand(len(first), -1)
         seen = (torch.cat([first, second, statistics, preview], dim=-1).float() - self.mean) * self.scale
         logits: Tensor = self.presence(F.gelu(self.widen(seen)))
-        return logits
-
-    def judge(self, first: Tensor, second: Tensor | None, statistics: Tensor, preview: Tensor | None) -> Tensor:
-        """Judge images as `forward` does, but low light in noise and JPEG without the preview.
-
-        The tone branch, too, takes noise for a sign of darkness (docs/experiments.md).
-
-        Args:
-            first: Pooled embeddings [B, D] of the images as they are.
-            second: The same without noise and JPEG; None where there was no second look.
-            statistics: As for `forward`.
-            preview: As for `forward`.
-        """
-        logits: Tensor = self(first, first if second is None else second, statistics, preview)
-        if second is not None:
-            low_light = JUDGED.index("low_light")
-            logits[:, low_light] = self(first, second, statistics)[:, low_light]
         return logits
 
 

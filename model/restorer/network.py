@@ -8,6 +8,7 @@ The branches, the sizes and everything else here are our design.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from ..guidance import Conditioning
 from ..threads import run_parts
+from ..vocabulary import CAMERA_FAULTS
 from ..whole_image import fine_statistics, preview_statistics, thumbnail_of
 from .blocks import Down, GatedBlock, Up, convolve_in_strips, fold_pixels, in_strips, strip_rows, unfold_pixels
 from .camera_branch import CameraBranch
@@ -25,6 +27,9 @@ from .conditioning import GuidanceTokens, GuidanceVector, TokenAttention
 from .config import LEVELS, RestorerConfig
 from .experts import FrequencyExperts
 from .thumbnail_branches import Context, GlobalBranch, Position, ToneBranch, affine_preview, apply_affine, sample
+
+PREVIEW_AREA = 256 * 256
+"""Largest area in px of an image with noise or JPEG in a preview: enough for its thumbnail, and little to clean."""
 
 
 @dataclass(frozen=True)
@@ -213,25 +218,41 @@ class Restorer(nn.Module):
         return self.camera.clean(crops, strengths)
 
     @torch.inference_mode()
-    def preview(self, image: Tensor, pooled: Tensor) -> Tensor:
+    def preview(self, image: Tensor, pooled: Tensor, faults: Tensor | None = None) -> Tensor:
         """Return what the tone branch would make of images if it were to remove whatever there is.
 
         It is no judge of that, and was trained on more images than any: where nothing is wrong it changes next to
-        nothing. The second look reads it (docs/experiments.md).
+        nothing. The second look reads it. Noise means darkness to this branch, too, so an image with noise or JPEG is
+        shrunk and cleaned before (docs/experiments.md).
 
         Args:
             image: [B, 3, H, W] in 0..1, on any device.
             pooled: Embeddings [B, D] of the images.
+            faults: Strengths [1, 3] in 0..1, of `CAMERA_FAULTS`, of the noise and JPEG in the images; None without any.
 
         Returns:
             [B, `PREVIEW_STATISTICS`] fp32, on the device of `pooled`, see `preview_statistics`.
         """
         device = next(self.tone.parameters()).device
+        if faults is not None:
+            image = self._shrunk_and_cleaned(image, faults)
         thumbnail, statistics = (None if seen is None else seen.to(device) for seen in self.look_at(image))
         assert thumbnail is not None
         affine = self.forward_tone(thumbnail, Conditioning(pooled=pooled.to(device)), statistics)
         before = F.adaptive_avg_pool2d(thumbnail, affine.shape[1])
         return preview_statistics(before, affine_preview(before, affine)).to(pooled.device)
+
+    def _shrunk_and_cleaned(self, image: Tensor, faults: Tensor) -> Tensor:
+        """Return images [B, 3, H, W], shrunk to `PREVIEW_AREA` at most, without faults of the strengths [1, 3]."""
+        assert self.camera is not None  # of a `helper`
+        sides = image.shape[2:]
+        factor = max(1.0, math.sqrt(math.prod(sides) / PREVIEW_AREA))
+        step = self.camera.multiple
+        size = [max(step, int(side / factor) // step * step) for side in sides]
+        small = F.interpolate(image.float(), size, mode="area")
+        faults = faults.clone()
+        faults[:, CAMERA_FAULTS.index("jpeg")] /= factor  # the edges of its blocks are averaged away; grain is not
+        return self.clean(small, faults)
 
     def encode_context(
         self,

@@ -224,6 +224,9 @@ class SecondLookFit:
         weight_decay: Of AdamW.
         dropout: Of the hidden layer.
         real_weight: Of what is known of a real photograph, against a degraded one.
+        real_noise: Of low light in the real pairs of noise, beside `real_weight`: many are meant dark, and noise looks
+            dark to the network.
+        goes_on: Whether the network in the MLLM's folder learns on, instead of new ones (`members`, `hidden`).
         seed: Of everything random.
 
     Raises:
@@ -244,6 +247,8 @@ class SecondLookFit:
     weight_decay: float = 0.05
     dropout: float = 0.5
     real_weight: float = 2.0
+    real_noise: float = 1.0
+    goes_on: bool = False
     seed: int = 77
 
     def __post_init__(self) -> None:

@@ -219,7 +219,7 @@ def _see_good(
                 yield see_once(mllm, image)
 
     stored, presence = cached(cache, rows, count), torch.zeros(count, len(JUDGED))
-    preview = previewer.of(cache.stem, images, stored["first"])
+    preview = previewer.of(cache.stem, images, stored["first"], stored.get("faults"))
     weight = weights_of(presence, torch.full((count,), not says_dark))
     second = stored["second" if is_twice else "first"]
     every = SeenTwice(stored["first"], second, stored["statistics"], preview, presence, weight)

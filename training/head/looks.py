@@ -16,6 +16,7 @@ from ...model.mllm.describer import Mllm
 from ...model.mllm.second_look import INDICES, JUDGED, Helper
 from ...model.restorer.network import Restorer
 from ...model.synthesis.degrade import Degraded
+from ...model.vocabulary import CAMERA_FAULTS
 from ...model.whole_image import image_statistics
 from ..data.scenes import to_tensor
 from .examples import cached
@@ -29,7 +30,7 @@ class SeenTwice:
         first: Embeddings of images as they are, [N, D].
         second: Those without noise and JPEG, [N, D]; the same where neither is seen.
         statistics: Of the images as they are, [N, S].
-        preview: Of the images as they are, [N, P].
+        preview: Of the images without noise and JPEG, [N, P].
         presence: [N, 4] in 0..1, of `JUDGED`.
         weight: Of each, [N, 4].
     """
@@ -58,7 +59,7 @@ class SeenTwice:
 
 @dataclass(frozen=True)
 class Previewer:
-    """Previews of images by a restorer, kept in files that are named after its tone branch: another one sees others.
+    """Previews of images by a restorer, kept in files that are named after what makes them: another one sees others.
 
     Attributes:
         restorer: The restorer, which has a camera branch.
@@ -70,24 +71,31 @@ class Previewer:
 
     @cached_property
     def key(self) -> str:
-        """A digest of the weights of the tone branch."""
+        """A digest of the weights of the tone and the camera branch."""
         digest = hashlib.sha256()
-        for tensor in self.restorer.tone.state_dict().values():
-            digest.update(tensor.float().numpy().tobytes())
+        for branch in (self.restorer.tone, self.restorer.camera):
+            assert branch is not None  # the camera branch of a helper
+            for tensor in branch.state_dict().values():
+                digest.update(tensor.float().numpy().tobytes())
         return digest.hexdigest()[:8]
 
-    def of(self, name: str, images: Callable[[], Iterable[np.ndarray]], pooled: Tensor) -> Tensor:
+    def of(
+        self, name: str, images: Callable[[], Iterable[np.ndarray]], pooled: Tensor, faults: Tensor | None = None
+    ) -> Tensor:
         """Return the previews [N, P] of images [H, W, 3] with embeddings [N, D].
 
         Args:
             name: Of the images, for the file.
             images: Makes them; called where there is no such file.
             pooled: Their embeddings.
+            faults: Strengths [N, 3] of the noise and JPEG that are seen in them; None for none.
         """
+        strengths = torch.zeros(len(pooled), len(CAMERA_FAULTS)) if faults is None else faults
 
         def rows() -> Iterator[dict[str, Tensor]]:
-            for image, embedding in zip(images(), pooled, strict=True):
-                yield {"preview": self.restorer.preview(to_tensor(image)[None], embedding[None])[0]}
+            for image, embedding, each in zip(images(), pooled, strengths[:, None], strict=True):
+                seen = each if bool(each.any()) else None
+                yield {"preview": self.restorer.preview(to_tensor(image)[None], embedding[None], seen)[0]}
 
         self.folder.mkdir(parents=True, exist_ok=True)
         return cached(self.folder / f"{name}_{self.key}.safetensors", rows, len(pooled))["preview"]
@@ -103,11 +111,12 @@ def see_once(mllm: Mllm, image: Tensor) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def see_twice(mllm: Mllm, helper: Helper, image: Tensor) -> dict[str, Tensor]:
-    """Return both embeddings of an image [3, H, W], each [D], and whether there is a reason for the second."""
+    """Return both embeddings of an image [3, H, W], each [D], whether there is a reason for the second, and that."""
     look = mllm.first_look(image)
     first, faults = look.pooled[0], look.faults
     second = first if faults is None else mllm.embed_cleaned(image, faults, helper)[0]
-    return {"first": first, "second": second, "hidden": torch.tensor(faults is not None)}
+    strengths = torch.zeros(len(CAMERA_FAULTS)) if faults is None else faults[0]
+    return {"first": first, "second": second, "hidden": torch.tensor(faults is not None), "faults": strengths}
 
 
 def statistics_of(images: Callable[[], Iterable[np.ndarray]], count: int, cache: Path) -> Tensor:

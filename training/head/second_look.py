@@ -4,12 +4,13 @@
 
 Photographs without low light and weather are degraded, some by faults of a camera that hide what else there is, and
 those are seen twice, as they are and after the camera branch of a restorer, whose tone branch foretells what it would
-make of each. Real photographs teach what is known of them, as they are and, where they have neither noise nor JPEG,
-also with such a fault (our design). Good photographs that look degraded (`lookalikes.py`) teach restraint.
+make of what is left. Real photographs teach what is known of them, as they are and, where they have neither noise nor
+JPEG, also with such a fault (our design). Good photographs that look degraded (`lookalikes.py`) teach restraint.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,16 +37,15 @@ from ..data.real_photos import LONGEST_SIDE, presence_of, real_folders
 from ..data.scenes import to_tensor
 from ..engine.config import RawConfig, read_toml
 from ..engine.provenance import training_record
-from .config import SecondLookFit, SecondLookRun
+from .config import HazeWeights, SecondLookFit, SecondLookRun, ShiftConfig
 from .examples import cached, embed, shrunk
 from .lookalikes import see_dark, see_suspects, see_toned
 from .looks import Previewer, SeenTwice, presence_in, see_once, see_twice, see_weather, statistics_of, weights_of
 from .presence import merge_into, minimize
 from .second_look_images import CROPPED, FIRST_PART, draw_alone, draw_image, with_fault
 
-UNFORESEEN = 0.3
-"""Share of the examples whose preview is withheld: an MLLM can be asked without a restorer, and low light in noise is
-judged without it, see `SecondLook.judge`."""
+UNFORESEEN = 0.1
+"""Share of the examples whose preview is withheld: an MLLM can be asked without a restorer."""
 
 DEGRADED = "degraded.safetensors"
 """File of the embeddings of images with faults of a camera, and of the photographs as they are."""
@@ -61,7 +61,7 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
     """Fit the network; return the path of its weight file.
 
     Raises:
-        TrainingError: The MLLM has no head, or the restorer no camera branch.
+        TrainingError: The MLLM has no head, or no network to go on from, or the restorer no camera branch.
     """
     data, fit = settings.data, settings.fit
     mllm, output = load_mllm(data.mllm, precision="fp32"), Path(data.output)
@@ -70,6 +70,10 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
         raise TrainingError(f"{data.mllm} in [data] has no {HEAD_FILE}: train it with mofe train mllm first.")
     if restorer.camera is None:
         raise TrainingError(f"{data.restorer} in [data] has no camera branch: train it with mofe train camera first.")
+    if fit.goes_on and mllm.network.second_look is None:
+        raise TrainingError(
+            f"{data.mllm} in [data] has no {SECOND_LOOK_FILE} to go on from: leave out goes_on in [fit]."
+        )
     cache = output / "embeddings"
     cache.mkdir(parents=True, exist_ok=True)
     previewer = Previewer(restorer, output / "previews")
@@ -84,12 +88,18 @@ def fit_second_look(settings: SecondLookRun, raw_config: RawConfig) -> Path:
             examples = examples.and_more(each)
     for name, folder, known in real_folders(data.real_weak, data.real_pairs):
         if not known.keys().isdisjoint(JUDGED):
-            examples = examples.and_more(see_real(mllm, previewer, settings, folder, known, cache, name))
-    judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
+            seen = see_real(mllm, previewer, settings, folder, known, cache, name)
+            is_noisy = folder.is_relative_to(Path(data.real_pairs) / "noise")
+            examples = examples.and_more(seen.weighted(fit.real_noise, "low_light") if is_noisy else seen)
+    if fit.goes_on:
+        assert mllm.network.second_look is not None  # checked above
+        judge = go_on(Path(data.mllm), mllm.network.second_look, examples, fit)
+    else:
+        judge = merge([fit_member(examples, fit, number) for number in range(fit.members)])
+    shift, scale = _calibration(settings.shift, settings.haze)
     with torch.no_grad():
-        judge.presence.bias.sub_(torch.tensor([getattr(settings.shift, name) for name in JUDGED]))
-        for parameter in (judge.presence.weight, judge.presence.bias):
-            parameter[JUDGED.index("haze")] *= settings.haze.scale
+        judge.presence.weight.mul_(scale[:, None])
+        judge.presence.bias.sub_(shift).mul_(scale)
     head = read_card(Path(data.mllm) / HEAD_FILE)
     card = replace(
         head,
@@ -135,7 +145,7 @@ def see_degraded(mllm: Mllm, previewer: Previewer, settings: SecondLookRun, cach
         meant_dark = head(stored["clean"]).certainty()[:, DEGRADATIONS.index("low_light")] >= PRESENT
     cropped = torch.arange(count) % fit.images == CROPPED
     weight = weights_of(stored["presence"], meant_dark | cropped)
-    preview = previewer.of("degraded", pixels, stored["first"])
+    preview = previewer.of("degraded", pixels, stored["first"], stored["faults"])
     every = SeenTwice(stored["first"], stored["second"], statistics, preview, stored["presence"], weight)
     return every.where(stored["hidden"].bool())
 
@@ -198,7 +208,7 @@ def see_real(
     weight = fit.real_weight * weight
     preview = previewer.of(f"{name}_alone", originals, plain["first"])
     alone = SeenTwice(plain["first"], plain["first"], plain["statistics"], preview, presence, weight)
-    preview = previewer.of(name, images, faulty["first"])
+    preview = previewer.of(name, images, faulty["first"], faulty["faults"])
     twice = SeenTwice(faulty["first"], faulty["second"], statistics, preview, presence, weight)
     once, again = alone.where(~hidden), twice.where(faulty["hidden"].bool())
     return once.weighted(settings.haze.real, "haze").and_more(again.weighted(settings.haze.faulty_real, "haze"))
@@ -211,23 +221,38 @@ def fit_member(examples: SeenTwice, fit: SecondLookFit, number: int) -> SecondLo
     judge = SecondLook(examples.first.shape[1], fit.hidden)
     judge.mean.copy_(seen.mean(0))
     judge.scale.copy_(1 / (seen.std(0) + 1e-4))
-    normalized = (seen - judge.mean) * judge.scale
-    is_twice, low_light = (examples.first != examples.second).any(1), JUDGED.index("low_light")
-    trained = [*judge.widen.parameters(), *judge.presence.parameters()]
+    return _trained(judge, examples, fit)
 
-    def answer(given: Tensor) -> Tensor:
-        logits: Tensor = judge.presence(F.dropout(F.gelu(judge.widen(given)), fit.dropout))
-        return logits
+
+def go_on(folder: Path, network: SecondLook, examples: SeenTwice, fit: SecondLookFit) -> SecondLook:
+    """Return a copy of the network in an MLLM's folder that has learned more, without the calibration on its card."""
+    torch.manual_seed(fit.seed)
+    judge, tables = copy.deepcopy(network).requires_grad_(True), read_card(folder / SECOND_LOOK_FILE).training
+    had = tables.get("second_look", {})
+    shift, scale = _calibration(ShiftConfig(**had.get("shift", {})), HazeWeights(**had.get("haze", {})))
+    with torch.no_grad():
+        judge.presence.weight.div_(scale[:, None])
+        judge.presence.bias.div_(scale).add_(shift)
+    return _trained(judge, examples, fit)
+
+
+def _calibration(shift: ShiftConfig, haze: HazeWeights) -> tuple[Tensor, Tensor]:
+    """Return what is taken from the logits of `JUDGED` at last, [4], and what they are then multiplied by, [4]."""
+    scale = [haze.scale if name == "haze" else 1.0 for name in JUDGED]
+    return torch.tensor([getattr(shift, name) for name in JUDGED]), torch.tensor(scale)
+
+
+def _trained(judge: SecondLook, examples: SeenTwice, fit: SecondLookFit) -> SecondLook:
+    """Train a network whose `mean` and `scale` are known."""
+    seen = torch.cat([examples.first, examples.second, examples.statistics, examples.preview], dim=1)
+    normalized = (seen - judge.mean) * judge.scale
+    trained = [*judge.widen.parameters(), *judge.presence.parameters()]
 
     def loss() -> Tensor:
         some = torch.randint(len(seen), (fit.batch,))
         given = normalized[some]
-        blind = given.clone()
-        blind[:, -PREVIEW_STATISTICS:] = 0.0
         given[torch.rand(fit.batch) < UNFORESEEN, -PREVIEW_STATISTICS:] = 0.0
-        logits = answer(given)
-        # as `SecondLook.judge` does
-        logits[:, low_light] = torch.where(is_twice[some], answer(blind)[:, low_light], logits[:, low_light])
+        logits = judge.presence(F.dropout(F.gelu(judge.widen(given)), fit.dropout))
         errors = F.binary_cross_entropy_with_logits(logits, examples.presence[some], reduction="none")
         return (errors * examples.weight[some]).mean()
 

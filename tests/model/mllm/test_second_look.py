@@ -14,10 +14,10 @@ from mofe_restore.model.guidance import Directions, Guidance
 from mofe_restore.model.mllm.describer import Mllm
 from mofe_restore.model.mllm.head import Reading
 from mofe_restore.model.mllm.loading import load_mllm
-from mofe_restore.model.mllm.second_look import JUDGED, SECOND_SETS, SecondLook, by_both_looks, hiding_faults
+from mofe_restore.model.mllm.second_look import JUDGED, SECOND_SETS, by_both_looks, hiding_faults
 from mofe_restore.model.mllm.views import CROPS, VIEW_SIDE
 from mofe_restore.model.vocabulary import DEGRADATIONS, PARAMETERS
-from mofe_restore.model.whole_image import IMAGE_STATISTICS, PREVIEW_STATISTICS, image_statistics
+from mofe_restore.model.whole_image import PREVIEW_STATISTICS, image_statistics
 
 LOW, HAZE, RAIN, NOISE = (DEGRADATIONS.index(name) for name in ("low_light", "haze", "rain", "noise"))
 
@@ -113,28 +113,17 @@ class Grey:
     def __init__(self, foretold: float = 0.0, mllm_identity: str = "") -> None:
         self.mllm_identity = mllm_identity
         self.given: list[tuple[Tensor, Tensor]] = []
+        self.without: list[Tensor | None] = []
         self.foretold = torch.full((1, PREVIEW_STATISTICS), foretold)
 
     def clean(self, crops: Tensor, strengths: Tensor) -> Tensor:
         self.given.append((crops, strengths))
         return torch.full_like(crops, 0.5)
 
-    def preview(self, image: Tensor, pooled: Tensor) -> Tensor:
+    def preview(self, image: Tensor, pooled: Tensor, faults: Tensor | None = None) -> Tensor:
         assert image.dim() == 4 and pooled.shape[0] == 1
+        self.without.append(faults)
         return self.foretold
-
-
-def test_low_light_in_noise_is_judged_without_the_preview() -> None:
-    torch.manual_seed(0)
-    judge, first, second = SecondLook(8, 16), torch.randn(2, 8), torch.randn(2, 8)
-    statistics, preview = torch.randn(2, IMAGE_STATISTICS), torch.randn(2, PREVIEW_STATISTICS)
-    with torch.no_grad():
-        twice = judge.judge(first, second, statistics, preview)
-        assert torch.equal(twice[:, :1], judge(first, second, statistics)[:, :1])
-        assert torch.equal(twice[:, 1:], judge(first, second, statistics, preview)[:, 1:])
-        assert not torch.allclose(twice[:, 1:], judge(first, second, statistics)[:, 1:], atol=1e-3)
-        once = judge.judge(first, None, statistics, preview)
-        assert torch.equal(once, judge(first, first, statistics, preview)), "where nothing hides it counts for all"
 
 
 class TestMllm:
@@ -176,11 +165,19 @@ class TestMllm:
         cleaned = mllm.view_sets(image[0], SECOND_SETS, lambda crops: torch.full_like(crops, 0.5))
         statistics = image_statistics(image[0])[None]
         again, helper = mllm.embed(cleaned)[1].mean(0, keepdim=True), Grey(0.7)
-        expected = judge.judge(once.pooled, again, statistics, helper.foretold).sigmoid()[0]
+        expected = judge(once.pooled, again, statistics, helper.foretold).sigmoid()[0]
         twice = mllm.describe(image, with_text=False, helper=helper)
         assert twice.certainty is not None and once.certainty is not None
         assert torch.allclose(twice.certainty[0, [HAZE, RAIN]], expected[1:3], atol=1e-4)
         assert not torch.allclose(twice.certainty, once.certainty, atol=1e-2)
+
+    def test_what_a_restorer_foretells_is_of_the_image_without_noise(self, mllm: Mllm) -> None:
+        image, helper = torch.rand(1, 3, 120, 120), Grey()
+        for name in ("noise", "rain"):
+            self._see(mllm, name)
+            mllm.describe(image.roll(len(helper.without), 3), with_text=False, helper=helper)
+        faults, nothing = helper.without
+        assert faults is not None and faults[0].tolist() == pytest.approx([0.5, 0.0, 0.0]) and nothing is None
 
     def test_without_its_network_it_looks_once(self, mllm: Mllm) -> None:
         self._see(mllm, "noise")

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from mofe_restore.model.guidance import Conditioning, Guidance
 from mofe_restore.model.restorer.config import RestorerConfig
-from mofe_restore.model.restorer.network import Restorer
+from mofe_restore.model.restorer.network import PREVIEW_AREA, Restorer
 from mofe_restore.model.restorer.thumbnail_branches import Position, affine_preview
 from mofe_restore.model.whole_image import preview_statistics, thumbnail_of
 from mofe_restore.tests import factories
@@ -143,6 +144,28 @@ def test_a_preview_is_of_what_the_tone_branch_makes_of_the_whole_image(restorer:
     expected = preview_statistics(before, affine_preview(thumbnail, affine))
     assert torch.allclose(restorer.preview(image, pooled), expected, atol=1e-5)
     assert not torch.allclose(restorer.preview(image, -pooled), expected, atol=1e-3), "it reads the embedding"
+
+
+def test_a_preview_of_an_image_with_noise_is_of_a_small_one_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = factories.make_restorer(8, with_camera=True)
+    cleaned: list[tuple[Tensor, Tensor]] = []
+
+    def clean(crops: Tensor, strengths: Tensor) -> Tensor:
+        cleaned.append((crops, strengths))
+        return torch.full_like(crops, 0.3)
+
+    monkeypatch.setattr(restorer, "clean", clean)
+    pooled, faults = torch.randn(1, 8), torch.tensor([[0.4, 0.0, 0.6]])
+    large, small = torch.rand(1, 3, 600, 500), torch.rand(1, 3, 50, 2)
+    seen = [restorer.preview(image, pooled, faults) for image in (large, small)]
+    sizes, strengths = zip(*((tuple(crop.shape[2:]), told[0].tolist()) for crop, told in cleaned), strict=True)
+    assert sizes == ((280, 232), (48, 8)), "at most 256 x 256 px, of the same shape, and a multiple of 8 px"
+    factor = (600 * 500 / PREVIEW_AREA) ** 0.5
+    assert strengths[0] == pytest.approx([0.4, 0.0, 0.6 / factor]) and strengths[1] == pytest.approx([0.4, 0.0, 0.6])
+    assert faults.tolist()[0] == pytest.approx([0.4, 0.0, 0.6]), "they are not changed"
+    assert torch.allclose(cleaned[0][0].mean(), large.mean(), atol=0.01)
+    expected = restorer.preview(torch.full((1, 3, 64, 64), 0.3), pooled)
+    assert all(torch.allclose(each, expected, atol=1e-4) for each in seen)
 
 
 def test_only_a_restorer_with_a_camera_branch_helps_an_mllm(restorer: Restorer) -> None:

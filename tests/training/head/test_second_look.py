@@ -145,6 +145,10 @@ def test_of_real_photographs_what_is_known_counts(
     assert presence[rainy].tolist() == [0, 0, 1, 0] and weight[rainy].tolist() == [0, 0, 2, 0]
     real = [2.0, 2.0 * HazeWeights().faulty_real, 2.0, 2.0]  # noise is seen in every image
     assert not presence[[good, noisy, noiseless]].any() and weight[[good, noisy, noiseless]].tolist() == [real] * 3
+    config.write_text(config.read_text().replace("steps = 4", "real_noise = 3.0\nsteps = 4"))
+    run(config)
+    more = [3 * real[0], *real[1:]]
+    assert given[-1].weight[[good, noisy, noiseless]].tolist() == [real, more, more], "of low light"
 
 
 def test_real_photographs_without_a_fault_are_given_one(
@@ -155,7 +159,8 @@ def test_real_photographs_without_a_fault_are_given_one(
     def see(image: torch.Tensor, number: float) -> dict[str, torch.Tensor]:
         seen.append(image)
         embedding = torch.full((factories.MLLM_WIDTH,), number)
-        return {"first": embedding, "second": -embedding, "hidden": torch.tensor(number > 1)}
+        faults = torch.tensor([0.5, 0.0, 0.0])
+        return {"first": embedding, "second": -embedding, "hidden": torch.tensor(number > 1), "faults": faults}
 
     monkeypatch.setattr(
         program, "see_once", lambda _, image: {**see(image, 1.0), "statistics": image_statistics(image)}
@@ -223,30 +228,31 @@ def test_both_embeddings_and_the_preview_are_learned_from() -> None:
         assert ((blind[:, 1] > 0).float() == presence[:, 1]).float().mean() > 0.85, "what the preview does not tell"
 
 
-def test_low_light_beside_a_fault_is_learned_as_it_is_judged_without_the_preview(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Though a preview tells all of it: there it would be judged by noise, which looks dark to the tone branch, too."""
-    monkeypatch.setattr(program, "UNFORESEEN", 0.0)
-    torch.manual_seed(0)
-    first, preview = torch.randn(400, 8), torch.randn(400, PREVIEW_STATISTICS)
-    presence = torch.zeros(400, 4)
-    presence[:, 0] = (first[:, 0] > 0).float()
-    preview[:, 0] = 4.0 * presence[:, 0] - 2.0
-    statistics = torch.zeros(400, IMAGE_STATISTICS)
-    fit = SecondLookFit(steps=200, hidden=16, learning_rate=1e-2, dropout=0.0)
+def test_a_network_goes_on_from_the_one_that_the_mllm_has(config: Path, tmp_path: Path) -> None:
+    own, result = tmp_path / "mllm" / SECOND_LOOK_FILE, tmp_path / "out" / SECOND_LOOK_FILE
+    text = config.read_text()
+    run(config)
+    shutil.copyfile(result, own)
+    before = load_file(own)
+    for rate, shift in ((0.0, 0.5), (0.0, 0.7), (1e-2, 0.5)):
+        more = text.replace("steps = 4", f"goes_on = true\nlearning_rate = {rate}\nsteps = 4")
+        config.write_text(more.replace("haze = 0.5", f"haze = {shift}"))
+        run(config)
+        after = load_file(result)
+        assert after.keys() == before.keys() and torch.equal(after["mean"], before["mean"])
+        for name in ("presence.weight", "widen.weight"):
+            same = torch.allclose(after[name].float(), before[name].float(), rtol=0.01, atol=1e-3)
+            assert same == (rate == 0), name
+        if not rate:
+            moved = (before["presence.bias"].float() - after["presence.bias"].float()).tolist()
+            expected = [HazeWeights().scale * (shift - 0.5) * (name == "haze") for name in JUDGED]
+            assert moved == pytest.approx(expected, abs=0.02), "its calibration is taken back, and a new one given"
+    own.unlink()
+    with pytest.raises(TrainingError, match="has no second_look.safetensors to go on from"):
+        run(config)
 
-    def right(second: torch.Tensor) -> float:
-        """Return how many are right, of images without noise that were seen without a preview or of others with it."""
-        network = fit_member(SeenTwice(first, second, statistics, preview, presence, torch.ones(400, 4)), fit, 0)
-        with torch.no_grad():
-            blind = network(first, second, statistics)[:, 0] > 0
-        return float((blind.float() == presence[:, 0]).float().mean())
 
-    assert right(first + 1.0) > 0.95 > right(first)
-
-
-def test_previews_are_computed_once_for_each_tone_branch(tmp_path: Path) -> None:
+def test_previews_are_computed_once_for_each_restorer(tmp_path: Path) -> None:
     images = [np.random.default_rng(seed).random((40, 50, 3)).astype(np.float32) for seed in range(3)]
     restorer, pooled = factories.make_restorer(8, with_camera=True), torch.randn(3, 8)
     previews = Previewer(restorer, tmp_path).of("some", lambda: images, pooled)
@@ -254,11 +260,17 @@ def test_previews_are_computed_once_for_each_tone_branch(tmp_path: Path) -> None
         assert torch.equal(restorer.preview(to_tensor(image)[None], embedding[None])[0], preview)
     again = Previewer(restorer, tmp_path).of("some", lambda: pytest.fail("they are kept"), pooled)
     assert torch.equal(again, previews)
+    faults = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.0, 0.5]])
+    assert restorer.camera is not None
     with torch.no_grad():
+        restorer.camera.outro.weight.normal_()
         for parameter in restorer.tone.parameters():
             parameter.add_(0.05)
-    others = Previewer(restorer, tmp_path).of("some", lambda: images, pooled)
-    assert not torch.equal(others, previews), "another tone foretells something else"
+    others = Previewer(restorer, tmp_path).of("some", lambda: images, pooled, faults)
+    assert not torch.equal(others[0], previews[0]), "another tone foretells something else"
+    alone = Previewer(restorer, tmp_path).of("others", lambda: images, pooled)
+    same = [torch.equal(*pair) for pair in zip(others, alone, strict=True)]
+    assert same == [True, False, False], "the noise and JPEG that are seen are removed before"
 
 
 def named(degraded: Degraded) -> set[str]:
